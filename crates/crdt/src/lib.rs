@@ -1,1 +1,3 @@
 //! Placeholder.
+pub use replica_id::ReplicaId;
+mod replica_id;

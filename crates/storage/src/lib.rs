@@ -1,1 +1,38 @@
-//! Placeholder.
+//! The log-structured store of one replica.
+//!
+//! A [`Store`] keeps a replica's records, and through them every key's value and history, in one data folder. It promises:
+//!
+//! * **after [`Committer::commit`] returns**, everything executed before is on disk (under [`Durability::Fsync`]) and
+//!   visible to readers, as whole transactions, in order;
+//! * **after a crash** at any moment, opening the folder shows every commit that had returned, and of the others a prefix;
+//! * **a dot, a commit number and a revision are never given out twice.** A folder that cannot promise this does not open.
+//!
+//! It knows no peer, no socket, no runtime and no clock: time and randomness are arguments.
+//!
+//! One side writes, the other reads. [`Store`] is the reading side, a cheap clone of shared state, usable from any thread.
+//! [`Committer`] is the writing side; there is one, and the queue and the thread that feed it belong to the caller.
+
+pub use answer::{Answer, DeleteAnswer, KeyValue, OpAnswer, Outcome, PutAnswer, RangeAnswer, TxnAnswer};
+pub use committer::Committer;
+pub use durability::Durability;
+pub use error::{CommitError, IdentityLoss, OpenError, ReadError, RequestError};
+pub use event::{Commit, Event, LeaseChange};
+pub use key_range::{KeyRange, RangeEnd};
+pub use options::{OpenOptions, WallTime};
+pub use request::{
+    Comparison, Delete, Guard, Op, Operand, Order, Put, RangeQuery, Request, SortTarget, Transaction,
+};
+pub use revision::{Revision, Slot, is_foreign};
+pub use store::{Health, HistoryBudget, HistoryChunk, Identity, MeshId, Published, Sizes, Store};
+
+mod answer;
+mod committer;
+mod durability;
+pub mod engine;
+mod error;
+mod event;
+mod key_range;
+mod options;
+mod request;
+mod revision;
+mod store;

@@ -1,0 +1,76 @@
+//! The seam between the store and the engine that keeps its rows: ordered rows, atomic batches, snapshots, persist.
+//!
+//! There are two engines, `fjall` for the product and `memory` for tests and
+//! the simulator, and one conformance suite for both. The seam promises atomic batches and nothing about overwriting: the
+//! store never relies on a newer value of a row winning over an older one, and checks every row with its own hash.
+
+use bytes::Bytes;
+use thiserror::Error;
+
+pub mod fjall;
+pub mod memory;
+
+/// A change of one row within a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Writes a row.
+    Put(Bytes, Bytes),
+    /// Removes a row.
+    Remove(Bytes),
+}
+
+/// How far a batch must have come before [`Engine::write`] returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persist {
+    /// To the operating system: survives the process, not the machine.
+    Os,
+    /// To the disk.
+    Disk,
+}
+
+/// A row as read.
+pub type Row = (Bytes, Bytes);
+
+/// An ordered iterator over rows.
+pub type Rows<'a> = Box<dyn Iterator<Item = Result<Row, EngineError>> + 'a>;
+
+/// Rows at rest.
+pub trait Engine: Send + Sync {
+    /// Applies all changes as one unit. After an error the outcome is unknown and the engine must not be written again.
+    fn write(&self, batch: Vec<Change>, persist: Persist) -> Result<(), EngineError>;
+
+    /// Makes everything written so far durable.
+    fn persist(&self) -> Result<(), EngineError>;
+
+    /// The rows as they are now, whatever is written later. Holding one keeps overwritten rows on disk: hold it briefly.
+    fn snapshot(&self) -> Box<dyn Snapshot>;
+
+    /// Reads one row as it is now.
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, EngineError>;
+
+    /// Bytes on disk.
+    fn disk_bytes(&self) -> u64;
+}
+
+/// Rows as they were at one moment.
+pub trait Snapshot: Send + Sync {
+    /// Reads one row.
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, EngineError>;
+
+    /// Reads the rows with `start <= key < end`, ascending.
+    fn scan(&self, start: &[u8], end: &[u8]) -> Rows<'_>;
+
+    /// The last row with `start <= key < end`.
+    fn last(&self, start: &[u8], end: &[u8]) -> Result<Option<Row>, EngineError>;
+}
+
+/// A failure of an engine.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// fjall's own.
+    #[error("fjall failed: {0}")]
+    Fjall(#[from] ::fjall::Error),
+    /// A fault that a test asked the memory engine for.
+    #[error("injected fault: {0}")]
+    Injected(&'static str),
+}

@@ -1,0 +1,162 @@
+//! The named failures of a store, one enum for each kind of operation.
+
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+use crate::engine::EngineError;
+
+/// Why a folder was not opened. Nothing in it has changed.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Another process holds the folder.
+    #[error("the data folder {path} is in use by another process")]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder was written by a newer version.
+    #[error("the data folder has format {found}; this version knows formats up to {known}")]
+    NewerFormat {
+        /// The folder's format.
+        found: u32,
+        /// The newest format known here.
+        known: u32,
+    },
+    /// Something that must be there is missing or does not carry its own hash.
+    #[error("the data folder is damaged: {what}")]
+    Damaged {
+        /// What was found.
+        what: String,
+    },
+    /// Nobody may write under the folder's identity again.
+    #[error("the data folder needs a new identity: {cause}")]
+    NeedsNewIdentity {
+        /// Why.
+        cause: IdentityLoss,
+    },
+    /// The engine failed.
+    #[error("failed to open the engine")]
+    Engine(#[from] EngineError),
+    /// The file system failed.
+    #[error("failed to {action} {path}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+/// Why the identity of a data folder must not be used again: under it, a dot could be given to two different records.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum IdentityLoss {
+    /// The folder is not the one it was created as.
+    #[error("it is a copy of another folder")]
+    Copied,
+    /// The log ends below what was once durable.
+    #[error("its log ends at commit {log}, but commit {fence} was durable once")]
+    LostSuffix {
+        /// Last commit of the log.
+        log: u64,
+        /// Last durable commit that the fence knows.
+        fence: u64,
+    },
+    /// The log and the fence disagree about a record.
+    #[error("its log and its fence disagree about commit {commit}")]
+    ForkedLog {
+        /// The commit.
+        commit: u64,
+    },
+    /// The folder was not closed, and what was acknowledged was not necessarily on disk.
+    #[error("it was not closed cleanly under a durability weaker than fsync")]
+    UncleanWeakDurability,
+    /// A sync failed: nobody knows what is on disk.
+    #[error("an earlier sync or write to it failed")]
+    FailedSync,
+}
+
+/// Why a read was not answered.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// History below the oldest kept revision was asked for.
+    #[error("the revision has been compacted; {oldest} is the oldest")]
+    Compacted {
+        /// The oldest revision that can be read, at least 1.
+        oldest: i64,
+    },
+    /// A revision that has not happened was asked for.
+    #[error("the revision has not happened yet; {current} is the current one")]
+    FutureRevision {
+        /// The current revision.
+        current: i64,
+    },
+    /// A stored row does not carry its own hash.
+    #[error("the row of commit {commit} is damaged or missing")]
+    Rot {
+        /// The row's commit number.
+        commit: u64,
+    },
+    /// The engine failed.
+    #[error("failed to read from the engine")]
+    Engine(#[from] EngineError),
+}
+
+/// Why a request was refused. Nothing has changed.
+#[derive(Debug, Error)]
+pub enum RequestError {
+    /// The named lease does not exist.
+    #[error("lease {id} does not exist")]
+    LeaseNotFound {
+        /// The lease's number.
+        id: i64,
+    },
+    /// The named lease exists already.
+    #[error("lease {id} exists already")]
+    LeaseExists {
+        /// The lease's number.
+        id: i64,
+    },
+    /// A put that keeps the value or the lease names a key that does not exist.
+    #[error("the key does not exist")]
+    KeyNotFound,
+    /// The record would be larger than a record may be.
+    #[error("the record would take {bytes} bytes; at most {max} are allowed")]
+    RecordTooLarge {
+        /// Bytes it would take.
+        bytes: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// This replica's share of the revision space is used up.
+    #[error("this replica has no revisions left in its slot")]
+    RevisionsExhausted,
+    /// The disk has no room to write safely.
+    #[error("the disk is full")]
+    NoSpace,
+    /// An earlier persist failed; the store only reads until it is reopened.
+    #[error("the store is poisoned: {cause}")]
+    Poisoned {
+        /// The failure that latched.
+        cause: String,
+    },
+    /// Reading what the request depends on failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Why a group of requests was not made durable. What was executed in it may or may not be there after a restart.
+#[derive(Debug, Error)]
+pub enum CommitError {
+    /// A persist failed, now or earlier; the store only reads until it is reopened.
+    #[error("the store is poisoned: {cause}")]
+    Poisoned {
+        /// The failure that latched.
+        cause: String,
+    },
+    /// Reading rows during housekeeping failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
