@@ -1,0 +1,53 @@
+//! Connections of a rig to one server: etcd's services over one HTTP/2 connection each.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tombolo_proto::etcdserverpb::{
+    cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
+    maintenance_client::MaintenanceClient, watch_client::WatchClient,
+};
+use tonic::transport::{Channel, Endpoint};
+
+/// The services of one server over one connection. Clones share the connection.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The connection itself, for services that are not etcd's.
+    pub channel: Channel,
+    /// Keys and values.
+    pub kv: KvClient<Channel>,
+    /// Watches.
+    pub watch: WatchClient<Channel>,
+    /// Leases.
+    pub lease: LeaseClient<Channel>,
+    /// Members.
+    pub cluster: ClusterClient<Channel>,
+    /// Status.
+    pub maintenance: MaintenanceClient<Channel>,
+}
+
+impl Connection {
+    /// Connects to `http://host:port`.
+    ///
+    /// # Errors
+    ///
+    /// When nobody listens there.
+    pub async fn open(endpoint: &str) -> Result<Self> {
+        let channel = Endpoint::from_shared(endpoint.to_owned())?
+            .connect_timeout(Duration::from_secs(2))
+            .connect()
+            .await
+            .with_context(|| format!("connect to {endpoint}"))?;
+        Ok(Self {
+            kv: KvClient::new(channel.clone()).max_decoding_message_size(RESPONSE_BYTES_MAX),
+            watch: WatchClient::new(channel.clone()).max_decoding_message_size(RESPONSE_BYTES_MAX),
+            lease: LeaseClient::new(channel.clone()),
+            cluster: ClusterClient::new(channel.clone()),
+            maintenance: MaintenanceClient::new(channel.clone()),
+            channel,
+        })
+    }
+}
+
+/// A history of a whole run may come back in one answer.
+const RESPONSE_BYTES_MAX: usize = 1 << 30;

@@ -1,0 +1,146 @@
+//! Sends one seeded sequence of requests to two servers and compares every answer.
+//!
+//! Requests go one after another, to both servers at the same time; the generator learns from the reference alone. The
+//! first difference ends the run with everything that is needed to see it again.
+
+use std::{collections::VecDeque, fmt::Write as _};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    compare::{Difference, differences},
+    connect::Connection,
+    normalise::normalise,
+    request::{Answer, Request, generate::Generator},
+};
+
+/// Counts of a run, to show that it was not vacuous.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// Requests sent.
+    pub requests: usize,
+    /// Those that both servers refused alike.
+    pub refused: usize,
+    /// The revision at the end.
+    pub revision: i64,
+}
+
+/// Runs `steps` requests of `seed` against `reference` and `subject`.
+///
+/// # Errors
+///
+/// At the first difference, with seed, step, request, both answers and the requests before.
+pub async fn run(seed: u64, steps: usize, reference: &mut Connection, subject: &mut Connection) -> Result<Tally> {
+    let mut generator = Generator::new(seed);
+    let mut recent = VecDeque::new();
+    let mut tally = Tally::default();
+    for step in 0..steps {
+        let request = generator.request();
+        let (expected, got) = tokio::join!(request.send(reference), request.send(subject));
+        let (expected, got) = match (expected, got) {
+            (Ok(expected), Ok(got)) => (expected, got),
+            (Err(error), _) => bail!("seed {seed} step {step}: the reference failed: {error:#}\n{request:#?}"),
+            (_, Err(error)) => bail!("seed {seed} step {step}: the subject failed: {error:#}\n{request:#?}"),
+        };
+        let found = judge(&request, expected.clone(), got.clone());
+        if !found.is_empty() {
+            bail!("{}", report(seed, step, &request, &expected, &got, &found, &recent));
+        }
+        generator.world.observe(&request, &expected);
+        tally.requests += 1;
+        tally.refused += usize::from(expected.is_refused());
+        tally.revision = generator.world.revision;
+        recent.push_back(format!("{request:?}"));
+        if recent.len() > RECENT_MAX {
+            recent.pop_front();
+        }
+    }
+    Ok(tally)
+}
+
+/// The differences that remain after normalising.
+#[must_use]
+pub fn judge(request: &Request, mut expected: Answer, mut got: Answer) -> Vec<Difference> {
+    normalise(request, &mut expected);
+    normalise(request, &mut got);
+    if expected == got { Vec::new() } else { differences(&expected, &got) }
+}
+
+fn report(
+    seed: u64,
+    step: usize,
+    request: &Request,
+    expected: &Answer,
+    got: &Answer,
+    found: &[Difference],
+    recent: &VecDeque<String>,
+) -> String {
+    let mut text = format!("seed {seed} step {step} (replay with TOMBOLO_SEED={seed})\n");
+    for difference in found {
+        let _ = writeln!(text, "  {difference}");
+    }
+    let _ = writeln!(text, "request: {}", shorten(&format!("{request:?}")));
+    let _ = writeln!(text, "reference: {}", shorten(&format!("{expected:?}")));
+    let _ = writeln!(text, "subject:   {}", shorten(&format!("{got:?}")));
+    let _ = writeln!(text, "requests before it, oldest first:");
+    for request in recent {
+        let _ = writeln!(text, "  {}", shorten(request));
+    }
+    text
+}
+
+/// Messages can be megabytes; their beginning tells enough.
+fn shorten(text: &str) -> String {
+    let mut short: String = text.chars().take(TEXT_CHARACTERS_MAX).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+const RECENT_MAX: usize = 12;
+const TEXT_CHARACTERS_MAX: usize = 3_000;
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tombolo_proto::{
+        etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader},
+        mvccpb::KeyValue,
+    };
+
+    use super::judge;
+    use crate::request::{Answer, Request};
+
+    fn answer() -> RangeResponse {
+        let kv =
+            KeyValue { key: Bytes::from("a"), mod_revision: 4, create_revision: 2, version: 3, ..Default::default() };
+        let header = ResponseHeader { revision: 9, member_id: 1, ..Default::default() };
+        RangeResponse { header: Some(header), kvs: vec![kv], count: 1, more: false }
+    }
+
+    fn judged(alter: impl FnOnce(&mut RangeResponse)) -> usize {
+        let mut altered = answer();
+        alter(&mut altered);
+        judge(&Request::Range(RangeRequest::default()), Answer::Range(answer()), Answer::Range(altered)).len()
+    }
+
+    #[test]
+    fn an_altered_answer_is_caught_and_a_foreign_member_id_is_not() {
+        assert_eq!(
+            judged(|response| response.header = answer().header.map(|header| ResponseHeader { member_id: 2, ..header })),
+            0
+        );
+        assert_eq!(judged(|response| response.kvs[0].version = 4), 1);
+        assert_eq!(judged(|response| response.count = 2), 1);
+        assert_ne!(judged(|response| response.header = None), 0);
+    }
+
+    #[test]
+    fn the_text_of_an_error_matters() {
+        let refused = |message: &str| Answer::Refused { code: "OutOfRange".to_owned(), message: message.to_owned() };
+        let request = Request::Range(RangeRequest::default());
+        assert!(judge(&request, refused("x"), refused("x")).is_empty());
+        assert_eq!(judge(&request, refused("x"), refused("y")).len(), 1);
+    }
+}

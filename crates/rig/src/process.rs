@@ -1,0 +1,345 @@
+//! Server processes by handle: started on free loopback ports, made ready, killed or stopped, and started again.
+//!
+//! A handle ends only the process that it started, and ends it when dropped. Ready means that a TCP connection is
+//! accepted *and* a read is answered; the time that took is kept. The server's output goes to a file that failures quote.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
+use tempfile::TempDir;
+use tombolo_proto::etcdserverpb::RangeRequest;
+
+use crate::{
+    connect::Connection,
+    requirement::{self, Tool},
+};
+
+/// A running (or stopped) server with a data folder of its own.
+#[derive(Debug)]
+pub struct Server {
+    launch: Launch,
+    home: TempDir,
+    ports: Ports,
+    child: Option<Child>,
+    ready_after: Duration,
+}
+
+/// How to start a server. Flags are etcd's, which both servers know.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    program: PathBuf,
+    name: &'static str,
+    flags: Vec<(String, String)>,
+    in_memory: bool,
+    patience: Duration,
+}
+
+/// What a server said that did not start.
+#[derive(Debug)]
+pub struct Refusal {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// All of its output.
+    pub output: String,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    client: u16,
+    peer: u16,
+    metrics: u16,
+}
+
+impl Server {
+    /// The server under test.
+    #[must_use]
+    pub fn tombolo() -> Launch {
+        Launch::new(requirement::tombolod(), "tombolod")
+    }
+
+    /// A real etcd, if there is one.
+    #[must_use]
+    pub fn etcd() -> Option<Launch> {
+        Tool::Etcd.find().map(|program| Launch::new(program, "etcd"))
+    }
+
+    /// `http://host:port` for clients.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// The client socket.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        loopback(self.ports.client)
+    }
+
+    /// The socket of `--listen-metrics-urls`.
+    #[must_use]
+    pub fn metrics_address(&self) -> SocketAddr {
+        loopback(self.ports.metrics)
+    }
+
+    /// The data folder.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
+    /// Time from the last start until the first read was answered.
+    #[must_use]
+    pub const fn ready_after(&self) -> Duration {
+        self.ready_after
+    }
+
+    /// The process id, while it runs.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// A new connection to it.
+    ///
+    /// # Errors
+    ///
+    /// When it does not accept one.
+    pub async fn connect(&self) -> Result<Connection> {
+        Connection::open(&self.endpoint()).await.with_context(|| self.last_words())
+    }
+
+    /// SIGKILL, at once.
+    ///
+    /// # Errors
+    ///
+    /// When the process cannot be signalled or waited for.
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// SIGTERM, and waits for the end.
+    ///
+    /// # Errors
+    ///
+    /// When it is still there after the launch's patience.
+    pub fn stop(&mut self) -> Result<Option<ExitStatus>> {
+        let Some(child) = &mut self.child else { return Ok(None) };
+        let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
+        ensure!(sent.success(), "kill -TERM failed");
+        let status = wait(child, self.launch.patience)?.with_context(|| format!("no end: {}", self.last_words()))?;
+        self.child = None;
+        Ok(Some(status))
+    }
+
+    /// Starts it again on the same folder and ports, with the flags of `launch`.
+    ///
+    /// # Errors
+    ///
+    /// When it does not become ready.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.kill()?;
+        self.spawn()?;
+        self.wait_ready().await
+    }
+
+    /// Starts it again on the same folder, expecting that it refuses and exits.
+    ///
+    /// # Errors
+    ///
+    /// When it goes on running for five seconds.
+    pub fn refusal(&mut self) -> Result<Refusal> {
+        self.kill()?;
+        let before = self.output().len();
+        self.spawn()?;
+        let child = self.child.as_mut().context("just spawned")?;
+        let status = wait(child, Duration::from_secs(5))?;
+        let output = self.output().split_off(before);
+        match status {
+            Some(status) => {
+                self.child = None;
+                Ok(Refusal { status, output })
+            }
+            None => {
+                self.kill()?;
+                bail!("it should have refused to start, but it runs: {output}")
+            }
+        }
+    }
+
+    /// Everything it has printed so far.
+    #[must_use]
+    pub fn output(&self) -> String {
+        fs::read(self.log()).map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn last_words(&self) -> String {
+        let output = self.output();
+        let lines: Vec<&str> = output.lines().collect();
+        let tail = &lines[lines.len().saturating_sub(15)..];
+        format!("{} said:\n{}", self.launch.name, tail.join("\n"))
+    }
+
+    fn log(&self) -> PathBuf {
+        self.home.path().join("output.log")
+    }
+
+    fn spawn(&mut self) -> Result<()> {
+        let log = OpenOptions::new().create(true).append(true).open(self.log())?;
+        let mut command = Command::new(&self.launch.program);
+        command.args(self.arguments()).stdin(Stdio::null());
+        command.stdout(File::try_clone(&log)?).stderr(log);
+        let child = command.spawn().with_context(|| format!("start {}", self.launch.program.display()))?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let url = |port: u16| format!("http://{}", loopback(port));
+        let mut flags = vec![
+            ("--name".to_owned(), "rig".to_owned()),
+            ("--data-dir".to_owned(), self.folder().display().to_string()),
+            ("--listen-client-urls".to_owned(), url(self.ports.client)),
+            ("--advertise-client-urls".to_owned(), url(self.ports.client)),
+            ("--listen-peer-urls".to_owned(), url(self.ports.peer)),
+            ("--initial-advertise-peer-urls".to_owned(), url(self.ports.peer)),
+            ("--listen-metrics-urls".to_owned(), url(self.ports.metrics)),
+            ("--log-level".to_owned(), "warn".to_owned()),
+        ];
+        for (flag, value) in &self.launch.flags {
+            flags.retain(|(known, _)| known != flag);
+            flags.push((flag.clone(), value.clone()));
+        }
+        flags.into_iter().flat_map(|(flag, value)| [flag, value]).collect()
+    }
+
+    async fn wait_ready(&mut self) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            let child = self.child.as_mut().context("it was started")?;
+            if let Some(status) = child.try_wait()? {
+                self.child = None;
+                bail!("it ended with {status} before it was ready; {}", self.last_words());
+            }
+            if TcpStream::connect(self.address()).is_ok() && self.answers().await {
+                self.ready_after = started.elapsed();
+                return Ok(());
+            }
+            if started.elapsed() > self.launch.patience {
+                self.kill()?;
+                bail!("not ready after {:?}; {}", self.launch.patience, self.last_words());
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn answers(&self) -> bool {
+        let read = async {
+            let mut connection = Connection::open(&self.endpoint()).await?;
+            let request = RangeRequest { key: Bytes::from_static(b"ready"), ..Default::default() };
+            anyhow::Ok(connection.kv.range(request).await?)
+        };
+        matches!(tokio::time::timeout(Duration::from_secs(10), read).await, Ok(Ok(_)))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A failing test must not leave its server behind; there is nobody to tell about a failure here.
+        drop(self.kill());
+    }
+}
+
+impl Launch {
+    fn new(program: PathBuf, name: &'static str) -> Self {
+        Self { program, name, flags: Vec::new(), in_memory: false, patience: Duration::from_secs(30) }
+    }
+
+    /// Adds a flag, or replaces its value.
+    #[must_use]
+    pub fn with(mut self, flag: &str, value: &str) -> Self {
+        self.flags.push((flag.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Puts the data folder in memory where the system has such a folder: for rigs that are not about durability.
+    #[must_use]
+    pub const fn in_memory(mut self) -> Self {
+        self.in_memory = true;
+        self
+    }
+
+    /// How long to wait for readiness or for an orderly end.
+    #[must_use]
+    pub const fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Starts it on a fresh folder and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// When it ends or stays silent; the error quotes its output.
+    pub async fn start(self) -> Result<Server> {
+        let mut server = self.prepare()?;
+        server.spawn()?;
+        server.wait_ready().await?;
+        Ok(server)
+    }
+
+    /// Everything but the process: folder and ports, for a rig that prepares the folder itself.
+    ///
+    /// # Errors
+    ///
+    /// When no folder or port is to be had.
+    pub fn prepare(self) -> Result<Server> {
+        let memory = Path::new("/dev/shm");
+        let home = if self.in_memory && memory.is_dir() {
+            tempfile::Builder::new().prefix("tombolo-rig-").tempdir_in(memory)?
+        } else {
+            tempfile::Builder::new().prefix("tombolo-rig-").tempdir()?
+        };
+        let ports = Ports::free()?;
+        Ok(Server { launch: self, home, ports, child: None, ready_after: Duration::ZERO })
+    }
+}
+
+impl Ports {
+    /// Three ports that nobody listens on. They are held together, so that they differ.
+    fn free() -> Result<Self> {
+        let listeners = [(); 3].map(|()| TcpListener::bind(loopback(0)));
+        let listeners: [_; 3] = listeners;
+        let mut ports = [0; 3];
+        for (port, listener) in ports.iter_mut().zip(listeners) {
+            *port = listener?.local_addr()?.port();
+        }
+        let [client, peer, metrics] = ports;
+        Ok(Self { client, peer, metrics })
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+fn wait(child: &mut Child, patience: Duration) -> Result<Option<ExitStatus>> {
+    let started = Instant::now();
+    while started.elapsed() < patience {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(None)
+}

@@ -1,0 +1,138 @@
+//! One request of the differential rig, and one answer: a response or a refusal with its code and text.
+//!
+//! Some requests are compounds, so that a run stays deterministic: a lease whose time to live could run out during the
+//! run, or whose id the server chose, is revoked in the same step.
+
+use anyhow::{Context, Result};
+use tombolo_proto::etcdserverpb::{
+    CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, LeaseGrantRequest,
+    LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseLeasesRequest, LeaseLeasesResponse,
+    LeaseRevokeRequest, LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, PutRequest, PutResponse,
+    RangeRequest, RangeResponse, ResponseHeader, TxnRequest, TxnResponse,
+};
+use tonic::{Response, Status};
+
+use crate::connect::Connection;
+
+pub mod generate;
+pub mod kv;
+pub mod lease;
+pub mod txn;
+pub mod world;
+
+/// Something to ask of two servers.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "each variant is the call of the same name")]
+pub enum Request {
+    Range(RangeRequest),
+    Put(PutRequest),
+    Delete(DeleteRangeRequest),
+    Txn(TxnRequest),
+    Compact(CompactionRequest),
+    Grant(LeaseGrantRequest),
+    /// Granted, answered, and revoked at once.
+    GrantAndRevoke(LeaseGrantRequest),
+    Revoke(LeaseRevokeRequest),
+    TimeToLive(LeaseTimeToLiveRequest),
+    KeepAlive(LeaseKeepAliveRequest),
+    Leases,
+}
+
+/// What a server made of a request.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "each variant is the answer to the request of the same name")]
+pub enum Answer {
+    Range(RangeResponse),
+    Put(PutResponse),
+    Delete(DeleteRangeResponse),
+    Txn(TxnResponse),
+    Compact(CompactionResponse),
+    Grant(LeaseGrantResponse),
+    Revoke(LeaseRevokeResponse),
+    TimeToLive(LeaseTimeToLiveResponse),
+    KeepAlive(LeaseKeepAliveResponse),
+    Leases(LeaseLeasesResponse),
+    /// A gRPC error.
+    Refused {
+        /// Its code, by name.
+        code: String,
+        /// Its text, which clients compare.
+        message: String,
+    },
+}
+
+impl Answer {
+    /// The outer header, which every response has.
+    #[must_use]
+    pub const fn header(&self) -> Option<&ResponseHeader> {
+        match self {
+            Self::Range(response) => response.header.as_ref(),
+            Self::Put(response) => response.header.as_ref(),
+            Self::Delete(response) => response.header.as_ref(),
+            Self::Txn(response) => response.header.as_ref(),
+            Self::Compact(response) => response.header.as_ref(),
+            Self::Grant(response) => response.header.as_ref(),
+            Self::Revoke(response) => response.header.as_ref(),
+            Self::TimeToLive(response) => response.header.as_ref(),
+            Self::KeepAlive(response) => response.header.as_ref(),
+            Self::Leases(response) => response.header.as_ref(),
+            Self::Refused { .. } => None,
+        }
+    }
+
+    /// Whether it is an error.
+    #[must_use]
+    pub const fn is_refused(&self) -> bool {
+        matches!(self, Self::Refused { .. })
+    }
+
+    fn of<T>(result: Result<Response<T>, Status>, wrap: fn(T) -> Self) -> Self {
+        match result {
+            Ok(response) => wrap(response.into_inner()),
+            Err(status) => Self::Refused { code: format!("{:?}", status.code()), message: status.message().to_owned() },
+        }
+    }
+}
+
+impl Request {
+    /// Sends it and waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// When a stream ends without an answer; every gRPC error is an answer.
+    pub async fn send(&self, to: &mut Connection) -> Result<Answer> {
+        Ok(match self.clone() {
+            Self::Range(request) => Answer::of(to.kv.range(request).await, Answer::Range),
+            Self::Put(request) => Answer::of(to.kv.put(request).await, Answer::Put),
+            Self::Delete(request) => Answer::of(to.kv.delete_range(request).await, Answer::Delete),
+            Self::Txn(request) => Answer::of(to.kv.txn(request).await, Answer::Txn),
+            Self::Compact(request) => Answer::of(to.kv.compact(request).await, Answer::Compact),
+            Self::Grant(request) => Answer::of(to.lease.lease_grant(request).await, Answer::Grant),
+            Self::GrantAndRevoke(request) => grant_and_revoke(request, to).await?,
+            Self::Revoke(request) => Answer::of(to.lease.lease_revoke(request).await, Answer::Revoke),
+            Self::TimeToLive(request) => Answer::of(to.lease.lease_time_to_live(request).await, Answer::TimeToLive),
+            Self::KeepAlive(request) => keep_alive(request, to).await?,
+            Self::Leases => Answer::of(to.lease.lease_leases(LeaseLeasesRequest {}).await, Answer::Leases),
+        })
+    }
+}
+
+async fn grant_and_revoke(request: LeaseGrantRequest, to: &mut Connection) -> Result<Answer> {
+    let granted = Answer::of(to.lease.lease_grant(request).await, Answer::Grant);
+    if let Answer::Grant(response) = &granted {
+        let revoke = LeaseRevokeRequest { id: response.id };
+        to.lease.lease_revoke(revoke).await.context("revoke the lease just granted")?;
+    }
+    Ok(granted)
+}
+
+async fn keep_alive(request: LeaseKeepAliveRequest, to: &mut Connection) -> Result<Answer> {
+    let mut stream = match to.lease.lease_keep_alive(tokio_stream::once(request)).await {
+        Ok(response) => response.into_inner(),
+        Err(status) => return Ok(Answer::of(Err(status), Answer::KeepAlive)),
+    };
+    match stream.message().await {
+        Ok(response) => Ok(Answer::KeepAlive(response.context("a keep-alive without an answer")?)),
+        Err(status) => Ok(Answer::of(Err(status), Answer::KeepAlive)),
+    }
+}

@@ -1,0 +1,107 @@
+//! What a rig needs from the machine, and what happens when it is not there.
+//!
+//! A developer without etcd still gets a green run, with one printed line for each rig that was skipped. Continuous
+//! integration sets `TOMBOLO_REQUIRE=etcd,etcdctl`, and then a missing tool is a failure: a skip never hides there.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+/// An outside program that a rig drives.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Tool {
+    /// A real etcd server.
+    Etcd,
+    /// etcd's own command line.
+    Etcdctl,
+}
+
+impl Tool {
+    /// The program, or `None` after printing why the rig is skipped.
+    ///
+    /// # Panics
+    ///
+    /// When `TOMBOLO_REQUIRE` names this tool and it is not installed.
+    #[must_use]
+    pub fn find(self) -> Option<PathBuf> {
+        let found = self.locate(env::var_os(self.variable()), env::var_os("PATH"));
+        if found.is_none() {
+            let line = format!("no {} found (set {})", self.name(), self.variable());
+            let required = env::var("TOMBOLO_REQUIRE").unwrap_or_default();
+            assert!(!self.is_required_by(&required), "{line}, and TOMBOLO_REQUIRE={required} asks for it");
+            println!("skipped: {line}");
+        }
+        found
+    }
+
+    fn locate(self, named: Option<OsString>, path: Option<OsString>) -> Option<PathBuf> {
+        if let Some(named) = named {
+            return Some(PathBuf::from(named)).filter(|path| is_program(path));
+        }
+        env::split_paths(&path?).map(|folder| folder.join(self.name())).find(|path| is_program(path))
+    }
+
+    fn is_required_by(self, list: &str) -> bool {
+        list.split(',').any(|word| word.trim() == self.name())
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::Etcdctl => "etcdctl",
+        }
+    }
+
+    const fn variable(self) -> &'static str {
+        match self {
+            Self::Etcd => "TOMBOLO_ETCD",
+            Self::Etcdctl => "TOMBOLO_ETCDCTL",
+        }
+    }
+}
+
+/// The server under test: `TOMBOLO_TOMBOLOD`, else the one that cargo built beside this test.
+///
+/// # Panics
+///
+/// When there is none, saying how to build it: the product is never optional.
+#[must_use]
+pub fn tombolod() -> PathBuf {
+    let path = env::var_os("TOMBOLO_TOMBOLOD").map_or_else(beside_this_test, PathBuf::from);
+    assert!(
+        is_program(&path),
+        "no server at {}: run `cargo build -p tombolo-server` (with the profile of this test), or set TOMBOLO_TOMBOLOD",
+        path.display()
+    );
+    path
+}
+
+/// Test executables live in `target/<profile>/deps`, programs in `target/<profile>`.
+fn beside_this_test() -> PathBuf {
+    let test = env::current_exe().expect("a running test has a path");
+    let profile = test.ancestors().nth(2).expect("a test executable lies in target/<profile>/deps");
+    profile.join("tombolod")
+}
+
+fn is_program(path: &Path) -> bool {
+    path.is_file()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tool;
+
+    #[test]
+    fn a_named_program_that_is_missing_is_not_replaced_by_another_one() {
+        assert_eq!(Tool::Etcd.locate(Some("/nonexistent/etcd".into()), std::env::var_os("PATH")), None);
+    }
+
+    #[test]
+    fn the_list_of_required_tools_is_matched_by_whole_words() {
+        assert!(Tool::Etcd.is_required_by("etcdctl, etcd"));
+        assert!(!Tool::Etcd.is_required_by("etcdctl"));
+        assert!(!Tool::Etcdctl.is_required_by(""));
+    }
+}
