@@ -1,0 +1,136 @@
+//! Version vectors: for each replica the highest seq up to which everything is known.
+
+use std::{cmp::Ordering, collections::BTreeMap, fmt};
+
+use crate::{Dot, Element, ReplicaId};
+
+/// The highest dense seq of each replica. A replica that is not named stands at 0.
+///
+/// Vectors are ordered partially, by inclusion. Used as a context, a vector covers a dot when the dot's seq is not above
+/// its replica's entry: seqs are dense, so that there are no holes to remember.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct VersionVector {
+    entries: BTreeMap<ReplicaId, u64>,
+}
+
+impl VersionVector {
+    /// The vector that covers nothing.
+    pub const fn new() -> Self {
+        Self { entries: BTreeMap::new() }
+    }
+
+    /// The highest seq of `replica`, 0 when it is not named.
+    pub fn seq(&self, replica: ReplicaId) -> u64 {
+        self.entries.get(&replica).copied().unwrap_or(0)
+    }
+
+    /// Whether the record of this name is known.
+    pub fn covers(&self, dot: Dot) -> bool {
+        dot.seq <= self.seq(dot.replica)
+    }
+
+    /// Whether the element's record is known.
+    pub fn covers_element(&self, element: Element) -> bool {
+        self.covers(element.dot)
+    }
+
+    /// Whether everything in `other` is in this vector too. O(entries of `other`).
+    pub fn includes(&self, other: &Self) -> bool {
+        other.entries.iter().all(|(&replica, &seq)| seq <= self.seq(replica))
+    }
+
+    /// Raises one replica's entry; a lower seq changes nothing. Returns whether it rose.
+    pub fn raise(&mut self, replica: ReplicaId, seq: u64) -> bool {
+        if seq <= self.seq(replica) {
+            return false;
+        }
+        self.entries.insert(replica, seq);
+        true
+    }
+
+    /// Raises every entry to at least that of `other`: the least vector that includes both.
+    pub fn join(&mut self, other: &Self) {
+        for (&replica, &seq) in &other.entries {
+            self.raise(replica, seq);
+        }
+    }
+
+    /// The named replicas and their seqs, ascending by replica.
+    pub fn iter(&self) -> impl Iterator<Item = Dot> + '_ {
+        self.entries.iter().map(|(&replica, &seq)| Dot { replica, seq })
+    }
+
+    /// How many replicas are named.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing is covered.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+impl FromIterator<Dot> for VersionVector {
+    fn from_iter<I: IntoIterator<Item = Dot>>(dots: I) -> Self {
+        let mut vector = Self::new();
+        for dot in dots {
+            vector.raise(dot.replica, dot.seq);
+        }
+        vector
+    }
+}
+
+impl PartialOrd for VersionVector {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        match (self.includes(other), other.includes(self)) {
+            (true, true) => Some(Ordering::Equal),
+            (true, false) => Some(Ordering::Greater),
+            (false, true) => Some(Ordering::Less),
+            (false, false) => None,
+        }
+    }
+}
+
+impl fmt::Debug for VersionVector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(bits: u64) -> ReplicaId {
+        ReplicaId::new(bits).unwrap()
+    }
+
+    fn vector(dots: &[(u64, u64)]) -> VersionVector {
+        dots.iter().map(|&(replica, seq)| Dot::new(id(replica), seq)).collect()
+    }
+
+    #[test]
+    fn concurrent_vectors_are_not_ordered() {
+        let left = vector(&[(1, 2)]);
+        let right = vector(&[(2, 1)]);
+        assert_eq!(left.partial_cmp(&right), None);
+        let mut both = left.clone();
+        both.join(&right);
+        assert!(both > left && both > right);
+    }
+
+    #[test]
+    fn an_entry_never_sinks() {
+        let mut a = vector(&[(1, 5)]);
+        assert!(!a.raise(id(1), 4));
+        assert!(a.covers(Dot::new(id(1), 5)));
+        assert!(!a.covers(Dot::new(id(1), 6)));
+        assert!(!a.covers(Dot::new(id(9), 1)));
+    }
+
+    #[test]
+    fn a_zero_entry_is_not_an_entry() {
+        assert_eq!(vector(&[(1, 0)]), VersionVector::new());
+    }
+}
