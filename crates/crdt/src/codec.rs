@@ -36,7 +36,7 @@ pub enum DecodeError {
         /// The version found.
         found: u8,
     },
-    /// More than is allowed.
+    /// More bytes than are allowed.
     #[error("{what} takes {bytes} bytes; at most {max} are allowed")]
     TooLarge {
         /// What is too large.
@@ -46,7 +46,20 @@ pub enum DecodeError {
         /// The size allowed.
         max: usize,
     },
+    /// More of something than is allowed.
+    #[error("{count} {what}; at most {max} are allowed")]
+    TooMany {
+        /// What there are too many of.
+        what: &'static str,
+        /// How many.
+        count: u64,
+        /// How many are allowed.
+        max: usize,
+    },
 }
+
+/// An element takes at least the author's mark, one byte of seq and one of index.
+const ELEMENT_BYTES_MIN: usize = 3;
 
 /// Appends a minimal LEB128 varint.
 pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
@@ -179,16 +192,27 @@ impl Reader {
         }
     }
 
-    /// A strictly ascending list of elements.
+    /// A seq, from 1 to [`Dot::SEQ_MAX`].
+    pub fn seq(&mut self, what: &'static str) -> Result<u64, DecodeError> {
+        match self.varint(what)? {
+            seq @ 1..=Dot::SEQ_MAX => Ok(seq),
+            _ => Err(DecodeError::NotCanonical { what }),
+        }
+    }
+
+    /// A strictly ascending list of elements, as [`put_elements`] wrote it.
     pub fn elements(&mut self, author: ReplicaId, what: &'static str) -> Result<Vec<Element>, DecodeError> {
         let count = self.varint(what)?;
-        let mut elements = Vec::new();
+        if count > (self.remaining() / ELEMENT_BYTES_MIN) as u64 {
+            return Err(DecodeError::Truncated { what });
+        }
+        // Exact, so that a long list takes eight times its bytes and not up to twenty-four while it grows.
+        let mut elements = Vec::with_capacity(count as usize);
         for _ in 0..count {
-            let replica = self.replica(author, what)?;
-            let seq = self.varint(what)?;
+            let dot = Dot::new(self.replica(author, what)?, self.seq(what)?);
             let index = u32::try_from(self.varint(what)?).map_err(|_| DecodeError::NotCanonical { what })?;
-            let element = Dot::new(replica, seq).element(index);
-            if seq == 0 || elements.last().is_some_and(|last| *last >= element) {
+            let element = dot.element(index);
+            if elements.last().is_some_and(|last| *last >= element) {
                 return Err(DecodeError::NotCanonical { what });
             }
             elements.push(element);

@@ -9,7 +9,7 @@ use crate::ReplicaId;
 pub struct Dot {
     /// The author.
     pub replica: ReplicaId,
-    /// The author's ordinal, from 1. Not comparable across replicas.
+    /// The author's ordinal, from 1 to [`Dot::SEQ_MAX`]. Not comparable across replicas.
     pub seq: u64,
 }
 
@@ -23,6 +23,10 @@ pub struct Element {
 }
 
 impl Dot {
+    /// The highest seq. The next one still fits a `u64`, and this one a signed integer: counting on from a seq that somebody
+    /// else sent overflows nowhere.
+    pub const SEQ_MAX: u64 = i64::MAX as u64;
+
     /// The dot of a replica's `seq`-th record.
     pub const fn new(replica: ReplicaId, seq: u64) -> Self {
         Self { replica, seq }

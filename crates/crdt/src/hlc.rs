@@ -62,6 +62,11 @@ impl Clock {
         Self { last }
     }
 
+    /// The newest stamp that this clock gave or was drawn to.
+    pub const fn last(&self) -> Hlc {
+        self.last
+    }
+
     /// A stamp for a new record: above all this clock gave before and above `floor`, the newest stamp that the record
     /// supersedes.
     pub fn tick(&mut self, wall_ms: u64, floor: Hlc) -> Hlc {

@@ -14,17 +14,19 @@
 
 pub use chain::Chain;
 pub use codec::DecodeError;
+pub use context::ContextFault;
 pub use dot::{Dot, Element};
 pub use dot_store::{DotFun, DotMap, DotSet, DotStore};
 pub use hlc::{Clock, DRIFT_MAX_MS, Hlc};
-pub use operation::{LeaseRef, Operation, RangeRemove};
-pub use record::{RECORD_BYTES_MAX, Record, RecordHeader};
+pub use operation::{LEASE_TTL_S_MAX, LeaseRef, Operation, RangeRemove};
+pub use record::{RECORD_BYTES_MAX, RECORD_OPERATIONS_MAX, Record, RecordHeader};
 pub use register::{Register, Sibling, Stamp};
 pub use replica_id::ReplicaId;
 pub use version_vector::VersionVector;
 
 mod chain;
 pub mod codec;
+mod context;
 mod dot;
 mod dot_store;
 mod hlc;
@@ -33,3 +35,7 @@ mod record;
 mod register;
 mod replica_id;
 mod version_vector;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

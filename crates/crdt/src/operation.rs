@@ -7,9 +7,12 @@
 use bytes::Bytes;
 
 use crate::{
-    DecodeError, Element, ReplicaId,
+    DecodeError, Dot, Element, ReplicaId,
     codec::{Reader, put_bytes, put_elements, put_replica, put_varint},
 };
+
+/// The longest lease, in seconds: etcd's bound, and little enough that a deadline never overflows.
+pub const LEASE_TTL_S_MAX: u64 = 9_000_000_000;
 
 const PUT: u64 = 1;
 const REMOVE: u64 = 2;
@@ -53,7 +56,7 @@ pub enum Operation {
     LeaseGrant {
         /// The lease's number.
         id: i64,
-        /// Seconds to live.
+        /// Seconds to live, from 1 to [`LEASE_TTL_S_MAX`].
         ttl_s: u64,
     },
     /// Removes a lease.
@@ -90,22 +93,29 @@ impl Operation {
         }
     }
 
-    /// Appends `kind ‖ length ‖ body`.
+    /// The elements the operation removes by name, ascending. What a range removes is not among them: no operation lists it.
+    pub fn named(&self) -> &[Element] {
+        match self {
+            Self::Put { supersedes, .. } => supersedes,
+            Self::Remove { elements, .. } | Self::LeaseEnd { elements, .. } => elements,
+            Self::RangeRemove(_) | Self::LeaseGrant { .. } | Self::Unknown { .. } => &[],
+        }
+    }
+
+    /// Appends `kind ‖ length ‖ body`. `scratch` is only there to be used again.
     pub(crate) fn encode(&self, author: ReplicaId, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
         scratch.clear();
+        self.encode_head(author, scratch);
+        // The tail, most of the bytes of most records, goes straight to its place.
+        let tail: &[u8] = match self {
+            Self::Put { value, .. } => value,
+            Self::Unknown { body, .. } => body,
+            _ => &[],
+        };
         put_varint(out, self.kind());
-        if let Self::Put { key, value, lease, supersedes } = self {
-            // The value, most of the bytes, goes straight to its place.
-            put_bytes(scratch, key);
-            put_lease(scratch, *lease, author);
-            put_elements(scratch, supersedes, author);
-            put_varint(out, (scratch.len() + value.len()) as u64);
-            out.extend_from_slice(scratch);
-            out.extend_from_slice(value);
-        } else {
-            self.encode_body(author, scratch);
-            put_bytes(out, scratch);
-        }
+        put_varint(out, (scratch.len() + tail.len()) as u64);
+        out.extend_from_slice(scratch);
+        out.extend_from_slice(tail);
     }
 
     fn kind(&self) -> u64 {
@@ -119,13 +129,13 @@ impl Operation {
         }
     }
 
-    fn encode_body(&self, author: ReplicaId, out: &mut Vec<u8>) {
+    /// The body up to what needs no length because it ends the body.
+    fn encode_head(&self, author: ReplicaId, out: &mut Vec<u8>) {
         match self {
-            Self::Put { key, value, lease, supersedes } => {
+            Self::Put { key, lease, supersedes, .. } => {
                 put_bytes(out, key);
                 put_lease(out, *lease, author);
                 put_elements(out, supersedes, author);
-                out.extend_from_slice(value);
             }
             Self::Remove { key, elements } => {
                 put_bytes(out, key);
@@ -149,31 +159,29 @@ impl Operation {
                 put_lease(out, Some(*lease), author);
                 put_elements(out, elements, author);
             }
-            Self::Unknown { body, .. } => out.extend_from_slice(body),
+            Self::Unknown { .. } => {}
         }
     }
 
-    pub(crate) fn decode(reader: &mut Reader, author: ReplicaId) -> Result<Self, DecodeError> {
+    /// Reads what [`Operation::encode`] wrote in the record of this name.
+    pub(crate) fn decode(reader: &mut Reader, record: Dot) -> Result<Self, DecodeError> {
         let kind = reader.varint("operation kind")?;
-        let body = reader.bytes("operation")?;
-        if !(PUT..=LEASE_END).contains(&kind) {
-            return Ok(Self::Unknown { kind, body });
-        }
-        let mut body = Reader::new(body);
+        let mut body = Reader::new(reader.bytes("operation")?);
         let operation = match kind {
             PUT => {
                 let key = body.bytes("key")?;
-                let lease = lease(&mut body, author)?;
-                let supersedes = body.elements(author, "superseded elements")?;
+                let lease = lease(&mut body, record.replica)?;
+                let supersedes = earlier_elements(&mut body, record, "superseded elements")?;
                 return Ok(Self::Put { key, value: body.rest(), lease, supersedes });
             }
-            REMOVE => Self::Remove { key: body.bytes("key")?, elements: some_elements(&mut body, author)? },
-            RANGE_REMOVE => Self::RangeRemove(RangeRemove { start: body.bytes("range start")?, end: end(&mut body)? }),
-            LEASE_GRANT => Self::LeaseGrant { id: lease_id(&mut body)?, ttl_s: body.varint("lease ttl")? },
-            _ => Self::LeaseEnd {
-                lease: lease(&mut body, author)?.ok_or(DecodeError::NotCanonical { what: "ended lease" })?,
-                elements: some_elements(&mut body, author)?,
+            REMOVE => Self::Remove { key: body.bytes("key")?, elements: some_elements(&mut body, record)? },
+            RANGE_REMOVE => Self::RangeRemove(range(&mut body)?),
+            LEASE_GRANT => Self::LeaseGrant { id: lease_id(&mut body)?, ttl_s: lease_ttl(&mut body)? },
+            LEASE_END => Self::LeaseEnd {
+                lease: lease(&mut body, record.replica)?.ok_or(DecodeError::NotCanonical { what: "ended lease" })?,
+                elements: some_elements(&mut body, record)?,
             },
+            _ => return Ok(Self::Unknown { kind, body: body.rest() }),
         };
         body.finish("operation")?;
         Ok(operation)
@@ -207,15 +215,37 @@ fn lease_id(reader: &mut Reader) -> Result<i64, DecodeError> {
     }
 }
 
-fn some_elements(reader: &mut Reader, author: ReplicaId) -> Result<Vec<Element>, DecodeError> {
-    let elements = reader.elements(author, "removed elements")?;
-    if elements.is_empty() { Err(DecodeError::NotCanonical { what: "removed elements" }) } else { Ok(elements) }
+fn lease_ttl(reader: &mut Reader) -> Result<u64, DecodeError> {
+    match reader.varint("lease ttl")? {
+        ttl_s @ 1..=LEASE_TTL_S_MAX => Ok(ttl_s),
+        _ => Err(DecodeError::NotCanonical { what: "lease ttl" }),
+    }
 }
 
-fn end(reader: &mut Reader) -> Result<Option<Bytes>, DecodeError> {
-    match reader.u8("range end")? {
-        0 => Ok(None),
-        1 => reader.bytes("range end").map(Some),
-        _ => Err(DecodeError::NotCanonical { what: "range end" }),
+fn some_elements(reader: &mut Reader, record: Dot) -> Result<Vec<Element>, DecodeError> {
+    let what = "removed elements";
+    let elements = earlier_elements(reader, record, what)?;
+    if elements.is_empty() { Err(DecodeError::NotCanonical { what }) } else { Ok(elements) }
+}
+
+/// Elements of which none is the record's own or a later one of its author: a record removes only what was there before it.
+fn earlier_elements(reader: &mut Reader, record: Dot, what: &'static str) -> Result<Vec<Element>, DecodeError> {
+    let elements = reader.elements(record.replica, what)?;
+    let is_later = |element: &Element| element.dot.replica == record.replica && element.dot.seq >= record.seq;
+    if elements.iter().any(is_later) { Err(DecodeError::NotCanonical { what }) } else { Ok(elements) }
+}
+
+/// A range that can hold a key: an empty one would be an operation that does nothing, in many forms.
+fn range(reader: &mut Reader) -> Result<RangeRemove, DecodeError> {
+    let what = "range end";
+    let start = reader.bytes("range start")?;
+    let end = match reader.u8(what)? {
+        0 => None,
+        1 => Some(reader.bytes(what)?),
+        _ => return Err(DecodeError::NotCanonical { what }),
+    };
+    if end.as_ref().is_some_and(|end| *end <= start) {
+        return Err(DecodeError::NotCanonical { what });
     }
+    Ok(RangeRemove { start, end })
 }

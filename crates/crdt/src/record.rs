@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Fixed integers are big-endian, the others minimal varints. Records are kept and passed on as the bytes their author
-//! wrote. Signatures are not part of a record: they cover chain heads, one for each group of commits.
+//! wrote. Signatures are not part of a record: they cover chain heads, one for each group of commits. `docs/format.md` has
+//! the bytes of every operation and the reasons.
 
 use bytes::Bytes;
 
@@ -21,7 +22,14 @@ use crate::{
 /// enough to hold a few for every peer.
 pub const RECORD_BYTES_MAX: usize = 8 << 20;
 
+/// The most operations of a record. Their bytes run out first for any but the shortest keys, and a record of empty
+/// operations can not make its reader allocate fifty times its size.
+pub const RECORD_OPERATIONS_MAX: usize = 1 << 17;
+
 const VERSION: u8 = 1;
+
+/// The shortest operation is a kind and a length of 0.
+const OPERATION_BYTES_MIN: usize = 2;
 
 /// One transaction as logged and shipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,9 +55,12 @@ pub struct RecordHeader {
 }
 
 impl Record {
-    /// Writes the record after `previous`, the author's last chain, and returns its bytes and its chain.
+    /// Writes the record after `previous`, the author's last chain, and returns its bytes and its chain. O(size).
     ///
-    /// The header's own `chain` is not looked at.
+    /// The header's own `chain` is not looked at. The caller refuses a transaction whose record would be larger than
+    /// [`RECORD_BYTES_MAX`] or [`RECORD_OPERATIONS_MAX`], and gives the operations in the form their documentation asks for
+    /// (lists ascending, no number 0, no kind known here as [`Operation::Unknown`]): no replica could read anything else, and
+    /// a debug build says so at once.
     pub fn encode(&self, previous: &Chain) -> (Bytes, Chain) {
         let mut out = Vec::with_capacity(64 + self.operations.iter().map(size_hint).sum::<usize>());
         let RecordHeader { dot, hlc, context_delta, .. } = &self.header;
@@ -69,21 +80,34 @@ impl Record {
         }
         let chain = previous.link(&out);
         out.extend_from_slice(chain.as_bytes());
-        (out.into(), chain)
+        let bytes = Bytes::from(out);
+        debug_assert!(
+            self.is_beyond_limits(&bytes) || Self::decode(bytes.clone()).is_ok_and(|read| self.same_content(&read)),
+            "nobody could read the record {dot} that is about to be written"
+        );
+        (bytes, chain)
     }
 
-    /// Reads a record. Keys and values share the input's memory.
+    /// Reads a record. O(size).
+    ///
+    /// Keys and values share the input's memory: copy what is to outlive it by much. What is allocated beside the input is
+    /// at most eight times its size for lists of elements, and [`RECORD_OPERATIONS_MAX`] operations.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are not what [`Record::encode`] writes for any record, or are too many. Neither the chain nor the context
+    /// is judged: [`Record::follows`] and [`Record::extend_context`] do that.
     pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let (header, mut reader, count) = decode_header(bytes)?;
         let mut operations = Vec::new();
         for _ in 0..count {
-            operations.push(Operation::decode(&mut reader, header.dot.replica)?);
+            operations.push(Operation::decode(&mut reader, header.dot)?);
         }
         reader.finish("record")?;
         Ok(Self { header, operations })
     }
 
-    /// Whether `bytes` carry the chain that follows `previous`.
+    /// Whether the last bytes of a record are the chain that follows `previous`. O(size).
     pub fn follows(bytes: &[u8], previous: &Chain) -> bool {
         match bytes.split_last_chunk::<{ Chain::LEN }>() {
             Some((body, chain)) => previous.link(body).as_bytes() == chain,
@@ -92,6 +116,9 @@ impl Record {
     }
 
     /// The operations with the index of the first element each adds.
+    ///
+    /// What follows an operation of an unknown kind is numbered as if that added nothing, which may be wrong: a replica stops
+    /// before a record that holds one.
     pub fn numbered(&self) -> impl Iterator<Item = (u32, &Operation)> {
         self.operations.iter().scan(0_u32, |next, operation| {
             let first = *next;
@@ -101,8 +128,25 @@ impl Record {
     }
 }
 
+impl Record {
+    fn is_beyond_limits(&self, bytes: &Bytes) -> bool {
+        bytes.len() > RECORD_BYTES_MAX || self.operations.len() > RECORD_OPERATIONS_MAX
+    }
+
+    /// Whether both say the same; the chain, which `encode` computes, left aside.
+    fn same_content(&self, other: &Self) -> bool {
+        let RecordHeader { dot, hlc, context_delta, chain: _ } = &other.header;
+        (dot, hlc, context_delta, &other.operations)
+            == (&self.header.dot, &self.header.hlc, &self.header.context_delta, &self.operations)
+    }
+}
+
 impl RecordHeader {
     /// Reads the header alone. O(context delta).
+    ///
+    /// # Errors
+    ///
+    /// As [`Record::decode`], for what precedes the operations.
     pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         decode_header(bytes).map(|(header, ..)| header)
     }
@@ -128,16 +172,16 @@ fn decode_header(bytes: Bytes) -> Result<(RecordHeader, Reader, u64), DecodeErro
         VERSION => {}
         found => return Err(DecodeError::UnknownVersion { found }),
     }
-    let dot = Dot::new(reader.replica_id("author")?, reader.varint("seq")?);
-    if dot.seq == 0 {
-        return Err(DecodeError::NotCanonical { what: "seq" });
-    }
+    let dot = Dot::new(reader.replica_id("author")?, reader.seq("seq")?);
     let hlc = Hlc::from_bits(reader.u64("hlc")?);
     let context_delta = decode_delta(&mut reader, dot)?;
     let count = reader.varint("operation count")?;
-    // Every operation takes at least two bytes, so that a false count is seen before anything is read for it.
-    if count > reader.remaining() as u64 / 2 {
+    // A false count is seen before anything is read for it.
+    if count > (reader.remaining() / OPERATION_BYTES_MIN) as u64 {
         return Err(DecodeError::Truncated { what: "operations" });
+    }
+    if count > RECORD_OPERATIONS_MAX as u64 {
+        return Err(DecodeError::TooMany { what: "operations", count, max: RECORD_OPERATIONS_MAX });
     }
     Ok((RecordHeader { dot, hlc, context_delta, chain }, reader, count))
 }
@@ -148,8 +192,8 @@ fn decode_delta(reader: &mut Reader, dot: Dot) -> Result<VersionVector, DecodeEr
     let mut delta = VersionVector::new();
     for _ in 0..reader.varint(what)? {
         let replica = reader.replica_id(what)?;
-        let seq = reader.varint(what)?;
-        if seq == 0 || replica == dot.replica || last >= Some(replica) {
+        let seq = reader.seq(what)?;
+        if replica == dot.replica || last >= Some(replica) {
             return Err(DecodeError::NotCanonical { what });
         }
         last = Some(replica);
