@@ -7,7 +7,7 @@ use std::fmt;
 
 /// The first 16 bytes of BLAKE3 over the previous record's chain and this record's body.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Chain([u8; Chain::LEN]);
+pub struct Chain([u8; Self::LEN]);
 
 impl Chain {
     /// Bytes of a chain hash.

@@ -1,27 +1,396 @@
-//! The writing side of a store.
+//! The writing side of a store: the one place where records become commits.
+//!
+//! Requests are executed one by one on the head state and made durable in groups. `Committer::append` is the one function
+//! that commits: a local transaction, a record from a peer and nothing else pass through it, each through the gate.
 
 use std::sync::Arc;
 
-use crate::{Answer, Commit, CommitError, Request, RequestError, WallTime};
+use bytes::Bytes;
+use tombolo_crdt::{Chain, Dot, Operation, RECORD_BYTES_MAX, Record, RecordHeader, VersionVector};
+
+use crate::{
+    Answer, Commit, CommitError, Event, KeyValue, Outcome, ReadError, Request, RequestError, WallTime,
+    compaction::Compaction,
+    engine::{Change, EngineError},
+    error::IngestError,
+    fence::FenceKeeper,
+    folder::FolderLock,
+    head::Head,
+    log::Refusal,
+    plan::{Draft, Plan},
+    query,
+    row::{
+        Kind,
+        base::BaseRow,
+        commit::{self, CommitRow, Effect, Layer, Part},
+    },
+    space::Space,
+    store::{Published, Shared},
+    view::{Rows, Stored, read_value},
+};
 
 /// The writing side of a store. There is one for each store.
-pub struct Committer {}
+pub struct Committer {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) head: Head,
+    pub(crate) staged: Staged,
+    pub(crate) compaction: Compaction,
+    pub(crate) space: Space,
+    pub(crate) fence: FenceKeeper,
+    /// Held for as long as the committer lives.
+    pub(crate) _lock: FolderLock,
+    /// The bytes of all rows, kept for `Store::sizes`.
+    pub(crate) row_bytes: u64,
+}
 
-#[expect(unused_variables, missing_docs, clippy::unimplemented, clippy::missing_errors_doc, reason = "signatures first")]
+/// What was executed since the last group was made durable.
+#[derive(Default)]
+pub(crate) struct Staged {
+    pub(crate) changes: Vec<Change>,
+    commits: Vec<Arc<Commit>>,
+    /// The rows of `commits`, by position: the engine does not have them yet.
+    rows: Vec<Bytes>,
+    /// The commit of the first row.
+    first: u64,
+    /// What the last compaction asked for.
+    base: Option<StagedBase>,
+}
+
+/// What readers must know of a compaction once it is durable.
+struct StagedBase {
+    horizon: u64,
+    first: u64,
+    frontier: VersionVector,
+}
+
 impl Committer {
+    /// Executes one request on the head state. Nothing is durable or visible before [`commit`](Self::commit).
+    ///
+    /// # Errors
+    ///
+    /// A refused request changes nothing.
     pub fn execute(&mut self, wall: WallTime, request: Request) -> Result<Answer, RequestError> {
-        unimplemented!()
+        if let Some(cause) = self.shared.health.poison() {
+            return Err(RequestError::Poisoned { cause });
+        }
+        self.space.check(wall, &request, &self.shared.health)?;
+        match request {
+            Request::Compact { revision } => self.compact(wall, revision),
+            request => self.transact(wall, request),
+        }
     }
+
+    fn transact(&mut self, wall: WallTime, request: Request) -> Result<Answer, RequestError> {
+        let (draft, outcome) = {
+            let state = self.shared.state.read();
+            let rows = HeadRows { shared: &self.shared, staged: &self.staged };
+            let mut plan = Plan::new(&self.head, &state.index, &rows);
+            let outcome = execute(&mut plan, request)?;
+            (plan.draft, outcome)
+        };
+        if !draft.is_empty() {
+            if self.head.revision.next().is_none() {
+                return Err(RequestError::RevisionsExhausted);
+            }
+            let parts = self.author(wall, draft)?;
+            self.append(parts)?;
+        }
+        Ok(Answer { revision: self.head.revision, outcome })
+    }
+
+    /// Makes a draft the records of this replica, one for each layer it touches.
+    fn author(&mut self, wall: WallTime, draft: Draft) -> Result<Vec<Part>, RequestError> {
+        let hlc = self.head.clock.tick(wall.0, draft.floor);
+        let mut parts = Vec::with_capacity(1);
+        for (layer, operations) in [(Layer::Mesh, draft.mesh), (Layer::Private, draft.private)] {
+            if operations.is_empty() {
+                continue;
+            }
+            let log = self.head.log(layer);
+            let (dot, previous) = (log.next_dot(), log.chain(log.own()));
+            let header = RecordHeader { dot, hlc, context_delta: log.risen().clone(), chain: Chain::BEGINNING };
+            let mut record = Record { header, operations };
+            let (bytes, chain) = record.encode(&previous);
+            if bytes.len() > RECORD_BYTES_MAX {
+                return Err(RequestError::RecordTooLarge { bytes: bytes.len(), max: RECORD_BYTES_MAX });
+            }
+            record.header.chain = chain;
+            parts.push(Part { layer, record, bytes, indices: None });
+        }
+        Ok(parts)
+    }
+
+    /// Applies a record that another replica wrote.
+    ///
+    /// # Errors
+    ///
+    /// A record that may not be applied now, or never, changes nothing.
+    pub fn ingest(&mut self, wall: WallTime, bytes: Bytes) -> Result<Dot, IngestError> {
+        if let Some(cause) = self.shared.health.poison() {
+            return Err(IngestError::Poisoned { cause });
+        }
+        let record = Record::decode(bytes.clone())?;
+        let dot = record.header.dot;
+        if dot.replica == self.head.mesh.own() && !self.head.mesh.frontier().covers(dot) {
+            return Err(IngestError::OwnDot { dot });
+        }
+        self.head.mesh.gate(&record.header).map_err(|refusal| refused(dot, refusal))?;
+        if !Record::follows(&bytes, &self.head.mesh.chain(dot.replica)) {
+            return Err(IngestError::BrokenChain { dot });
+        }
+        if let Some(kind) = record.operations.iter().find_map(unknown_kind) {
+            return Err(IngestError::UnknownOperation { dot, kind });
+        }
+        if self.head.revision.next().is_none() {
+            return Err(IngestError::RevisionsExhausted);
+        }
+        self.head.clock.observe(wall.0, record.header.hlc);
+        self.append(vec![Part { layer: Layer::Mesh, record, bytes, indices: None }])?;
+        Ok(dot)
+    }
+
+    /// The one function that commits: applies records to the head state and stages the row that makes them durable.
+    ///
+    /// Every record passes the gate here, whoever wrote it.
+    fn append(&mut self, parts: Vec<Part>) -> Result<(), ReadError> {
+        for part in &parts {
+            let gate = self.head.log(part.layer).gate(&part.record.header);
+            assert_eq!(gate, Ok(()), "a record was brought to the commit without having passed the gate");
+        }
+        let (row, leases) = self.head.merge(&mut self.shared.state.write().index, parts);
+        let number = self.head.commit;
+        let bytes = row.encode(number);
+        self.row_bytes += bytes.len() as u64;
+        self.staged.push(number, bytes);
+        // Only a removal that uncovers an older sibling reads here. When that fails, the commit stands and cannot be told.
+        let events = events(&row, &HeadRows { shared: &self.shared, staged: &self.staged });
+        let events = events.inspect_err(|error| self.shared.health.set_poison(&error.to_string()))?;
+        self.staged.commits.push(Arc::new(Commit { number, revision: row.revision, events, leases }));
+        self.fence.reserve(self.head.revision);
+        Ok(())
+    }
+
+    /// Makes everything executed so far durable, as one group, and publishes it.
+    ///
+    /// Returns the commits in order, for watchers and leases.
+    ///
+    /// # Errors
+    ///
+    /// After a failed persist nobody knows what is on disk. The store is poisoned: it answers reads of what was published
+    /// before, refuses everything else until it is reopened, and the folder needs a new identity then.
     pub fn commit(&mut self) -> Result<Vec<Arc<Commit>>, CommitError> {
-        unimplemented!()
+        if let Some(cause) = self.shared.health.poison() {
+            return Err(CommitError::Poisoned { cause });
+        }
+        if self.staged.changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let changes = std::mem::take(&mut self.staged.changes);
+        self.write(changes)?;
+        let commits = std::mem::take(&mut self.staged.commits);
+        self.staged.rows.clear();
+        self.publish();
+        self.fence.advance(&self.head);
+        Ok(commits)
     }
+
+    /// Writes to the engine; a failure latches.
+    pub(crate) fn write(&mut self, changes: Vec<Change>) -> Result<(), CommitError> {
+        let persist = self.shared.durability.persist();
+        let written = self.fence.wait_for_reserve(self.head.revision).and_then(|()| {
+            self.space.note_write(&changes);
+            self.shared.engine.write(changes, persist).map_err(|error| error.to_string())
+        });
+        written.map_err(|cause| self.poison(cause))
+    }
+
+    fn poison(&mut self, cause: String) -> CommitError {
+        self.shared.health.set_poison(&cause);
+        self.fence.mark_failed();
+        CommitError::Poisoned { cause }
+    }
+
+    fn publish(&mut self) {
+        let mut state = self.shared.state.write();
+        state.published =
+            Published { commit: self.head.commit, revision: self.head.revision, compacted: self.head.compacted };
+        state.frontier = self.head.mesh.frontier().clone();
+        state.digest = self.head.digest.bits();
+        state.row_bytes = self.row_bytes;
+        if let Some(base) = self.staged.base.take() {
+            (state.horizon, state.compacted_first, state.base_frontier) = (base.horizon, base.first, base.frontier);
+        }
+    }
+
+    /// Commits executed and not yet made durable.
     pub fn pending(&self) -> usize {
-        unimplemented!()
+        self.staged.commits.len()
     }
-    pub fn maintain(&mut self, wall: WallTime) -> Result<bool, CommitError> {
-        unimplemented!()
+
+    /// Forgets history below `revision`: at once for readers, on disk when [`maintain`](Self::maintain) gets to it.
+    fn compact(&mut self, wall: WallTime, revision: i64) -> Result<Answer, RequestError> {
+        let asked = revision;
+        if revision <= self.head.compacted {
+            return Err(ReadError::Compacted { oldest: self.head.compacted.max(1) }.into());
+        }
+        // 0 reads as "now" elsewhere; here it is the number that it is, as in etcd.
+        let revision = if asked <= 0 {
+            asked
+        } else {
+            query::read_revision(asked, self.head.revision, self.head.compacted, self.head.slot)?
+        };
+        let (first, horizon) = self.horizon(revision)?;
+        self.head.compacted = revision;
+        let number = self.head.commit;
+        let base = BaseRow {
+            compacted: revision,
+            horizon,
+            first,
+            revision: self.head.revision,
+            hlc: self.head.clock.last(),
+            digest: self.head.digest.bits(),
+            mesh: self.head.mesh.clone(),
+            private: self.head.private.clone(),
+        };
+        // The order of compactions at one commit is the order of their revisions.
+        self.staged.changes.push(Change::Put(base_key(number, revision), base.encode(number)));
+        self.staged.base = Some(StagedBase { horizon, first, frontier: self.head.mesh.frontier().clone() });
+        self.compaction.schedule(wall, revision, horizon);
+        Ok(Answer { revision: self.head.revision, outcome: Outcome::Compacted })
     }
-    pub fn close(self) -> Result<(), CommitError> {
-        unimplemented!()
+
+    /// The first commit at which `revision` held, and the last one.
+    fn horizon(&self, revision: i64) -> Result<(u64, u64), ReadError> {
+        let rows = HeadRows { shared: &self.shared, staged: &self.staged };
+        let dense_from = self.compaction.horizon() + 1;
+        let first = first_commit_at(&rows, dense_from, self.head.commit, revision)?;
+        let after = first_commit_at(&rows, first, self.head.commit, revision + 1)?;
+        Ok((first.min(self.head.commit), after - 1))
+    }
+
+    /// Stops cleanly: makes durable what was executed, and marks the folder as closed. Dropping a committer without this is
+    /// a crash, from which the folder recovers.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Self::commit).
+    pub fn close(mut self) -> Result<(), CommitError> {
+        self.commit()?;
+        self.shared.engine.persist().map_err(|error| self.poison(error.to_string()))?;
+        let closed = self.fence.close(&self.head);
+        closed.map_err(|error| CommitError::Poisoned { cause: format!("failed to close the fence: {error}") })
+    }
+}
+
+/// The key of a base row. Two compactions at one commit have two rows; the later one sorts after.
+pub(crate) fn base_key(commit: u64, compacted: i64) -> Bytes {
+    let mut key = Kind::Base.key(commit).to_vec();
+    key.extend_from_slice(&compacted.cast_unsigned().to_be_bytes());
+    key.into()
+}
+
+/// The first commit in `from..=last` whose revision is at least `revision`; `last + 1` when there is none. Revisions do not
+/// sink, so this is a binary search over rows, which must be dense there.
+pub(crate) fn first_commit_at(
+    rows: &(impl Rows + ?Sized),
+    from: u64,
+    last: u64,
+    revision: i64,
+) -> Result<u64, ReadError> {
+    let (mut low, mut high) = (from, last + 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let row = rows.row(middle)?.ok_or(ReadError::Rot { commit: middle })?;
+        if CommitRow::decode_revision(&row, middle)?.get() >= revision { high = middle } else { low = middle + 1 }
+    }
+    Ok(low)
+}
+
+/// What a commit changed for etcd clients.
+pub(crate) fn events(row: &CommitRow, rows: &(impl Rows + ?Sized)) -> Result<Vec<Event>, ReadError> {
+    let events = row.effects.iter().map(|effect| match effect {
+        Effect::Gone { key } => Ok(Event::Delete { key: key.clone(), revision: row.revision }),
+        Effect::Show { key, at, create_revision, version } => {
+            let stored = match row.operation(at.element) {
+                Some(Operation::Put { value, lease, .. }) => Stored { value: value.clone(), lease: *lease },
+                // An older sibling that a removal uncovered.
+                _ => read_value(rows, *at)?,
+            };
+            Ok(Event::Put(KeyValue {
+                key: key.clone(),
+                value: stored.value,
+                create_revision: *create_revision,
+                mod_revision: row.revision.get(),
+                version: *version,
+                lease: stored.lease.map_or(0, |lease| lease.id),
+            }))
+        }
+    });
+    events.collect()
+}
+
+fn execute<R: Rows + ?Sized>(plan: &mut Plan<'_, R>, request: Request) -> Result<Outcome, RequestError> {
+    Ok(match request {
+        Request::Put(put) => {
+            plan.check_put(&put)?;
+            Outcome::Put(plan.put(put)?)
+        }
+        Request::Delete(delete) => Outcome::Delete(plan.delete(&delete)?),
+        Request::Txn(transaction) => Outcome::Txn(plan.transaction(transaction)?),
+        Request::LeaseGrant { id, ttl_s } => {
+            plan.grant(id, ttl_s)?;
+            Outcome::LeaseGranted
+        }
+        Request::LeaseRevoke { id } => {
+            plan.revoke(id)?;
+            Outcome::LeaseRevoked
+        }
+        Request::LeaseKeys { id } => Outcome::LeaseKeys(plan.lease_keys(id)?),
+        Request::Compact { .. } => unreachable!("a compaction is not planned"),
+    })
+}
+
+fn unknown_kind(operation: &Operation) -> Option<u64> {
+    match operation {
+        Operation::Unknown { kind, .. } => Some(*kind),
+        _ => None,
+    }
+}
+
+fn refused(dot: Dot, refusal: Refusal) -> IngestError {
+    match refusal {
+        Refusal::Duplicate => IngestError::Duplicate { dot },
+        Refusal::Gap { expected } => IngestError::Gap { dot, expected },
+        Refusal::MissingContext { dot: missing } => IngestError::MissingContext { dot, missing },
+    }
+}
+
+impl Staged {
+    fn push(&mut self, number: u64, row: Bytes) {
+        if self.rows.is_empty() {
+            self.first = number;
+        }
+        self.changes.push(Change::Put(commit::key(number), row.clone()));
+        self.rows.push(row);
+    }
+
+    fn row(&self, commit: u64) -> Option<&Bytes> {
+        let at = usize::try_from(commit.checked_sub(self.first)?).ok()?;
+        self.rows.get(at)
+    }
+}
+
+/// The rows of the head state: the staged ones, then the engine's.
+pub(crate) struct HeadRows<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) staged: &'a Staged,
+}
+
+impl Rows for HeadRows<'_> {
+    fn row(&self, commit: u64) -> Result<Option<Bytes>, EngineError> {
+        match self.staged.row(commit) {
+            Some(row) => Ok(Some(row.clone())),
+            None => self.shared.engine.get(&commit::key(commit)),
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 use thiserror::Error;
+use tombolo_crdt::{DecodeError, Dot};
 
 use crate::engine::EngineError;
 
@@ -143,6 +144,68 @@ pub enum RequestError {
         cause: String,
     },
     /// Reading what the request depends on failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Why a record of another replica was not applied. Nothing has changed.
+#[derive(Debug, Error)]
+pub enum IngestError {
+    /// It was applied before.
+    #[error("record {dot} is applied already")]
+    Duplicate {
+        /// The record.
+        dot: Dot,
+    },
+    /// Records of its author before it are missing here.
+    #[error("record {dot} does not follow: record {expected} of its author is next")]
+    Gap {
+        /// The record.
+        dot: Dot,
+        /// The seq that would follow.
+        expected: u64,
+    },
+    /// Something that its author had applied is missing here.
+    #[error("record {dot} depends on {missing}, which is not applied")]
+    MissingContext {
+        /// The record.
+        dot: Dot,
+        /// What it depends on.
+        missing: Dot,
+    },
+    /// It carries this replica's name, but this replica did not write it.
+    #[error("record {dot} claims to be ours, and is beyond what we wrote")]
+    OwnDot {
+        /// The record.
+        dot: Dot,
+    },
+    /// Its chain does not follow from its author's previous record: the stream is forked or forged.
+    #[error("record {dot} does not chain to the record before it")]
+    BrokenChain {
+        /// The record.
+        dot: Dot,
+    },
+    /// It holds an operation of a kind that this version cannot interpret.
+    #[error("record {dot} holds an operation of unknown kind {kind}")]
+    UnknownOperation {
+        /// The record.
+        dot: Dot,
+        /// The kind's number.
+        kind: u64,
+    },
+    /// Its bytes are not a record.
+    #[error("the bytes are not a record")]
+    Malformed(#[from] DecodeError),
+    /// This replica's share of the revision space is used up.
+    #[error("this replica has no revisions left in its slot")]
+    RevisionsExhausted,
+    /// An earlier persist failed; the store only reads until it is reopened.
+    #[error("the store is poisoned: {cause}")]
+    Poisoned {
+        /// The failure that latched.
+        cause: String,
+    },
+    /// Reading what the record uncovers failed.
     #[error(transparent)]
     Read(#[from] ReadError),
 }

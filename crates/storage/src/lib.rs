@@ -15,24 +15,37 @@
 pub use answer::{Answer, DeleteAnswer, KeyValue, OpAnswer, Outcome, PutAnswer, RangeAnswer, TxnAnswer};
 pub use committer::Committer;
 pub use durability::Durability;
-pub use error::{CommitError, IdentityLoss, OpenError, ReadError, RequestError};
+pub use error::{CommitError, IdentityLoss, IngestError, OpenError, ReadError, RequestError};
 pub use event::{Commit, Event, LeaseChange};
+pub use history::{HistoryBudget, HistoryChunk, SiblingValue};
 pub use key_range::{KeyRange, RangeEnd};
 pub use options::{OpenOptions, WallTime};
-pub use request::{
-    Comparison, Delete, Guard, Op, Operand, Order, Put, RangeQuery, Request, SortTarget, Transaction,
-};
+pub use request::{Comparison, Delete, Guard, Op, Operand, Order, Put, RangeQuery, Request, SortTarget, Transaction};
 pub use revision::{Revision, Slot, is_foreign};
-pub use store::{Health, HistoryBudget, HistoryChunk, Identity, MeshId, Published, Sizes, Store};
+pub use store::{Health, Identity, MeshId, Published, Sizes, Store};
 
 mod answer;
 mod committer;
+mod compaction;
+mod digest;
 mod durability;
 pub mod engine;
 mod error;
 mod event;
+mod fence;
+mod folder;
+mod head;
+mod history;
+mod index;
 mod key_range;
+mod log;
 mod options;
+mod plan;
+mod query;
+mod recover;
 mod request;
 mod revision;
+mod row;
+mod space;
 mod store;
+mod view;

@@ -1,10 +1,19 @@
-//! The reading side of a store.
+//! The reading side of a store, and what both sides share.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use tombolo_crdt::ReplicaId;
+use parking_lot::{Mutex, RwLock};
+use tombolo_crdt::{ReplicaId, VersionVector};
 
-use crate::{Commit, Committer, KeyRange, KeyValue, OpenError, OpenOptions, RangeAnswer, RangeQuery, ReadError, Revision, Slot};
+use crate::{
+    Committer, Durability, KeyValue, OpenError, OpenOptions, RangeAnswer, RangeQuery, ReadError, Revision, Slot,
+    engine::{Engine, fjall::FjallEngine},
+    folder::{Folder, Owner},
+    index::{Index, Visible, own_key},
+    query::{self, Candidate},
+    recover,
+    view::{Rows, read_pair},
+};
 
 /// Names a mesh for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,30 +41,12 @@ pub struct Published {
     pub compacted: i64,
 }
 
-/// How much history one call may return.
-#[derive(Clone, Copy, Debug)]
-pub struct HistoryBudget {
-    /// Commits looked at, matching or not.
-    pub commits: usize,
-    /// Bytes of keys and values returned; one commit may exceed it.
-    pub bytes: usize,
-}
-
-/// A stretch of history.
-#[derive(Clone, Debug)]
-pub struct HistoryChunk {
-    /// The commits with matching events, in order, with those events alone.
-    pub commits: Vec<Commit>,
-    /// The first revision that was not looked at.
-    pub next: i64,
-}
-
 /// Whether a store takes writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
     /// It does.
     Ok,
-    /// The disk has no room; it only reads.
+    /// The disk has no room; it only reads, and takes what makes room.
     NoSpace,
     /// A persist failed; it only reads until it is reopened.
     Poisoned,
@@ -64,48 +55,215 @@ pub enum Health {
 /// How large a store is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// Bytes of the folder on disk.
+    /// Bytes of the engine on disk.
     pub disk_bytes: u64,
-    /// Bytes of it in use.
+    /// Bytes of the rows in use.
     pub in_use_bytes: u64,
-    /// Keys that exist.
+    /// Keys that exist or are remembered.
     pub keys: u64,
 }
 
-/// The reading side of a store.
+/// The reading side of a store: a cheap clone of shared state, for any thread.
 #[derive(Clone)]
-pub struct Store {}
+pub struct Store {
+    shared: Arc<Shared>,
+}
 
-#[expect(unused_variables, missing_docs, clippy::unimplemented, clippy::missing_errors_doc, reason = "signatures first")]
+/// What the reading side and the writing side share.
+pub(crate) struct Shared {
+    pub(crate) engine: Box<dyn Engine>,
+    pub(crate) state: RwLock<State>,
+    pub(crate) owner: Owner,
+    pub(crate) durability: Durability,
+    pub(crate) health: HealthState,
+}
+
+/// What changes with each commit. The index may be ahead of the rest: readers bound themselves by `published`.
+pub(crate) struct State {
+    pub(crate) index: Index,
+    pub(crate) published: Published,
+    pub(crate) frontier: VersionVector,
+    pub(crate) digest: u128,
+    pub(crate) row_bytes: u64,
+    /// Commits up to which rows may be missing.
+    pub(crate) horizon: u64,
+    /// The commit at which the compacted revision began to hold.
+    pub(crate) compacted_first: u64,
+    /// What was applied when the last compaction was asked for: no cut below it can be read.
+    pub(crate) base_frontier: VersionVector,
+}
+
+/// The latches of a store.
+#[derive(Default)]
+pub(crate) struct HealthState {
+    inner: Mutex<Latches>,
+}
+
+#[derive(Default)]
+struct Latches {
+    poison: Option<String>,
+    no_space: bool,
+}
+
+impl HealthState {
+    /// The failure that poisoned the store.
+    pub(crate) fn poison(&self) -> Option<String> {
+        self.inner.lock().poison.clone()
+    }
+
+    /// Latches the first failure, for good.
+    pub(crate) fn set_poison(&self, cause: &str) {
+        self.inner.lock().poison.get_or_insert_with(|| cause.to_owned());
+    }
+
+    pub(crate) fn set_no_space(&self, no_space: bool) {
+        self.inner.lock().no_space = no_space;
+    }
+}
+
+/// Pairs above which a read holds a snapshot of the engine while it fetches them. Compaction leaves rows alone for so long
+/// that a short read is never overtaken by it; a long one could be.
+const SNAPSHOT_ABOVE: usize = 256;
+
 impl Store {
+    /// Opens the store in a data folder, or makes a new one in an empty or absent place.
+    ///
+    /// # Errors
+    ///
+    /// A folder that is in use, damaged, from a newer version, or whose identity must not be used again, is left as it is.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<(Self, Committer), OpenError> {
-        unimplemented!()
+        let folder = Folder::open(path, options)?;
+        let engine = FjallEngine::open(&Folder::engine_path(path))?;
+        folder.seal_if_empty(&engine)?;
+        recover::open(Box::new(engine), Some(folder), None, options)
     }
+
+    /// Opens a store on an engine that is not in a folder: for tests and simulation. It has no fence, and its identity comes
+    /// from the options' entropy every time.
+    ///
+    /// # Errors
+    ///
+    /// Rows that are missing or do not carry their own hash.
+    pub fn open_on(engine: Box<dyn Engine>, options: &OpenOptions) -> Result<(Self, Committer), OpenError> {
+        recover::open(engine, None, Some(Owner::mint(&options.entropy)), options)
+    }
+
+    pub(crate) fn from_shared(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Reads a range. May read the disk. O(keys in the range) plus a row for each pair returned.
+    ///
+    /// # Errors
+    ///
+    /// A revision that is compacted or has not happened; a damaged row.
     pub fn range(&self, query: &RangeQuery) -> Result<RangeAnswer, ReadError> {
-        unimplemented!()
+        let state = self.shared.state.read();
+        let Published { revision: current, compacted, .. } = state.published;
+        let revision = query::read_revision(query.revision, current, compacted, self.shared.owner.identity.slot)?;
+        let visible = state.index.visible(&query.range, revision);
+        if query.count_only || query.range.as_single().is_some() {
+            let found = visible.map(|(key, visible)| Found { key: own_key(key), visible });
+            return query::answer(query, current, found, |found| self.fetch(&*self.shared.engine, found));
+        }
+        let found: Vec<Found> = visible.map(|(key, visible)| Found { key: own_key(key), visible }).collect();
+        let snapshot = (found.len() > SNAPSHOT_ABOVE).then(|| self.shared.engine.snapshot());
+        // Fetching may read the disk: the committer must not wait for that.
+        drop(state);
+        match snapshot {
+            Some(snapshot) => query::answer(query, current, found.into_iter(), |found| self.fetch(&*snapshot, found)),
+            None => query::answer(query, current, found.into_iter(), |f| self.fetch(&*self.shared.engine, f)),
+        }
     }
+
+    fn fetch(&self, rows: &(impl Rows + ?Sized), found: Found) -> Result<KeyValue, ReadError> {
+        read_pair(rows, found.key, found.visible)
+    }
+
+    /// The pair as it was just before `revision`; `None` when the key did not exist then, or when that is compacted.
+    ///
+    /// # Errors
+    ///
+    /// A damaged row.
     pub fn previous(&self, key: &[u8], revision: Revision) -> Result<Option<KeyValue>, ReadError> {
-        unimplemented!()
+        let visible = {
+            let state = self.shared.state.read();
+            state.index.get(key).and_then(|entry| entry.visible(revision.get() - 1))
+        };
+        visible.map(|visible| read_pair(&*self.shared.engine, own_key(key), visible)).transpose()
     }
-    pub fn history(&self, from: i64, range: &KeyRange, budget: HistoryBudget) -> Result<HistoryChunk, ReadError> {
-        unimplemented!()
-    }
+
+    /// What readers see now.
     pub fn published(&self) -> Published {
-        unimplemented!()
+        self.shared.state.read().published
     }
+
+    /// Who this store is.
     pub fn identity(&self) -> Identity {
-        unimplemented!()
+        self.shared.owner.identity
     }
+
+    /// The version vector of everything applied and visible here.
+    pub fn frontier(&self) -> VersionVector {
+        self.shared.state.read().frontier.clone()
+    }
+
+    /// The leases whose home is this replica, with their seconds to live.
     pub fn leases(&self) -> Vec<(i64, i64)> {
-        unimplemented!()
+        let state = self.shared.state.read();
+        let own = state.index.leases().filter(|(lease, _)| lease.home == self.shared.owner.identity.replica);
+        own.map(|(lease, ttl_s)| (lease.id, i64::try_from(ttl_s).unwrap_or(i64::MAX))).collect()
     }
+
+    /// The digest of the replicated state: equal at replicas that have applied the same records.
     pub fn digest(&self) -> u128 {
-        unimplemented!()
+        self.shared.state.read().digest
     }
+
+    /// Whether the store takes writes.
     pub fn health(&self) -> Health {
-        unimplemented!()
+        let latches = self.shared.health.inner.lock();
+        match *latches {
+            Latches { poison: Some(_), .. } => Health::Poisoned,
+            Latches { no_space: true, .. } => Health::NoSpace,
+            Latches { .. } => Health::Ok,
+        }
     }
+
+    /// How large the store is.
     pub fn sizes(&self) -> Sizes {
-        unimplemented!()
+        let (in_use_bytes, keys) = {
+            let state = self.shared.state.read();
+            (state.row_bytes, state.index.len() as u64)
+        };
+        Sizes { disk_bytes: self.shared.engine.disk_bytes(), in_use_bytes, keys }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+/// A pair of the index whose value has not been fetched.
+struct Found {
+    key: bytes::Bytes,
+    visible: Visible,
+}
+
+impl Candidate for Found {
+    fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    fn create_revision(&self) -> i64 {
+        self.visible.shown.create_revision
+    }
+
+    fn mod_revision(&self) -> i64 {
+        self.visible.mod_revision
+    }
+
+    fn version(&self) -> i64 {
+        self.visible.shown.version
     }
 }

@@ -1,0 +1,52 @@
+//! The state digest: the sum of one hash for each live element of the mesh layer.
+//!
+//! Replicas that have applied the same records have the same digest, whatever the order. The sum is kept as elements come
+//! and go; being a sum and not an exclusive or, an element counted twice does not vanish.
+
+use tombolo_crdt::{Element, LeaseRef};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// The sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Digest(u128);
+
+impl Digest {
+    pub(crate) fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    pub(crate) fn bits(self) -> u128 {
+        self.0
+    }
+
+    pub(crate) fn add(&mut self, element: Element, key: &[u8], payload: u64) {
+        self.0 = self.0.wrapping_add(share(element, key, payload));
+    }
+
+    pub(crate) fn remove(&mut self, element: Element, key: &[u8], payload: u64) {
+        self.0 = self.0.wrapping_sub(share(element, key, payload));
+    }
+}
+
+/// The hash of what an element holds: its value, seeded with its lease.
+pub(crate) fn payload(value: &[u8], lease: Option<LeaseRef>) -> u64 {
+    let seed = lease.map_or(0, |lease| lease.home.get() ^ lease.id.cast_unsigned());
+    xxh3_64_with_seed(value, seed)
+}
+
+/// The payload of a lease's grant; its key is the lease's number.
+pub(crate) fn grant_payload(ttl_s: u64) -> u64 {
+    payload(&ttl_s.to_be_bytes(), None)
+}
+
+fn share(element: Element, key: &[u8], payload: u64) -> u128 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&element.dot.replica.get().to_be_bytes());
+    hasher.update(&element.dot.seq.to_be_bytes());
+    hasher.update(&element.index.to_be_bytes());
+    hasher.update(&payload.to_be_bytes());
+    hasher.update(key);
+    let mut bytes = [0; 16];
+    hasher.finalize_xof().fill(&mut bytes);
+    u128::from_be_bytes(bytes)
+}

@@ -1,0 +1,254 @@
+//! The data folder: who it belongs to, whether it is the one it was created as, and what must exist in it.
+//!
+//! ```text
+//! LOCK      held while the folder is open
+//! MANIFEST  format, identity, and the birth of this very file
+//! FENCE     how far the log was durable
+//! engine/   the engine's own
+//! ```
+//!
+//! The manifest is checked before the engine opens: an engine that cannot find its files may make new ones.
+
+use std::{
+    fmt::Write as _,
+    fs::{self, File},
+    io::{self, Write as _},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use tombolo_crdt::ReplicaId;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{
+    Identity, IdentityLoss, MeshId, OpenError, OpenOptions, Slot,
+    engine::{Engine, fjall::missing_file},
+    fence::{Fence, FenceFile},
+};
+
+/// The newest format of data folders that this version knows.
+const FORMAT: u32 = 1;
+
+/// Who a folder belongs to, in both layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) identity: Identity,
+    /// Who writes in the private layer.
+    pub(crate) private: ReplicaId,
+}
+
+impl Owner {
+    /// Mints the identity of the first replica of a new mesh.
+    pub(crate) fn mint(entropy: &[u8; 32]) -> Self {
+        let word = |at: usize| entropy[at..at + 8].iter().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
+        let mesh = MeshId(u128::from(word(0)) << 64 | u128::from(word(8)));
+        let [replica, private] = [word(16), word(24)].map(mint_replica);
+        Self { identity: Identity { mesh, replica, slot: Slot::FIRST }, private }
+    }
+}
+
+/// 0 names nobody, and of all draws it is as good as any other to be replaced.
+fn mint_replica(bits: u64) -> ReplicaId {
+    const INSTEAD_OF_ZERO: ReplicaId = match ReplicaId::new(1) {
+        Some(id) => id,
+        None => unreachable!(),
+    };
+    ReplicaId::new(bits).unwrap_or(INSTEAD_OF_ZERO)
+}
+
+/// A locked, checked folder.
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
+    /// There was no manifest: its engine must turn out to be empty.
+    pub(crate) is_new: bool,
+    pub(crate) lock: FolderLock,
+    pub(crate) owner: Owner,
+    pub(crate) fence: Fence,
+    pub(crate) fence_file: FenceFile,
+}
+
+/// The right to write in a folder, until it is dropped.
+pub(crate) struct FolderLock {
+    _file: Option<File>,
+}
+
+impl FolderLock {
+    /// The lock of a store that has no folder.
+    pub(crate) fn none() -> Self {
+        Self { _file: None }
+    }
+}
+
+impl Folder {
+    /// Opens the folder, or makes a new one in an empty or absent place.
+    pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Self, OpenError> {
+        create_private_dir(path)?;
+        let lock = lock(path)?;
+        let manifest = path.join("MANIFEST");
+        if manifest.exists() {
+            return Self::check(path, lock);
+        }
+        // The manifest is written last. Without one, nothing was ever acknowledged here.
+        if let Some(stray) = stray_entry(path)? {
+            return Err(damaged(format!("there is no MANIFEST, but {stray} is there")));
+        }
+        Self::create(path, lock, options)
+    }
+
+    pub(crate) fn engine_path(path: &Path) -> PathBuf {
+        path.join("engine")
+    }
+
+    fn create(path: &Path, lock: FolderLock, options: &OpenOptions) -> Result<Self, OpenError> {
+        let owner = Owner::mint(&options.entropy);
+        let fence = Fence::new(owner.identity.slot.beginning());
+        let fence_path = path.join("FENCE");
+        if fence_path.exists() {
+            // Left by a creation that was interrupted; one that knows of commits was not.
+            let left = FenceFile::open(&fence_path).map_err(io_error("open", path, "FENCE"))?;
+            if left.is_some_and(|(_, fence)| fence.commit > 0) {
+                return Err(damaged("there is no MANIFEST, but FENCE knows of commits".to_owned()));
+            }
+            fs::remove_file(&fence_path).map_err(io_error("remove", path, "FENCE"))?;
+        }
+        let fence_file = FenceFile::create(&fence_path, &fence).map_err(io_error("create", path, "FENCE"))?;
+        Ok(Self { path: path.to_owned(), is_new: true, lock, owner, fence, fence_file })
+    }
+
+    /// Completes a new folder, once its engine has its files, and has turned out to be empty.
+    pub(crate) fn seal_if_empty(&self, engine: &dyn Engine) -> Result<(), OpenError> {
+        if !self.is_new {
+            return Ok(());
+        }
+        if engine.snapshot().last(&[0], &[0xff])?.is_some() {
+            return Err(damaged("there is no MANIFEST, but the engine holds rows".to_owned()));
+        }
+        let manifest = self.path.join("MANIFEST");
+        let draft = self.path.join("MANIFEST.new");
+        let write = || {
+            let mut file = File::create(&draft)?;
+            let text = render(&self.owner, birth(&file)?);
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&draft, &manifest)?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().map_err(io_error("write", &self.path, "MANIFEST"))
+    }
+
+    fn check(path: &Path, lock: FolderLock) -> Result<Self, OpenError> {
+        let file = File::open(path.join("MANIFEST")).map_err(io_error("open", path, "MANIFEST"))?;
+        let text = io::read_to_string(&file).map_err(io_error("read", path, "MANIFEST"))?;
+        let (owner, born) = parse(&text)?;
+        if born != birth(&file).map_err(io_error("inspect", path, "MANIFEST"))? {
+            return Err(OpenError::NeedsNewIdentity { cause: IdentityLoss::Copied });
+        }
+        if let Some(missing) = missing_file(&Self::engine_path(path)) {
+            return Err(damaged(format!("engine/{missing} is missing")));
+        }
+        let fence = FenceFile::open(&path.join("FENCE")).map_err(io_error("open", path, "FENCE"))?;
+        let (fence_file, fence) = fence.ok_or_else(|| damaged("neither slot of FENCE is sound".to_owned()))?;
+        let loss = match fence {
+            Fence { has_failed: true, .. } => Some(IdentityLoss::FailedSync),
+            Fence { is_weak: true, is_clean: false, .. } => Some(IdentityLoss::UncleanWeakDurability),
+            _ => None,
+        };
+        match loss {
+            Some(cause) => Err(OpenError::NeedsNewIdentity { cause }),
+            None => Ok(Self { path: path.to_owned(), is_new: false, lock, owner, fence, fence_file }),
+        }
+    }
+}
+
+/// What tells this file from a copy of it: its inode, and the moment of its birth, which no copy can take along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Birth {
+    inode: u64,
+    /// 0 on file systems that do not know.
+    nanos: u128,
+}
+
+fn birth(file: &File) -> io::Result<Birth> {
+    let metadata = file.metadata()?;
+    let created = metadata.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    Ok(Birth { inode: metadata.ino(), nanos: created.map_or(0, |since| since.as_nanos()) })
+}
+
+fn render(owner: &Owner, birth: Birth) -> String {
+    let Owner { identity, private } = owner;
+    let mut text = format!(
+        "tombolo data folder\nformat {FORMAT}\nmesh {:032x}\nreplica {:016x}\nprivate {:016x}\nslot {}\ninode {}\nborn {}\n",
+        identity.mesh.0,
+        identity.replica.get(),
+        private.get(),
+        identity.slot.number(),
+        birth.inode,
+        birth.nanos,
+    );
+    let hash = xxh3_64(text.as_bytes());
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "hash {hash:016x}");
+    text
+}
+
+fn parse(text: &str) -> Result<(Owner, Birth), OpenError> {
+    let unreadable = || damaged("MANIFEST is not readable".to_owned());
+    // The format comes first: a newer one may look different from here on.
+    let format = field(text, "format").and_then(|value| value.parse().ok()).ok_or_else(unreadable)?;
+    if format > FORMAT {
+        return Err(OpenError::NewerFormat { found: format, known: FORMAT });
+    }
+    let end = text.rfind("hash ").ok_or_else(unreadable)?;
+    let hash = format!("{:016x}", xxh3_64(&text.as_bytes()[..end]));
+    if field(text, "hash") != Some(hash.as_str()) {
+        return Err(damaged("MANIFEST does not carry its own hash".to_owned()));
+    }
+    let hex = |name| field(text, name).and_then(|value| u128::from_str_radix(value, 16).ok());
+    let replica = |name| hex(name).and_then(|bits| u64::try_from(bits).ok()).and_then(ReplicaId::new);
+    let number = |name| field(text, name).and_then(|value| value.parse::<u128>().ok());
+    let read = || {
+        let slot = number("slot").and_then(|slot| u16::try_from(slot).ok()).and_then(Slot::new)?;
+        let identity = Identity { mesh: MeshId(hex("mesh")?), replica: replica("replica")?, slot };
+        let birth = Birth { inode: u64::try_from(number("inode")?).ok()?, nanos: number("born")? };
+        Some((Owner { identity, private: replica("private")? }, birth))
+    };
+    read().ok_or_else(unreadable)
+}
+
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+}
+
+fn create_private_dir(path: &Path) -> Result<(), OpenError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| OpenError::Io { action: "create", path: path.to_owned(), source })
+}
+
+fn lock(path: &Path) -> Result<FolderLock, OpenError> {
+    let file = File::options().create(true).truncate(false).write(true).open(path.join("LOCK"));
+    let file = file.map_err(io_error("open", path, "LOCK"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(FolderLock { _file: Some(file) }),
+        Err(fs::TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.to_owned() }),
+        Err(fs::TryLockError::Error(source)) => Err(io_error("lock", path, "LOCK")(source)),
+    }
+}
+
+/// Something in a folder without a manifest that opening a new folder does not explain.
+fn stray_entry(path: &Path) -> Result<Option<String>, OpenError> {
+    let ours = ["LOCK", "FENCE", "MANIFEST.new", "engine"];
+    let entries = fs::read_dir(path).map_err(io_error("list", path, ""))?;
+    let mut names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(names.find(|name| !ours.contains(&name.as_str()) && name != "lost+found"))
+}
+
+pub(crate) fn damaged(what: String) -> OpenError {
+    OpenError::Damaged { what }
+}
+
+fn io_error(action: &'static str, folder: &Path, name: &str) -> impl FnOnce(io::Error) -> OpenError {
+    let path = folder.join(name);
+    move |source| OpenError::Io { action, path, source }
+}

@@ -1,0 +1,174 @@
+//! Reading history: what watchers that start in the past are told, and what a key held at a cut.
+//!
+//! History is the commit rows themselves, read in order.
+
+use bytes::Bytes;
+use tombolo_crdt::{Dot, Element, Hlc, Operation, Register, VersionVector};
+
+use crate::{
+    Commit, Event, KeyRange, ReadError, Revision, Store,
+    committer::{events, first_commit_at},
+    engine::Snapshot,
+    is_foreign,
+    row::{
+        Kind,
+        commit::{self, CommitRow},
+    },
+    view::read_row,
+};
+
+/// How much history one call may return.
+#[derive(Clone, Copy, Debug)]
+pub struct HistoryBudget {
+    /// Commits looked at, matching or not.
+    pub commits: usize,
+    /// Bytes of keys and values returned; one commit may exceed it.
+    pub bytes: usize,
+}
+
+/// A stretch of history.
+#[derive(Clone, Debug)]
+pub struct HistoryChunk {
+    /// The commits with matching events, in order, with those events alone.
+    pub commits: Vec<Commit>,
+    /// The first revision that was not looked at.
+    pub next: i64,
+}
+
+/// One of the concurrent values of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiblingValue {
+    /// The write.
+    pub element: Element,
+    /// Its stamp.
+    pub hlc: Hlc,
+    /// What it wrote.
+    pub value: Bytes,
+}
+
+impl Store {
+    /// Reads the events of a range from revision `from` on, as far as the budget goes.
+    ///
+    /// # Errors
+    ///
+    /// A start below what compaction left, or in another replica's share of the revisions; a damaged row.
+    pub fn history(&self, from: i64, range: &KeyRange, budget: HistoryBudget) -> Result<HistoryChunk, ReadError> {
+        let slot = self.identity().slot;
+        let (published, horizon, compacted_first, snapshot) = {
+            let state = self.shared().state.read();
+            (state.published, state.horizon, state.compacted_first, self.shared().engine.snapshot())
+        };
+        // 1 means this replica's own beginning, whatever its slot.
+        let from = if from <= 1 { slot.beginning().get() } else { from };
+        if is_foreign(from, slot) || from < published.compacted {
+            return Err(ReadError::Compacted { oldest: published.compacted.max(1) });
+        }
+        let mut chunk = HistoryChunk { commits: Vec::new(), next: published.revision.get() + 1 };
+        if from > published.revision.get() {
+            chunk.next = from;
+            return Ok(chunk);
+        }
+        let start = if from == published.compacted {
+            compacted_first
+        } else {
+            first_commit_at(&*snapshot, horizon + 1, published.commit, from)?
+        };
+        let mut left = budget;
+        let rows = snapshot.scan(&commit::key(start), &commit::key(published.commit + 1));
+        for row in rows {
+            let (key, row) = row?;
+            let number = Kind::Commit.number(&key).ok_or(ReadError::Rot { commit: start })?;
+            let row = CommitRow::decode(&row, number)?;
+            if row.effects.is_empty() {
+                continue;
+            }
+            if left.commits == 0 || left.bytes == 0 {
+                chunk.next = row.revision.get();
+                return Ok(chunk);
+            }
+            left.commits -= 1;
+            if let Some(commit) = matching(number, &row, range, &*snapshot)? {
+                left.bytes = left.bytes.saturating_sub(commit.events.iter().map(size).sum());
+                chunk.commits.push(commit);
+            }
+        }
+        Ok(chunk)
+    }
+
+    /// The siblings that a key held at a cut, losers included: the history of the key, folded over the commits in `cut`.
+    ///
+    /// # Errors
+    ///
+    /// A cut below what compaction left; a damaged row.
+    pub fn read_at(&self, key: &[u8], cut: &VersionVector) -> Result<Vec<SiblingValue>, ReadError> {
+        let (commits, snapshot) = {
+            let state = self.shared().state.read();
+            if !cut.includes(&state.base_frontier) {
+                return Err(ReadError::Compacted { oldest: state.published.compacted.max(1) });
+            }
+            let touches = state.index.get(key).map(|entry| entry.touches.iter().map(|touch| touch.commit));
+            let commits: Vec<u64> = touches.into_iter().flatten().filter(|&at| at <= state.published.commit).collect();
+            (commits, self.shared().engine.snapshot())
+        };
+        let mut register = Register::default();
+        for commit in commits {
+            fold(&mut register, &read_row(&*snapshot, commit)?, key, cut);
+        }
+        let siblings = register.siblings();
+        let values = siblings.map(|(element, s)| SiblingValue { element, hlc: s.hlc, value: s.value.clone() });
+        Ok(values.collect())
+    }
+}
+
+/// The commit with the events that lie in the range, if there are any.
+fn matching(number: u64, row: &CommitRow, range: &KeyRange, rows: &dyn Snapshot) -> Result<Option<Commit>, ReadError> {
+    if !row.effects.iter().any(|effect| range.contains(effect.key())) {
+        return Ok(None);
+    }
+    let mut events = events(row, rows)?;
+    events.retain(|event| range.contains(event.key()));
+    Ok(Some(Commit { number, revision: row.revision, events, leases: Vec::new() }))
+}
+
+fn size(event: &Event) -> usize {
+    match event {
+        Event::Put(pair) => pair.key.len() + pair.value.len(),
+        Event::Delete { key, .. } => key.len(),
+    }
+}
+
+/// Applies what a commit did to one key, as far as the cut contains it.
+fn fold(register: &mut Register<Bytes>, row: &CommitRow, wanted: &[u8], cut: &VersionVector) {
+    for part in row.parts.iter().filter(|part| is_in(cut, part.dot())) {
+        let dot = part.dot();
+        for (index, operation) in part.numbered() {
+            match operation {
+                Operation::Put { key, value, supersedes, .. } if key == wanted => {
+                    remove(register, supersedes);
+                    register.add(dot.element(index), part.record.header.hlc, value.clone());
+                }
+                Operation::Remove { key, elements } if key == wanted => remove(register, elements),
+                _ => {}
+            }
+        }
+        row.cleared.iter().filter(|cleared| cleared.key == wanted).for_each(|c| remove(register, &c.elements));
+    }
+}
+
+fn is_in(cut: &VersionVector, dot: Dot) -> bool {
+    cut.covers(dot)
+}
+
+fn remove(register: &mut Register<Bytes>, elements: &[Element]) {
+    for &element in elements {
+        register.remove(element);
+    }
+}
+
+/// The revision after which a watcher that has seen a chunk goes on.
+impl HistoryChunk {
+    /// Whether everything published up to `revision` was looked at.
+    pub fn reaches(&self, revision: Revision) -> bool {
+        self.next > revision.get()
+    }
+}

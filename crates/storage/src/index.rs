@@ -1,0 +1,201 @@
+//! The key index, in memory: for each key its live siblings, and which revisions changed what etcd clients see of it.
+//!
+//! Values are not here but in the commit rows that [`Location`]s name; the index is rebuilt from those rows at opening. It
+//! may be ahead of what is published: readers bound what they look at by the published revision.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use tombolo_crdt::{Element, LeaseRef, Register};
+
+use crate::{KeyRange, row::commit::Location};
+
+/// Keys, their history, and the leases they are attached to.
+#[derive(Default)]
+pub(crate) struct Index {
+    keys: BTreeMap<Box<[u8]>, KeyEntry>,
+    leases: HashMap<LeaseRef, LeaseEntry>,
+}
+
+/// One key: what it holds, and what of it was visible when.
+#[derive(Default)]
+pub(crate) struct KeyEntry {
+    /// The concurrent writes of the key.
+    pub(crate) register: Register<Held>,
+    /// The commits that touched the key, ascending.
+    pub(crate) touches: SmallVec<[Touch; 1]>,
+}
+
+/// What a live element holds. The value itself is in its commit's row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) commit: u64,
+    pub(crate) lease: Option<LeaseRef>,
+    /// Hash of value and lease, from which the element's share of the state digest is made.
+    pub(crate) payload: u64,
+}
+
+/// One commit's doing at one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Touch {
+    pub(crate) commit: u64,
+    /// The revision, or 0 when etcd clients saw no change: a concurrent write that lost.
+    pub(crate) revision: i64,
+    pub(crate) view: View,
+}
+
+/// What etcd clients see of a key from a touch on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    Shown(Shown),
+    Gone,
+    /// As before.
+    Unchanged,
+}
+
+/// A value on show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) at: Location,
+    pub(crate) create_revision: i64,
+    pub(crate) version: i64,
+}
+
+/// A pair as it stands at some revision, its value still to be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Visible {
+    pub(crate) mod_revision: i64,
+    pub(crate) shown: Shown,
+}
+
+/// A lease: the grants that made it, and the elements attached to it.
+#[derive(Default)]
+pub(crate) struct LeaseEntry {
+    pub(crate) grants: Vec<(Element, Grant)>,
+    pub(crate) attached: BTreeSet<(Box<[u8]>, Element)>,
+}
+
+/// A grant of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) commit: u64,
+    pub(crate) ttl_s: u64,
+}
+
+impl KeyEntry {
+    /// What is visible at `revision`: the last touch not above it that changed the view. O(touches above it).
+    pub(crate) fn visible(&self, revision: i64) -> Option<Visible> {
+        let touch = self.touches.iter().rev().find(|touch| touch.revision != 0 && touch.revision <= revision)?;
+        match touch.view {
+            View::Shown(shown) => Some(Visible { mod_revision: touch.revision, shown }),
+            View::Gone | View::Unchanged => None,
+        }
+    }
+
+    /// What etcd clients are to see of the key once its register is as it is now, a change of it taking revision `next`.
+    pub(crate) fn next_view(&self, next: i64) -> View {
+        let shown = self.visible(i64::MAX).map(|visible| visible.shown);
+        match (self.register.winner(), shown) {
+            (None, None) => View::Unchanged,
+            (None, Some(_)) => View::Gone,
+            (Some((element, _)), Some(shown)) if element == shown.at.element => View::Unchanged,
+            (Some((element, sibling)), shown) => View::Shown(Shown {
+                at: Location { commit: sibling.value.commit, element },
+                create_revision: shown.map_or(next, |shown| shown.create_revision),
+                version: shown.map_or(1, |shown| shown.version + 1),
+            }),
+        }
+    }
+
+    fn is_forgotten(&self) -> bool {
+        self.register.is_empty() && self.touches.is_empty()
+    }
+}
+
+impl Index {
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&KeyEntry> {
+        self.keys.get(key)
+    }
+
+    /// The entry of a key, which is made when it is not there.
+    pub(crate) fn entry(&mut self, key: &[u8]) -> &mut KeyEntry {
+        // Two searches for a new key, one for an old one: `BTreeMap::entry` would copy the key every time.
+        if !self.keys.contains_key(key) {
+            self.keys.insert(key.into(), KeyEntry::default());
+        }
+        self.keys.get_mut(key).expect("the key was just inserted")
+    }
+
+    pub(crate) fn entry_if_present(&mut self, key: &[u8]) -> Option<&mut KeyEntry> {
+        self.keys.get_mut(key)
+    }
+
+    /// The keys of a range, ascending, whatever is visible of them.
+    pub(crate) fn range(&self, range: &KeyRange) -> impl Iterator<Item = (&[u8], &KeyEntry)> {
+        let entries = (!range.is_empty()).then(|| self.keys.range::<[u8], _>(range.bounds()));
+        entries.into_iter().flatten().map(|(key, entry)| (key.as_ref(), entry))
+    }
+
+    /// The pairs of a range visible at `revision`, ascending by key.
+    pub(crate) fn visible<'a>(
+        &'a self,
+        range: &KeyRange,
+        revision: i64,
+    ) -> impl Iterator<Item = (&'a [u8], Visible)> + use<'a> {
+        let single = range.as_single().map(|key| self.keys.get_key_value(key.as_ref()));
+        let many = (single.is_none() && !range.is_empty()).then(|| self.keys.range::<[u8], _>(range.bounds()));
+        let entries = single.into_iter().flatten().chain(many.into_iter().flatten());
+        entries.filter_map(move |(key, entry)| Some((key.as_ref(), entry.visible(revision)?)))
+    }
+
+    /// Drops a key of which nothing is left.
+    pub(crate) fn forget_if_empty(&mut self, key: &[u8]) {
+        if self.keys.get(key).is_some_and(KeyEntry::is_forgotten) {
+            self.keys.remove(key);
+        }
+    }
+
+    pub(crate) fn lease(&self, lease: LeaseRef) -> Option<&LeaseEntry> {
+        self.leases.get(&lease)
+    }
+
+    pub(crate) fn lease_entry(&mut self, lease: LeaseRef) -> &mut LeaseEntry {
+        self.leases.entry(lease).or_default()
+    }
+
+    /// Drops a lease that nobody granted and nothing is attached to.
+    pub(crate) fn forget_lease_if_empty(&mut self, lease: LeaseRef) {
+        if self.leases.get(&lease).is_some_and(|entry| entry.grants.is_empty() && entry.attached.is_empty()) {
+            self.leases.remove(&lease);
+        }
+    }
+
+    /// The leases that exist, with their time to live.
+    pub(crate) fn leases(&self) -> impl Iterator<Item = (LeaseRef, u64)> {
+        let granted = |(lease, entry): (&LeaseRef, &LeaseEntry)| Some((*lease, entry.grants.last()?.1.ttl_s));
+        self.leases.iter().filter_map(granted)
+    }
+
+    /// Keys known, visible or not.
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Removes the attachment of an element to its lease.
+    pub(crate) fn detach(&mut self, lease: LeaseRef, key: &[u8], element: Element) {
+        if let Some(entry) = self.leases.get_mut(&lease) {
+            entry.attached.remove(&(key.into(), element));
+            self.forget_lease_if_empty(lease);
+        }
+    }
+
+    pub(crate) fn attach(&mut self, lease: LeaseRef, key: &[u8], element: Element) {
+        self.lease_entry(lease).attached.insert((key.into(), element));
+    }
+}
+
+/// A copy of a key that does not keep the request's buffer alive.
+pub(crate) fn own_key(key: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(key)
+}

@@ -1,0 +1,171 @@
+//! How far each replica's stream has been applied here, per layer: the gate every record passes.
+//!
+//! The gate is what makes causal order hold: a record enters when it is its author's next one and everything in its full
+//! context is applied. Where it came from does not matter.
+
+use std::collections::BTreeMap;
+
+use tombolo_crdt::{Chain, Dot, RecordHeader, ReplicaId, VersionVector};
+
+/// The applied streams of one layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Log {
+    /// The replica that writes here.
+    own: ReplicaId,
+    /// Everything applied.
+    frontier: VersionVector,
+    /// The last chain and the full context of each author.
+    streams: BTreeMap<ReplicaId, Stream>,
+    /// The entries of the frontier that rose since this replica's last record.
+    risen: VersionVector,
+}
+
+/// Where one author's stream stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stream {
+    /// The chain of its last applied record.
+    pub(crate) chain: Chain,
+    /// What the author had applied when it wrote that record, its own entry left out.
+    pub(crate) context: VersionVector,
+}
+
+/// Why a record does not enter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It was applied before.
+    Duplicate,
+    /// Records of the same author before it are missing.
+    Gap { expected: u64 },
+    /// Something its author had seen has not been applied here.
+    MissingContext { dot: Dot },
+}
+
+impl Log {
+    pub(crate) fn new(own: ReplicaId) -> Self {
+        Self { own, frontier: VersionVector::new(), streams: BTreeMap::new(), risen: VersionVector::new() }
+    }
+
+    pub(crate) fn restore(own: ReplicaId, streams: BTreeMap<ReplicaId, (u64, Stream)>, risen: VersionVector) -> Self {
+        let frontier = streams.iter().map(|(&replica, &(seq, _))| Dot::new(replica, seq)).collect();
+        let streams = streams.into_iter().map(|(replica, (_, stream))| (replica, stream)).collect();
+        Self { own, frontier, streams, risen }
+    }
+
+    pub(crate) fn own(&self) -> ReplicaId {
+        self.own
+    }
+
+    pub(crate) fn frontier(&self) -> &VersionVector {
+        &self.frontier
+    }
+
+    pub(crate) fn risen(&self) -> &VersionVector {
+        &self.risen
+    }
+
+    /// Where each author's stream stands, with its seq.
+    pub(crate) fn streams(&self) -> impl ExactSizeIterator<Item = (Dot, &Stream)> {
+        self.streams.iter().map(|(&replica, stream)| (Dot::new(replica, self.frontier.seq(replica)), stream))
+    }
+
+    /// The name of this replica's next record.
+    pub(crate) fn next_dot(&self) -> Dot {
+        Dot::new(self.own, self.frontier.seq(self.own) + 1)
+    }
+
+    /// The chain of an author's last record.
+    pub(crate) fn chain(&self, replica: ReplicaId) -> Chain {
+        self.streams.get(&replica).map_or(Chain::BEGINNING, |stream| stream.chain)
+    }
+
+    /// Whether a record may be applied now. O(entries of its context).
+    pub(crate) fn gate(&self, header: &RecordHeader) -> Result<(), Refusal> {
+        let expected = self.frontier.seq(header.dot.replica) + 1;
+        if header.dot.seq < expected {
+            return Err(Refusal::Duplicate);
+        }
+        if header.dot.seq > expected {
+            return Err(Refusal::Gap { expected });
+        }
+        // The entries that did not change were covered when the author's previous record passed.
+        match header.context_delta.iter().find(|dot| !self.frontier.covers(*dot)) {
+            Some(dot) => Err(Refusal::MissingContext { dot }),
+            None => Ok(()),
+        }
+    }
+
+    /// What the author of a record had seen when it wrote it: its full context.
+    pub(crate) fn context(&self, header: &RecordHeader) -> VersionVector {
+        let mut context = self.streams.get(&header.dot.replica).map_or_else(VersionVector::new, |s| s.context.clone());
+        context.join(&header.context_delta);
+        context.raise(header.dot.replica, header.dot.seq - 1);
+        context
+    }
+
+    /// Takes note that a record which passed the gate is applied.
+    pub(crate) fn advance(&mut self, header: &RecordHeader) {
+        let dot = header.dot;
+        self.frontier.raise(dot.replica, dot.seq);
+        let stream = self.streams.entry(dot.replica).or_default();
+        stream.chain = header.chain;
+        stream.context.join(&header.context_delta);
+        if dot.replica == self.own {
+            self.risen = VersionVector::new();
+        } else {
+            self.risen.raise(dot.replica, dot.seq);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tombolo_crdt::Hlc;
+
+    use super::*;
+
+    fn id(bits: u64) -> ReplicaId {
+        ReplicaId::new(bits).unwrap()
+    }
+
+    fn header(replica: u64, seq: u64, seen: &[(u64, u64)]) -> RecordHeader {
+        RecordHeader {
+            dot: Dot::new(id(replica), seq),
+            hlc: Hlc::default(),
+            context_delta: seen.iter().map(|&(replica, seq)| Dot::new(id(replica), seq)).collect(),
+            chain: Chain::BEGINNING,
+        }
+    }
+
+    #[test]
+    fn a_record_enters_once_in_order_and_after_its_causes() {
+        let mut log = Log::new(id(1));
+        let first = header(2, 1, &[]);
+        assert_eq!(log.gate(&header(2, 2, &[])), Err(Refusal::Gap { expected: 1 }));
+        assert_eq!(log.gate(&first), Ok(()));
+        log.advance(&first);
+        assert_eq!(log.gate(&first), Err(Refusal::Duplicate));
+        let dot = Dot::new(id(3), 4);
+        assert_eq!(log.gate(&header(2, 2, &[(3, 4)])), Err(Refusal::MissingContext { dot }));
+    }
+
+    #[test]
+    fn a_context_grows_along_its_stream() {
+        let mut log = Log::new(id(1));
+        for seq in 1..=2 {
+            log.advance(&header(3, seq, &[]));
+        }
+        log.advance(&header(2, 1, &[(3, 1)]));
+        let next = header(2, 2, &[]);
+        let expected = [Dot::new(id(2), 1), Dot::new(id(3), 1)].into_iter().collect();
+        assert_eq!(log.context(&next), expected);
+    }
+
+    #[test]
+    fn what_rose_is_told_once() {
+        let mut log = Log::new(id(1));
+        log.advance(&header(2, 1, &[]));
+        assert_eq!(log.risen().seq(id(2)), 1);
+        log.advance(&header(1, 1, &[(2, 1)]));
+        assert!(log.risen().is_empty());
+    }
+}

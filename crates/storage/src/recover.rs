@@ -1,0 +1,257 @@
+//! Opening: from rows back to the head state, and the checks that decide whether anyone may go on writing.
+//!
+//! The newest base row says where the last compaction found everything; the commit rows are replayed over it in order. Up to
+//! the compaction's horizon rows may be missing, above it they are dense. Then the fence is held against the log.
+
+use std::{
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+use tombolo_crdt::Clock;
+
+use crate::{
+    Committer, IdentityLoss, OpenError, OpenOptions, ReadError, Store,
+    committer::Staged,
+    compaction::Compaction,
+    digest::Digest,
+    engine::{Engine, EngineError},
+    fence::{Fence, FenceKeeper, Position},
+    folder::{Folder, FolderLock, Owner, damaged},
+    head::Head,
+    index::Index,
+    log::Log,
+    row::{
+        Kind,
+        base::BaseRow,
+        commit::{self, CommitRow, Layer},
+    },
+    space::{RESERVE_BYTES, Space},
+    store::{Published, Shared, State},
+};
+
+/// Rows handed over at a time from the thread that reads and checks them to the one that applies them.
+const HANDOVER_ROWS: usize = 512;
+
+/// What was found in the rows.
+struct Recovered {
+    head: Head,
+    index: Index,
+    base: Option<(u64, BaseRow)>,
+    row_bytes: u64,
+    /// The chains at the commit the fence speaks of, if its row is whole.
+    fenced: Option<[Option<Position>; 2]>,
+}
+
+pub(crate) fn open(
+    engine: Box<dyn Engine>,
+    folder: Option<Folder>,
+    owner: Option<Owner>,
+    options: &OpenOptions,
+) -> Result<(Store, Committer), OpenError> {
+    let owner = folder.as_ref().map(|folder| folder.owner).or(owner);
+    let owner = owner.ok_or_else(|| damaged("nobody owns the rows".to_owned()))?;
+    let fence = folder.as_ref().map(|folder| folder.fence);
+    let recovered = replay(&*engine, owner, fence.map_or(0, |fence| fence.commit))?;
+    if let Some(fence) = &fence {
+        check_fence(fence, &recovered)?;
+    }
+    let space = Space::of(folder.as_ref().map(|folder| folder.path.as_path()), RESERVE_BYTES);
+    let (lock, fence) = match folder {
+        Some(folder) => start_fence(folder, options, &recovered.head)?,
+        None => (FolderLock::none(), FenceKeeper::none(recovered.head.revision)),
+    };
+    let Recovered { head, index, base, row_bytes, .. } = recovered;
+    let (horizon, first, base_frontier) = match &base {
+        Some((_, base)) => (base.horizon, base.first, base.mesh.frontier().clone()),
+        None => (0, 0, Default::default()),
+    };
+    let published = Published { commit: head.commit, revision: head.revision, compacted: head.compacted };
+    let state = State {
+        index,
+        published,
+        frontier: head.mesh.frontier().clone(),
+        digest: head.digest.bits(),
+        row_bytes,
+        horizon,
+        compacted_first: first,
+        base_frontier,
+    };
+    let compaction = Compaction::resume(options.wall, head.compacted, horizon);
+    let shared = Arc::new(Shared {
+        engine,
+        state: RwLock::new(state),
+        owner,
+        durability: options.durability,
+        health: Default::default(),
+    });
+    let store = Store::from_shared(Arc::clone(&shared));
+    let staged = Staged::default();
+    Ok((store, Committer { shared, head, staged, compaction, space, fence, row_bytes, _lock: lock }))
+}
+
+/// Reads every row and applies it.
+fn replay(engine: &dyn Engine, owner: Owner, fenced_commit: u64) -> Result<Recovered, OpenError> {
+    let slot = owner.identity.slot;
+    let base = newest_base(engine, owner)?;
+    let mut recovered = Recovered {
+        head: Head {
+            commit: 0,
+            revision: slot.beginning(),
+            slot,
+            compacted: base.as_ref().map_or(-1, |(_, base)| base.compacted),
+            mesh: Log::new(owner.identity.replica),
+            private: Log::new(owner.private),
+            clock: Clock::default(),
+            digest: Digest::default(),
+            ended_grants: Vec::new(),
+        },
+        index: Index::default(),
+        base,
+        row_bytes: 0,
+        fenced: None,
+    };
+    let result = thread::scope(|scope| {
+        let (sender, receiver) = mpsc::sync_channel(4);
+        scope.spawn(move || read_rows(engine, &sender));
+        for rows in receiver {
+            for (number, size, row) in rows? {
+                recovered.apply(number, &row, fenced_commit)?;
+                recovered.row_bytes += size;
+            }
+        }
+        Ok(())
+    });
+    result.map_err(unreadable)?;
+    recovered.finish()?;
+    Ok(recovered)
+}
+
+/// A row with its number and its size.
+type ReadRow = (u64, u64, CommitRow);
+
+/// Reads and checks rows beside the thread that applies them: each is about half the work.
+fn read_rows(engine: &dyn Engine, sender: &mpsc::SyncSender<Result<Vec<ReadRow>, ReadError>>) {
+    let snapshot = engine.snapshot();
+    let mut rows = snapshot.scan(&commit::key(0), &Kind::Commit.end());
+    loop {
+        let some: Result<Vec<ReadRow>, ReadError> = rows.by_ref().take(HANDOVER_ROWS).map(read_row).collect();
+        let is_last = !matches!(&some, Ok(rows) if rows.len() == HANDOVER_ROWS);
+        // The other side hangs up at the first damage it finds.
+        if sender.send(some).is_err() || is_last {
+            return;
+        }
+    }
+}
+
+fn read_row(row: Result<(Bytes, Bytes), EngineError>) -> Result<ReadRow, ReadError> {
+    let (key, row) = row?;
+    let number = Kind::Commit.number(&key).ok_or(ReadError::Rot { commit: 0 })?;
+    Ok((number, row.len() as u64, CommitRow::decode(&row, number)?))
+}
+
+fn newest_base(engine: &dyn Engine, owner: Owner) -> Result<Option<(u64, BaseRow)>, OpenError> {
+    let snapshot = engine.snapshot();
+    let Some((key, row)) = snapshot.last(&Kind::Base.key(0), &Kind::Base.end())? else { return Ok(None) };
+    let number = key.get(..9).and_then(|key| Kind::Base.number(key));
+    let number = number.ok_or_else(|| damaged("a base row has an odd key".to_owned()))?;
+    let base = BaseRow::decode(&row, number, owner.identity.replica, owner.private).map_err(unreadable)?;
+    Ok(Some((number, base)))
+}
+
+impl Recovered {
+    fn apply(&mut self, number: u64, row: &CommitRow, fenced_commit: u64) -> Result<(), ReadError> {
+        let base_commit = self.base.as_ref().map_or(0, |(commit, _)| *commit);
+        let horizon = self.base.as_ref().map_or(0, |(_, base)| base.horizon);
+        let expected = self.head.commit + 1;
+        // Rows up to the horizon may be missing; above it the next one is the next one.
+        if number < expected || (number > expected && number > horizon + 1) {
+            return Err(ReadError::Rot { commit: expected });
+        }
+        if number > base_commit && self.head.commit <= base_commit {
+            self.reach_base()?;
+        }
+        self.head.replay(&mut self.index, number, row);
+        for part in &row.parts {
+            if number > base_commit {
+                let log = self.head.log_mut(part.layer);
+                log.gate(&part.record.header).map_err(|_| ReadError::Rot { commit: number })?;
+                log.advance(&part.record.header);
+            }
+            if part.dot().replica == self.head.log(part.layer).own() {
+                self.head.clock = Clock::resume(self.head.clock.last().max(part.record.header.hlc));
+            }
+        }
+        if number == fenced_commit {
+            self.fenced = Some([Layer::Mesh, Layer::Private].map(|layer| self.own_position(row, layer)));
+        }
+        (self.head.commit, self.head.revision) = (number, row.revision);
+        Ok(())
+    }
+
+    /// The position of our own stream if this row moved it.
+    fn own_position(&self, row: &CommitRow, layer: Layer) -> Option<Position> {
+        let own = self.head.log(layer).own();
+        let part = row.parts.iter().find(|part| part.layer == layer && part.dot().replica == own)?;
+        part.indices.is_none().then_some(Position { seq: part.dot().seq, chain: part.record.header.chain })
+    }
+
+    /// At the base's commit everything must be as the base says; from here on logs advance with the rows.
+    fn reach_base(&mut self) -> Result<(), ReadError> {
+        let Some((commit, base)) = &self.base else { return Ok(()) };
+        if self.head.digest.bits() != base.digest {
+            return Err(ReadError::Rot { commit: *commit });
+        }
+        self.head.commit = *commit;
+        self.head.revision = base.revision;
+        (self.head.mesh, self.head.private) = (base.mesh.clone(), base.private.clone());
+        self.head.clock = Clock::resume(self.head.clock.last().max(base.hlc));
+        Ok(())
+    }
+
+    /// After the last row: the base may be beyond it, when compaction dropped the last rows.
+    fn finish(&mut self) -> Result<(), OpenError> {
+        let Some((commit, horizon)) = self.base.as_ref().map(|(commit, base)| (*commit, base.horizon)) else {
+            return Ok(());
+        };
+        if self.head.commit > commit {
+            return Ok(());
+        }
+        if self.head.commit < commit && commit > horizon {
+            return Err(unreadable(ReadError::Rot { commit: self.head.commit + 1 }));
+        }
+        self.reach_base().map_err(unreadable)
+    }
+}
+
+/// Holds the fence against the log.
+fn check_fence(fence: &Fence, recovered: &Recovered) -> Result<(), OpenError> {
+    let log = recovered.head.commit;
+    let needs = |cause| Err(OpenError::NeedsNewIdentity { cause });
+    if fence.commit > log {
+        return needs(IdentityLoss::LostSuffix { log, fence: fence.commit });
+    }
+    let Some(found) = &recovered.fenced else { return Ok(()) };
+    let fenced = [fence.mesh, fence.private];
+    let differ = found.iter().zip(fenced).any(|(found, fenced)| found.is_some_and(|found| found != fenced));
+    if differ { needs(IdentityLoss::ForkedLog { commit: fence.commit }) } else { Ok(()) }
+}
+
+/// Marks the folder as in use, before anything is written in it.
+fn start_fence(folder: Folder, options: &OpenOptions, head: &Head) -> Result<(FolderLock, FenceKeeper), OpenError> {
+    let Folder { path, lock, fence, mut fence_file, .. } = folder;
+    let fence = Fence { is_clean: false, is_weak: options.durability.is_weak(), ..fence }.opened(head);
+    let io = |source| OpenError::Io { action: "write", path: path.join("FENCE"), source };
+    fence_file.write(&fence).map_err(io)?;
+    let keeper = FenceKeeper::start(fence, fence_file).map_err(io)?;
+    Ok((lock, keeper))
+}
+
+fn unreadable(error: ReadError) -> OpenError {
+    match error {
+        ReadError::Engine(error) => OpenError::Engine(error),
+        error => damaged(error.to_string()),
+    }
+}

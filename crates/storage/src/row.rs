@@ -1,0 +1,85 @@
+//! The rows of the data folder: their keys, and the hash that every one of them carries.
+//!
+//! A row is written once. Its last eight bytes are XXH3-64 of the rest, seeded with the number in its key, so that a rotten
+//! row and a row in another's place are both noticed, whatever the engine thinks of them.
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+pub(crate) mod base;
+pub(crate) mod commit;
+
+/// Bytes of a row's hash.
+const HASH_LEN: usize = 8;
+
+/// A kind of rows: the first byte of their keys. Kept for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `c ‖ commit number`: one applied transaction, see [`commit`].
+    Commit = b'c' as isize,
+    /// `b ‖ commit number`: what recovery needs to know of rows that compaction dropped, see [`base`].
+    Base = b'b' as isize,
+}
+
+impl Kind {
+    /// The key of the row with this number. Numbers are big-endian: the engine's order is theirs.
+    pub(crate) fn key(self, number: u64) -> Bytes {
+        let mut key = Vec::with_capacity(9);
+        key.push(self as u8);
+        key.extend_from_slice(&number.to_be_bytes());
+        key.into()
+    }
+
+    /// The key just beyond the last row of this kind.
+    pub(crate) fn end(self) -> Bytes {
+        Bytes::copy_from_slice(&[self as u8 + 1])
+    }
+
+    /// The number in a key of this kind.
+    pub(crate) fn number(self, key: &[u8]) -> Option<u64> {
+        let (kind, number) = key.split_first()?;
+        (*kind == self as u8).then_some(())?;
+        number.try_into().ok().map(u64::from_be_bytes)
+    }
+}
+
+/// Appends the hash that makes `content` the row with this number.
+pub(crate) fn seal(mut content: Vec<u8>, number: u64) -> Bytes {
+    let hash = xxh3_64_with_seed(&content, number);
+    content.extend_from_slice(&hash.to_be_bytes());
+    content.into()
+}
+
+/// The content of a row, if it carries the hash of the row with this number.
+pub(crate) fn unseal(row: &Bytes, number: u64) -> Option<Bytes> {
+    let at = row.len().checked_sub(HASH_LEN)?;
+    let content = row.slice(..at);
+    (row[at..] == xxh3_64_with_seed(&content, number).to_be_bytes()).then_some(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_knows_its_place_and_its_content() {
+        let row = seal(b"content".to_vec(), 7);
+        assert_eq!(unseal(&row, 7).as_deref(), Some(b"content".as_slice()));
+        assert_eq!(unseal(&row, 8), None);
+        for at in 0..row.len() {
+            let mut rotten = row.to_vec();
+            rotten[at] ^= 1;
+            assert_eq!(unseal(&rotten.into(), 7), None);
+        }
+        assert_eq!(unseal(&Bytes::from_static(b"short"), 7), None);
+    }
+
+    #[test]
+    fn keys_sort_as_their_numbers_do() {
+        let key = |number| Kind::Commit.key(number);
+        assert!(key(1) < key(2) && key(255) < key(256) && key(u64::MAX) < Kind::Commit.end());
+        assert_eq!(Kind::Commit.number(&key(300)), Some(300));
+        assert_eq!(Kind::Base.number(&key(300)), None);
+        assert_eq!(Kind::Commit.number(b"c123"), None);
+    }
+}

@@ -1,0 +1,123 @@
+//! `b ‖ commit number`: where everything stood after that commit, written by a compaction before it drops any row.
+//!
+//! ```text
+//! content := version (1) = 1 ‖ compacted revision ‖ horizon commit ‖ first commit of the compacted revision ‖ revision ‖ hlc (8)
+//!            ‖ digest (16) ‖ log of the mesh layer ‖ log of the private layer
+//! log     := count ‖ { author (8) ‖ seq ‖ chain (16) ‖ vector } ‖ vector     the streams, ascending, and what rose
+//! vector  := count ‖ { replica (8) ‖ seq }                                   ascending
+//! ```
+//!
+//! Commit rows up to the horizon may be missing or reduced; above it they are dense. Recovery starts from the newest base.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use tombolo_crdt::{
+    Chain, DecodeError, Dot, Hlc, ReplicaId, VersionVector,
+    codec::{Reader, put_varint},
+};
+
+use super::{seal, unseal};
+use crate::{
+    ReadError, Revision,
+    log::{Log, Stream},
+};
+
+const VERSION: u8 = 1;
+
+/// Where everything stood after a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BaseRow {
+    /// The oldest readable revision.
+    pub(crate) compacted: i64,
+    /// The last commit whose row may be dropped or reduced.
+    pub(crate) horizon: u64,
+    /// The commit that took the compacted revision, or the one after which it held.
+    pub(crate) first: u64,
+    pub(crate) revision: Revision,
+    pub(crate) hlc: Hlc,
+    pub(crate) digest: u128,
+    pub(crate) mesh: Log,
+    pub(crate) private: Log,
+}
+
+impl BaseRow {
+    pub(crate) fn encode(&self, number: u64) -> Bytes {
+        let mut out = vec![VERSION];
+        put_varint(&mut out, self.compacted.cast_unsigned());
+        put_varint(&mut out, self.horizon);
+        put_varint(&mut out, self.first);
+        put_varint(&mut out, self.revision.get().cast_unsigned());
+        out.extend_from_slice(&self.hlc.bits().to_be_bytes());
+        out.extend_from_slice(&self.digest.to_be_bytes());
+        for log in [&self.mesh, &self.private] {
+            put_log(&mut out, log);
+        }
+        seal(out, number)
+    }
+
+    /// Reads a row, given who writes in either layer.
+    pub(crate) fn decode(row: &Bytes, number: u64, mesh: ReplicaId, private: ReplicaId) -> Result<Self, ReadError> {
+        let content = unseal(row, number).ok_or(ReadError::Rot { commit: number })?;
+        decode_content(content, mesh, private).map_err(|_| ReadError::Rot { commit: number })
+    }
+}
+
+fn decode_content(content: Bytes, mesh: ReplicaId, private: ReplicaId) -> Result<BaseRow, DecodeError> {
+    let mut reader = Reader::new(content);
+    match reader.u8("version")? {
+        VERSION => {}
+        found => return Err(DecodeError::UnknownVersion { found }),
+    }
+    let row = BaseRow {
+        compacted: reader.varint("compacted revision")?.cast_signed(),
+        horizon: reader.varint("horizon")?,
+        first: reader.varint("first commit")?,
+        revision: i64::try_from(reader.varint("revision")?)
+            .ok()
+            .and_then(Revision::new)
+            .ok_or(DecodeError::NotCanonical { what: "revision" })?,
+        hlc: Hlc::from_bits(reader.u64("hlc")?),
+        digest: u128::from_be_bytes(reader.array("digest")?),
+        mesh: read_log(&mut reader, mesh)?,
+        private: read_log(&mut reader, private)?,
+    };
+    reader.finish("base row")?;
+    Ok(row)
+}
+
+fn put_log(out: &mut Vec<u8>, log: &Log) {
+    put_varint(out, log.streams().len() as u64);
+    for (dot, stream) in log.streams() {
+        out.extend_from_slice(&dot.replica.get().to_be_bytes());
+        put_varint(out, dot.seq);
+        out.extend_from_slice(stream.chain.as_bytes());
+        put_vector(out, &stream.context);
+    }
+    put_vector(out, log.risen());
+}
+
+fn read_log(reader: &mut Reader, own: ReplicaId) -> Result<Log, DecodeError> {
+    let mut streams = BTreeMap::new();
+    for _ in 0..reader.varint("streams")? {
+        let replica = reader.replica_id("stream")?;
+        let seq = reader.varint("stream")?;
+        let chain = Chain::from_bytes(reader.array("stream")?);
+        let context = read_vector(reader)?;
+        streams.insert(replica, (seq, Stream { chain, context }));
+    }
+    Ok(Log::restore(own, streams, read_vector(reader)?))
+}
+
+fn put_vector(out: &mut Vec<u8>, vector: &VersionVector) {
+    put_varint(out, vector.len() as u64);
+    for dot in vector.iter() {
+        out.extend_from_slice(&dot.replica.get().to_be_bytes());
+        put_varint(out, dot.seq);
+    }
+}
+
+fn read_vector(reader: &mut Reader) -> Result<VersionVector, DecodeError> {
+    let count = reader.varint("vector")?;
+    (0..count).map(|_| Ok(Dot::new(reader.replica_id("vector")?, reader.varint("vector")?))).collect()
+}

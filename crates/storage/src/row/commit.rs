@@ -1,0 +1,336 @@
+//! `c ‖ commit number`: one applied transaction, with its values, and what it changed for etcd clients here.
+//!
+//! ```text
+//! content := form (1) ‖ revision ‖ flags (1)
+//!            ‖ [ length ‖ record ]                    of the mesh layer, then of the private layer, as flagged
+//!            ‖ [ count ‖ { element index } ]          of each record, in form 2
+//!            ‖ count ‖ { key ‖ elements }             what range removals removed here
+//!            ‖ count ‖ { effect }
+//! ```
+//!
+//! Form 1 holds the records as their authors wrote them. Form 2 is what compaction leaves of a row of which only some
+//! values are still needed: a record-shaped remainder of the operations that added them, with their element indices.
+//! The `revision` is the replica's after the commit; it is the commit's own when there are effects.
+//!
+//! Effects are this replica's own: another one may apply the same record to other effects. They are what makes history
+//! replayable without the state it was made from.
+
+use bytes::Bytes;
+use tombolo_crdt::{
+    DecodeError, Dot, Element, Operation, Record, ReplicaId,
+    codec::{Reader, put_bytes, put_elements, put_varint},
+};
+
+use super::{Kind, seal, unseal};
+use crate::{ReadError, Revision};
+
+const WHOLE: u8 = 1;
+const REMAINDER: u8 = 2;
+
+const HAS_MESH: u8 = 1;
+const HAS_PRIVATE: u8 = 2;
+
+/// A commit as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CommitRow {
+    /// The replica's revision after the commit.
+    pub(crate) revision: Revision,
+    /// The records, the mesh layer's first.
+    pub(crate) parts: Vec<Part>,
+    /// What range removals removed here, by key.
+    pub(crate) cleared: Vec<Cleared>,
+    /// What changed for etcd clients, in the order of the transaction.
+    pub(crate) effects: Vec<Effect>,
+}
+
+/// One layer's record within a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) layer: Layer,
+    pub(crate) record: Record,
+    /// The record as its author wrote it, or the remainder of it.
+    pub(crate) bytes: Bytes,
+    /// In a remainder, the element index of each operation that is left.
+    pub(crate) indices: Option<Vec<u32>>,
+}
+
+/// What is replicated, and what stays at home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Layer {
+    Mesh,
+    Private,
+}
+
+/// Elements of one key that a range removal removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cleared {
+    pub(crate) key: Bytes,
+    pub(crate) elements: Vec<Element>,
+}
+
+/// A change of what etcd clients see of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// A key shows the value of an element.
+    Show {
+        key: Bytes,
+        /// Where the value is: in this commit or, when a removal uncovered an older sibling, in an earlier one.
+        at: Location,
+        create_revision: i64,
+        version: i64,
+    },
+    /// A key is gone.
+    Gone { key: Bytes },
+}
+
+/// Where a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Location {
+    /// The commit whose row holds it.
+    pub(crate) commit: u64,
+    /// The element it is the value of.
+    pub(crate) element: Element,
+}
+
+impl Effect {
+    pub(crate) fn key(&self) -> &Bytes {
+        match self {
+            Self::Show { key, .. } | Self::Gone { key } => key,
+        }
+    }
+}
+
+impl Part {
+    /// The operations with the index of the first element each adds.
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (u32, &Operation)> {
+        let own = self.indices.is_none().then(|| self.record.numbered());
+        let left = self.indices.iter().flatten().copied().zip(&self.record.operations);
+        own.into_iter().flatten().chain(left)
+    }
+
+    pub(crate) fn dot(&self) -> Dot {
+        self.record.header.dot
+    }
+}
+
+impl CommitRow {
+    /// The operation that added an element, and its layer.
+    pub(crate) fn operation(&self, element: Element) -> Option<&Operation> {
+        let part = self.parts.iter().find(|part| part.dot() == element.dot)?;
+        part.numbered().find(|(index, operation)| *index == element.index && operation.adds() > 0).map(|(_, op)| op)
+    }
+
+    pub(crate) fn encode(&self, number: u64) -> Bytes {
+        let size = self.parts.iter().map(|part| part.bytes.len() + 8).sum::<usize>();
+        let mut out = Vec::with_capacity(size + 64);
+        let is_whole = self.parts.iter().all(|part| part.indices.is_none());
+        out.push(if is_whole { WHOLE } else { REMAINDER });
+        put_varint(&mut out, self.revision.get().cast_unsigned());
+        out.push(self.parts.iter().fold(0, |flags, part| flags | part.layer.flag()));
+        for part in &self.parts {
+            put_bytes(&mut out, &part.bytes);
+            if !is_whole {
+                put_indices(&mut out, part);
+            }
+        }
+        put_varint(&mut out, self.cleared.len() as u64);
+        for Cleared { key, elements } in &self.cleared {
+            put_bytes(&mut out, key);
+            put_elements(&mut out, elements, self.author());
+        }
+        put_varint(&mut out, self.effects.len() as u64);
+        for effect in &self.effects {
+            self.put_effect(&mut out, number, effect);
+        }
+        seal(out, number)
+    }
+
+    /// Reads a row; what does not carry its own hash is rot, not data.
+    pub(crate) fn decode(row: &Bytes, number: u64) -> Result<Self, ReadError> {
+        let content = unseal(row, number).ok_or(ReadError::Rot { commit: number })?;
+        Self::decode_content(content, number).map_err(|_| ReadError::Rot { commit: number })
+    }
+
+    /// The revision of a row, without reading the rest of it.
+    pub(crate) fn decode_revision(row: &Bytes, number: u64) -> Result<Revision, ReadError> {
+        let content = unseal(row, number).ok_or(ReadError::Rot { commit: number })?;
+        let mut reader = Reader::new(content);
+        let read = reader.u8("form").and_then(|_| revision(&mut reader));
+        read.map_err(|_| ReadError::Rot { commit: number })
+    }
+
+    fn decode_content(content: Bytes, number: u64) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(content);
+        let form = reader.u8("form")?;
+        if form != WHOLE && form != REMAINDER {
+            return Err(DecodeError::UnknownVersion { found: form });
+        }
+        let revision = revision(&mut reader)?;
+        let flags = reader.u8("flags")?;
+        let mut parts = Vec::with_capacity(1);
+        for layer in [Layer::Mesh, Layer::Private] {
+            if flags & layer.flag() != 0 {
+                parts.push(read_part(&mut reader, layer, form)?);
+            }
+        }
+        let mut row = Self { revision, parts, cleared: Vec::new(), effects: Vec::new() };
+        for _ in 0..reader.varint("cleared keys")? {
+            let key = reader.bytes("cleared key")?;
+            let elements = reader.elements(row.author(), "cleared elements")?;
+            row.cleared.push(Cleared { key, elements });
+        }
+        for _ in 0..reader.varint("effects")? {
+            let effect = row.read_effect(&mut reader, number)?;
+            row.effects.push(effect);
+        }
+        reader.finish("row")?;
+        Ok(row)
+    }
+
+    /// Elements are written relative to the first part's author; a row without parts names elements of nobody in particular.
+    fn author(&self) -> ReplicaId {
+        const NOBODY: ReplicaId = match ReplicaId::new(u64::MAX) {
+            Some(id) => id,
+            None => unreachable!(),
+        };
+        self.parts.first().map_or(NOBODY, |part| part.dot().replica)
+    }
+}
+
+/// How effects are told apart. An effect of an operation in the same row takes its key from there.
+mod effect {
+    pub(super) const PUT_HERE: u64 = 0;
+    pub(super) const REMOVED_HERE: u64 = 1;
+    pub(super) const GONE: u64 = 2;
+    pub(super) const UNCOVERED: u64 = 3;
+}
+
+impl CommitRow {
+    fn put_effect(&self, out: &mut Vec<u8>, number: u64, effect: &Effect) {
+        let created = |revision: i64| (self.revision.get() - revision).cast_unsigned();
+        match effect {
+            Effect::Show { at, create_revision, version, .. } if at.commit == number => {
+                put_varint(out, effect::PUT_HERE);
+                out.push(u8::from(self.parts.first().is_some_and(|part| part.dot() != at.element.dot)));
+                put_varint(out, at.element.index.into());
+                put_varint(out, created(*create_revision));
+                put_varint(out, version.cast_unsigned());
+            }
+            Effect::Show { key, at, create_revision, version } => {
+                put_varint(out, effect::UNCOVERED);
+                put_bytes(out, key);
+                put_varint(out, at.commit);
+                put_elements(out, &[at.element], self.author());
+                put_varint(out, created(*create_revision));
+                put_varint(out, version.cast_unsigned());
+            }
+            Effect::Gone { key } => match self.removal_of(key) {
+                Some((part, operation)) => {
+                    put_varint(out, effect::REMOVED_HERE);
+                    out.push(part as u8);
+                    put_varint(out, operation as u64);
+                }
+                None => {
+                    put_varint(out, effect::GONE);
+                    put_bytes(out, key);
+                }
+            },
+        }
+    }
+
+    fn read_effect(&self, reader: &mut Reader, number: u64) -> Result<Effect, DecodeError> {
+        const WHAT: &str = "effect";
+        let not_canonical = || DecodeError::NotCanonical { what: WHAT };
+        let part_at = |reader: &mut Reader| {
+            let at = reader.u8(WHAT)?;
+            self.parts.get(usize::from(at)).ok_or_else(not_canonical)
+        };
+        match reader.varint(WHAT)? {
+            effect::PUT_HERE => {
+                let element = part_at(reader)?.dot().element(index(reader)?);
+                let Some(Operation::Put { key, .. }) = self.operation(element) else { return Err(not_canonical()) };
+                let (create_revision, version) = self.read_counts(reader)?;
+                Ok(Effect::Show {
+                    key: key.clone(),
+                    at: Location { commit: number, element },
+                    create_revision,
+                    version,
+                })
+            }
+            effect::REMOVED_HERE => {
+                let part = part_at(reader)?;
+                let at = usize::try_from(reader.varint(WHAT)?).map_err(|_| not_canonical())?;
+                match part.record.operations.get(at) {
+                    Some(Operation::Remove { key, .. }) => Ok(Effect::Gone { key: key.clone() }),
+                    _ => Err(not_canonical()),
+                }
+            }
+            effect::GONE => Ok(Effect::Gone { key: reader.bytes(WHAT)? }),
+            effect::UNCOVERED => {
+                let key = reader.bytes(WHAT)?;
+                let commit = reader.varint(WHAT)?;
+                let elements = reader.elements(self.author(), WHAT)?;
+                let [element] = elements[..] else { return Err(not_canonical()) };
+                let (create_revision, version) = self.read_counts(reader)?;
+                Ok(Effect::Show { key, at: Location { commit, element }, create_revision, version })
+            }
+            _ => Err(not_canonical()),
+        }
+    }
+
+    fn read_counts(&self, reader: &mut Reader) -> Result<(i64, i64), DecodeError> {
+        let not_canonical = |_| DecodeError::NotCanonical { what: "counts" };
+        let created = i64::try_from(reader.varint("create revision")?).map_err(not_canonical)?;
+        let version = i64::try_from(reader.varint("version")?).map_err(not_canonical)?;
+        Ok((self.revision.get().saturating_sub(created), version))
+    }
+
+    fn removal_of(&self, wanted: &Bytes) -> Option<(usize, usize)> {
+        let is_removal = |op: &Operation| matches!(op, Operation::Remove { key, .. } if key == wanted);
+        let mut parts = self.parts.iter().enumerate();
+        parts.find_map(|(at, part)| Some((at, part.record.operations.iter().position(is_removal)?)))
+    }
+}
+
+impl Layer {
+    fn flag(self) -> u8 {
+        match self {
+            Self::Mesh => HAS_MESH,
+            Self::Private => HAS_PRIVATE,
+        }
+    }
+}
+
+fn put_indices(out: &mut Vec<u8>, part: &Part) {
+    let indices: Vec<u32> = part.numbered().map(|(index, _)| index).collect();
+    put_varint(out, indices.len() as u64);
+    indices.iter().for_each(|&index| put_varint(out, index.into()));
+}
+
+fn read_part(reader: &mut Reader, layer: Layer, form: u8) -> Result<Part, DecodeError> {
+    let bytes = reader.bytes("record")?;
+    let record = Record::decode(bytes.clone())?;
+    let mut indices = None;
+    if form == REMAINDER {
+        let count = reader.varint("indices")?;
+        if count != record.operations.len() as u64 {
+            return Err(DecodeError::NotCanonical { what: "indices" });
+        }
+        indices = Some((0..count).map(|_| index(reader)).collect::<Result<_, _>>()?);
+    }
+    Ok(Part { layer, record, bytes, indices })
+}
+
+fn revision(reader: &mut Reader) -> Result<Revision, DecodeError> {
+    let number = reader.varint("revision")?;
+    i64::try_from(number).ok().and_then(Revision::new).ok_or(DecodeError::NotCanonical { what: "revision" })
+}
+
+fn index(reader: &mut Reader) -> Result<u32, DecodeError> {
+    u32::try_from(reader.varint("index")?).map_err(|_| DecodeError::NotCanonical { what: "index" })
+}
+
+/// The key of a commit's row.
+pub(crate) fn key(number: u64) -> Bytes {
+    Kind::Commit.key(number)
+}

@@ -1,0 +1,85 @@
+//! Room on the disk: writes are refused while there still is some, so that the engine never meets a full disk.
+//!
+//! An engine that runs into a full disk in the middle of a write leaves nobody knowing what is there. Looking costs a system
+//! call, so it is done when time has passed or much has been written, not for every request.
+
+use std::path::{Path, PathBuf};
+
+use crate::{Request, RequestError, WallTime, engine::Change, store::HealthState};
+
+/// Room below which nothing is added. Engine flushes and compactions in flight need some of their own.
+pub(crate) const RESERVE_BYTES: u64 = 64 << 20;
+/// Room below which not even deletes and compactions are taken, which also write before they free.
+const FLOOR_BYTES: u64 = 16 << 20;
+/// Milliseconds after which the room is looked up again.
+const LOOK_AFTER_MS: u64 = 200;
+/// Bytes written after which it is looked up at once.
+const LOOK_AFTER_BYTES: u64 = 4 << 20;
+
+/// Watches the room of one folder.
+pub(crate) struct Space {
+    /// `None` for a store that is not on a disk.
+    folder: Option<PathBuf>,
+    reserve: u64,
+    looked_at: WallTime,
+    written: u64,
+    free: u64,
+}
+
+impl Space {
+    pub(crate) fn of(folder: Option<&Path>, reserve: u64) -> Self {
+        let folder = folder.map(Path::to_owned);
+        Self { folder, reserve, looked_at: WallTime(0), written: u64::MAX, free: u64::MAX }
+    }
+
+    /// Whether a request may go on.
+    pub(crate) fn check(
+        &mut self,
+        wall: WallTime,
+        request: &Request,
+        health: &HealthState,
+    ) -> Result<(), RequestError> {
+        let is_due = wall.0.abs_diff(self.looked_at.0) >= LOOK_AFTER_MS || self.written >= LOOK_AFTER_BYTES;
+        if is_due {
+            self.look(wall);
+            health.set_no_space(self.free < self.reserve);
+        }
+        if self.free >= self.reserve {
+            return Ok(());
+        }
+        let least = if frees(request) { FLOOR_BYTES.min(self.reserve / 4) } else { self.reserve };
+        if self.free < least { Err(RequestError::NoSpace) } else { Ok(()) }
+    }
+
+    pub(crate) fn note_write(&mut self, changes: &[Change]) {
+        let bytes = changes.iter().map(|change| match change {
+            Change::Put(key, value) => (key.len() + value.len()) as u64,
+            Change::Remove(key) => key.len() as u64,
+        });
+        self.written = self.written.saturating_add(bytes.sum());
+    }
+
+    fn look(&mut self, wall: WallTime) {
+        let Some(folder) = &self.folder else { return };
+        // A file system that cannot tell is not a full one.
+        self.free = rustix::fs::statvfs(folder).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+        (self.looked_at, self.written) = (wall, 0);
+    }
+}
+
+/// Whether a request makes room, or takes none.
+fn frees(request: &Request) -> bool {
+    match request {
+        Request::Delete(_) | Request::Compact { .. } | Request::LeaseRevoke { .. } | Request::LeaseKeys { .. } => true,
+        Request::Txn(transaction) => reads_or_deletes(&transaction.then) && reads_or_deletes(&transaction.otherwise),
+        Request::Put(_) | Request::LeaseGrant { .. } => false,
+    }
+}
+
+fn reads_or_deletes(ops: &[crate::Op]) -> bool {
+    ops.iter().all(|op| match op {
+        crate::Op::Range(_) | crate::Op::Delete(_) => true,
+        crate::Op::Put(_) => false,
+        crate::Op::Txn(nested) => reads_or_deletes(&nested.then) && reads_or_deletes(&nested.otherwise),
+    })
+}
