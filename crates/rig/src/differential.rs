@@ -77,7 +77,7 @@ fn report(
 ) -> String {
     let mut text = format!("seed {seed} step {step} (replay with TOMBOLO_SEED={seed})\n");
     for difference in found {
-        let _ = writeln!(text, "  {difference}");
+        let _ = writeln!(text, "  {}", shorten(&difference.to_string()));
     }
     let _ = writeln!(text, "request: {}", shorten(&format!("{request:?}")));
     let _ = writeln!(text, "reference: {}", shorten(&format!("{expected:?}")));
@@ -89,17 +89,28 @@ fn report(
     text
 }
 
-/// Messages can be megabytes; their beginning tells enough.
-fn shorten(text: &str) -> String {
-    let mut short: String = text.chars().take(TEXT_CHARACTERS_MAX).collect();
-    if short.len() < text.len() {
-        short.push('…');
+/// Values can be megabytes of one letter, and requests have many fields: the gist is enough to find them again.
+#[must_use]
+pub fn shorten(text: &str) -> String {
+    let mut short = String::new();
+    let (mut previous, mut run) = ('\0', 0_usize);
+    for letter in text.chars() {
+        run = if letter == previous { run + 1 } else { 0 };
+        previous = letter;
+        if run < RUN_LETTERS_MAX {
+            short.push(letter);
+        }
+        if short.len() >= TEXT_BYTES_MAX {
+            short.push('…');
+            break;
+        }
     }
     short
 }
 
-const RECENT_MAX: usize = 12;
-const TEXT_CHARACTERS_MAX: usize = 3_000;
+const RECENT_MAX: usize = 8;
+const RUN_LETTERS_MAX: usize = 8;
+const TEXT_BYTES_MAX: usize = 4_000;
 
 #[cfg(test)]
 mod tests {

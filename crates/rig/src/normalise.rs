@@ -3,17 +3,30 @@
 //! A rule replaces what may differ by a constant *after* checking what must still hold of it; what fails the check is
 //! left as it is, and so shows up as a difference.
 
-use tombolo_proto::etcdserverpb::{ResponseHeader, TxnResponse, response_op::Response};
+use tombolo_proto::etcdserverpb::{
+    ResponseHeader, TxnRequest, TxnResponse, request_op::Request as Op, response_op::Response,
+};
 
 use crate::request::{Answer, Request};
+
+mod ties;
 
 /// Applies every rule to one answer.
 pub fn normalise(request: &Request, answer: &mut Answer) {
     match answer {
-        Answer::Range(response) => header(&mut response.header),
+        Answer::Range(response) => {
+            header(&mut response.header);
+            if let Request::Range(request) = request {
+                ties::ties(request, response);
+            }
+        }
         Answer::Put(response) => header(&mut response.header),
         Answer::Delete(response) => header(&mut response.header),
-        Answer::Txn(response) => txn(response),
+        Answer::Txn(response) => {
+            if let Request::Txn(request) = request {
+                txn(request, response);
+            }
+        }
         Answer::Compact(response) => header(&mut response.header),
         Answer::Grant(response) => {
             header(&mut response.header);
@@ -43,15 +56,19 @@ pub fn header(header: &mut Option<ResponseHeader>) {
     }
 }
 
-fn txn(response: &mut TxnResponse) {
+fn txn(request: &TxnRequest, response: &mut TxnResponse) {
     header(&mut response.header);
-    for op in &mut response.responses {
-        match &mut op.response {
-            Some(Response::ResponseRange(range)) => header(&mut range.header),
-            Some(Response::ResponsePut(put)) => header(&mut put.header),
-            Some(Response::ResponseDeleteRange(delete)) => header(&mut delete.header),
-            Some(Response::ResponseTxn(nested)) => txn(nested),
-            None => (),
+    let asked = if response.succeeded { &request.success } else { &request.failure };
+    for (asked, op) in asked.iter().zip(&mut response.responses) {
+        match (&asked.request, &mut op.response) {
+            (Some(Op::RequestRange(asked)), Some(Response::ResponseRange(range))) => {
+                header(&mut range.header);
+                ties::ties(asked, range);
+            }
+            (_, Some(Response::ResponsePut(put))) => header(&mut put.header),
+            (_, Some(Response::ResponseDeleteRange(delete))) => header(&mut delete.header),
+            (Some(Op::RequestTxn(asked)), Some(Response::ResponseTxn(nested))) => txn(asked, nested),
+            _ => (),
         }
     }
 }

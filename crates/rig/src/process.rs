@@ -82,6 +82,12 @@ impl Server {
         loopback(self.ports.client)
     }
 
+    /// The peer socket.
+    #[must_use]
+    pub fn peer_address(&self) -> SocketAddr {
+        loopback(self.ports.peer)
+    }
+
     /// The socket of `--listen-metrics-urls`.
     #[must_use]
     pub fn metrics_address(&self) -> SocketAddr {

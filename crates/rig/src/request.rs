@@ -3,6 +3,8 @@
 //! Some requests are compounds, so that a run stays deterministic: a lease whose time to live could run out during the
 //! run, or whose id the server chose, is revoked in the same step.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use tombolo_proto::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, LeaseGrantRequest,
@@ -99,8 +101,13 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// When a stream ends without an answer; every gRPC error is an answer.
+    /// When there is no answer, or only after ten seconds; every gRPC error is an answer.
     pub async fn send(&self, to: &mut Connection) -> Result<Answer> {
+        let patience = Duration::from_secs(10);
+        tokio::time::timeout(patience, self.exchange(to)).await.context("no answer")?
+    }
+
+    async fn exchange(&self, to: &mut Connection) -> Result<Answer> {
         Ok(match self.clone() {
             Self::Range(request) => Answer::of(to.kv.range(request).await, Answer::Range),
             Self::Put(request) => Answer::of(to.kv.put(request).await, Answer::Put),

@@ -1,7 +1,4 @@
 //! Random requests over a key space so small that everything collides.
-//!
-//! Twelve keys at most: etcd sorts by value or version with an algorithm that is stable only up to twelve elements, so
-//! that beyond them its own order among equals is arbitrary, and with a limit its choice too.
 
 use bytes::Bytes;
 
