@@ -1,8 +1,9 @@
 //! Canonical bytes: fixed big-endian integers, minimal LEB128 varints, length-prefixed strings.
 //!
-//! One value has one encoding; the reader refuses every other. It allocates nothing that the input does not hold.
+//! One value has one encoding; the reader refuses every other. It believes a count or a length no further than the input
+//! goes. Each of its methods takes `what` is being read, which the error names; after an error the reader is of no use.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use thiserror::Error;
 
 use crate::{Dot, Element, ReplicaId};
@@ -124,7 +125,7 @@ impl Reader {
     pub fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], DecodeError> {
         let (head, _) = self.bytes.split_first_chunk::<N>().ok_or(DecodeError::Truncated { what })?;
         let head = *head;
-        let _ = self.bytes.split_to(N);
+        self.bytes.advance(N);
         Ok(head)
     }
 
@@ -148,7 +149,7 @@ impl Reader {
             }
             value |= u64::from(byte & 0x7f) << (7 * at);
             if byte < 0x80 {
-                let _ = self.bytes.split_to(at + 1);
+                self.bytes.advance(at + 1);
                 return Ok(value);
             }
         }

@@ -5,6 +5,9 @@
 //! the join, and the reason why removals need no tombstones:
 //!
 //! > keep what both have, and what one has that the other has not seen.
+//!
+//! One context for the whole store in the place of one per key is DottedDB's idea (Gonçalves et al., *DottedDB:
+//! Anti-Entropy without Merkle Trees, Deletes without Tombstones*, 2017).
 
 use std::collections::BTreeMap;
 
@@ -17,7 +20,9 @@ use crate::{Element, VersionVector};
 /// For stores `a`, `b`, `c` under contexts that cover their elements, [`join`](DotStore::join) is commutative, associative
 /// and idempotent, and the joined store belongs to the join of the contexts.
 pub trait DotStore: Default + Clone {
-    /// Joins `other`, seen under `theirs`, into this store, seen under `ours`.
+    /// Joins `other`, seen under `theirs`, into this store, seen under `ours`. The caller joins the contexts afterwards.
+    ///
+    /// Linear in the elements and keys of both stores, but for a logarithm.
     fn join(&mut self, ours: &VersionVector, other: &Self, theirs: &VersionVector);
 
     /// Whether nothing is left: what is empty need not be stored.
@@ -66,7 +71,8 @@ impl DotStore for DotSet {
 
 /// Elements with a value each. An element is written once, so that equal elements carry equal values.
 ///
-/// Kept as a sorted list: nearly every store of this kind holds exactly one element.
+/// Kept as a sorted list: nearly every store of this kind holds exactly one element. Finding one is O(log elements),
+/// adding and removing one O(elements).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DotFun<V> {
     entries: SmallVec<[(Element, V); 1]>,
@@ -135,7 +141,7 @@ impl<V: Clone> DotStore for DotFun<V> {
     }
 }
 
-/// Dot stores by key. A key whose store is empty is not there.
+/// Dot stores by key. A key whose store is empty is not there. Finding a key is O(log keys).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DotMap<K: Ord, S> {
     entries: BTreeMap<K, S>,

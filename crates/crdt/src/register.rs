@@ -1,4 +1,5 @@
-//! The multi-value register: the value type behind every key of the etcd API.
+//! The multi-value register (Shapiro et al., *A comprehensive study of Convergent and Commutative Replicated Data Types*,
+//! 2011): the value type behind every key of the etcd API.
 //!
 //! Its siblings are exactly the concurrent writes. The register itself never chooses: [`Register::winner`] is the one etcd
 //! clients are shown, the others stay visible to who asks for them.
@@ -40,7 +41,7 @@ impl<V> Register<V> {
         self.siblings.remove(element)
     }
 
-    /// The write that etcd clients see: the one with the greatest [`Stamp`].
+    /// The write that etcd clients see: the one with the greatest [`Stamp`]. O(siblings).
     pub fn winner(&self) -> Option<(Element, &Sibling<V>)> {
         self.siblings.iter().max_by_key(|(element, sibling)| Stamp { hlc: sibling.hlc, element: *element })
     }

@@ -1,4 +1,5 @@
-//! Version vectors: for each replica the highest seq up to which everything is known.
+//! Version vectors (Parker et al., *Detection of Mutual Inconsistency in Distributed Systems*, 1983): for each replica the
+//! highest seq up to which everything is known.
 
 use std::{cmp::Ordering, collections::BTreeMap, fmt};
 
@@ -8,6 +9,8 @@ use crate::{Dot, Element, ReplicaId};
 ///
 /// Vectors are ordered partially, by inclusion. Used as a context, a vector covers a dot when the dot's seq is not above
 /// its replica's entry: seqs are dense, so that there are no holes to remember.
+///
+/// Joining is commutative, associative and idempotent. Looking up and raising an entry is O(log replicas).
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct VersionVector {
     entries: BTreeMap<ReplicaId, u64>,
@@ -48,7 +51,7 @@ impl VersionVector {
         true
     }
 
-    /// Raises every entry to at least that of `other`: the least vector that includes both.
+    /// Raises every entry to at least that of `other`: the least vector that includes both. O(entries of `other`).
     pub fn join(&mut self, other: &Self) {
         for (&replica, &seq) in &other.entries {
             self.raise(replica, seq);

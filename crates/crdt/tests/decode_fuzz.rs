@@ -17,6 +17,7 @@ const ROUNDS: usize = 100_000;
 #[test]
 fn damaged_records_are_refused_or_have_one_form() {
     let corpus: Vec<Bytes> = cases().iter().map(|case| read_hex(case.name)).collect();
+    assert!(corpus.iter().zip(cases()).all(|(bytes, case)| Record::follows(bytes, &case.previous)));
     let mut random = SplitMix(0x70_6d_62_6f_6c_6f);
     let mut read = 0;
     for round in 0..ROUNDS {

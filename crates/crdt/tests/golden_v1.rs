@@ -54,6 +54,14 @@ fn the_golden_chain_holds_in_its_order_only() {
 }
 
 #[test]
+fn the_record_that_the_format_text_reads_by_hand_is_golden() {
+    let text = include_str!("../../../docs/format.md");
+    assert!(text.contains(&hex(&read_hex("chain_2"))));
+    let chain_1 = Record::decode(read_hex("chain_1")).unwrap().header.chain;
+    assert!(text.contains(&chain_1.to_string()));
+}
+
+#[test]
 fn every_golden_file_is_of_a_case() {
     let expected: BTreeSet<String> =
         cases().iter().flat_map(|case| ["hex", "txt"].map(|end| format!("{}.{end}", case.name))).collect();

@@ -1,7 +1,5 @@
 //! What is not a record: one row for each rule of the format, and lies about sizes.
 
-#![expect(clippy::unwrap_used, reason = "what the helpers unwrap fails the test that called them")]
-
 use bytes::Bytes;
 use tombolo_crdt::{
     Chain, DecodeError, Dot, Element, LEASE_TTL_S_MAX, Operation, RECORD_BYTES_MAX, RECORD_OPERATIONS_MAX, Record,
