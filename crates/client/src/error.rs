@@ -1,0 +1,124 @@
+//! What can go wrong between a caller and a server, in terms a program can branch on.
+//!
+//! The question that matters after a failure is whether the call may have taken effect: not when nobody could be
+//! reached or the server refused it; possibly when the connection broke.
+
+use std::{error::Error, fmt};
+
+use thiserror::Error;
+use tonic::{Code, Status};
+
+use crate::{Endpoint, EndpointError};
+
+/// Why a client could not be made or a call failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// An endpoint's text is not usable.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// A client was asked for with no endpoint at all.
+    #[error("no endpoint is given")]
+    NoEndpoint,
+    /// No endpoint accepted a connection. The call was not sent.
+    #[error(transparent)]
+    Unreachable(Unreachable),
+    /// The connection broke while the call was under way. It may or may not have taken effect.
+    #[error("the connection broke: {reason}")]
+    Disconnected {
+        /// The transport's account of it.
+        reason: String,
+    },
+    /// The server answered with an error. Unless the text says otherwise, the call changed nothing.
+    #[error("{message}")]
+    Refused {
+        /// The gRPC code.
+        code: Code,
+        /// The server's text; etcd's own where etcd has one.
+        message: String,
+    },
+}
+
+impl From<Status> for ClientError {
+    fn from(status: Status) -> Self {
+        match status.source() {
+            // What a server sends is code and text; only failures on this side have a source.
+            None => Self::Refused { code: status.code(), message: status.message().to_owned() },
+            Some(source) => match source.downcast_ref::<Unreachable>() {
+                Some(unreachable) => Self::Unreachable(unreachable.clone()),
+                None => Self::Disconnected { reason: root_cause(source) },
+            },
+        }
+    }
+}
+
+/// No endpoint of the list accepted a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreachable {
+    /// Each endpoint that was tried, in order, and why it failed.
+    pub attempts: Vec<FailedAttempt>,
+}
+
+/// One endpoint that did not accept a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedAttempt {
+    /// Where.
+    pub endpoint: Endpoint,
+    /// Why, in the operating system's words where it has some.
+    pub reason: String,
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("cannot connect to ")?;
+        for (index, attempt) in self.attempts.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{} ({})", attempt.endpoint, attempt.reason)?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for Unreachable {}
+
+/// The innermost cause: the outer ones only repeat that the transport failed.
+pub(crate) fn root_cause(error: &(dyn Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::Arc};
+
+    use super::*;
+
+    #[test]
+    fn a_server_s_answer_keeps_its_code_and_text() {
+        let error = ClientError::from(Status::out_of_range("etcdserver: mvcc: required revision has been compacted"));
+        assert_eq!(error.to_string(), "etcdserver: mvcc: required revision has been compacted");
+        assert!(matches!(error, ClientError::Refused { code: Code::OutOfRange, .. }));
+    }
+
+    #[test]
+    fn a_failure_on_this_side_is_never_taken_for_a_server_s_answer() {
+        let mut status = Status::unavailable("transport error");
+        status.set_source(Arc::new(io::Error::new(io::ErrorKind::ConnectionReset, "reset by peer")));
+        let error = ClientError::from(status);
+        assert!(matches!(&error, ClientError::Disconnected { reason } if reason == "reset by peer"), "{error:?}");
+    }
+
+    #[test]
+    fn every_endpoint_that_was_tried_is_named() {
+        let attempt = |endpoint: &str, reason: &str| FailedAttempt {
+            endpoint: endpoint.parse().expect("an endpoint"),
+            reason: reason.into(),
+        };
+        let attempts = vec![attempt("a:1", "connection refused"), attempt("b:2", "timed out")];
+        let text = Unreachable { attempts }.to_string();
+        assert_eq!(text, "cannot connect to a:1 (connection refused), b:2 (timed out)");
+    }
+}
