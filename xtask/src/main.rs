@@ -1,3 +1,68 @@
-//! Placeholder.
+//! `cargo xtask`: the one door to every task of this workspace.
+//!
+//! Each task is a file of its own, and a plain function of its options. There is nothing to install beyond Rust and a C
+//! compiler; tools that are only nice to have (nextest, a real etcd) are used when they are found and named when not.
+//! Nothing here is part of the product.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod ci;
+mod demo;
+mod folder;
+mod paint;
+mod process;
+mod project;
+mod steps;
+mod test;
+mod tidy;
+
+/// Every task of the Tombolo workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build everything and run every test.
+    Test(test::Options),
+    /// Everything a change must pass: tidy, formatting, lints, tests, documentation.
+    Ci(test::Options),
+    /// Check the rules of the house that no compiler knows.
+    Tidy,
+    /// Watch one replica tell its story: put, get, watch, lease, kill -9 and restart.
+    Demo(demo::Options),
+    /// Measure the product, beside a real etcd when there is one.
+    Bench(bench::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().task {
+        Task::Test(options) => test::run(&options),
+        Task::Ci(options) => ci::run(&options),
+        Task::Tidy => tidy::run(),
+        Task::Demo(options) => demo::run(&options),
+        Task::Bench(options) => bench::run(&options),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("xtask: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Arguments;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}
