@@ -10,10 +10,10 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, co
 
 use super::{Change, Engine, EngineError, Persist, Row, Rows, Snapshot};
 
-/// Journal bytes above which fjall flushes: replaying the journal is most of what opening costs. fjall takes no less.
-const JOURNAL_BYTES_MAX: u64 = 64 << 20;
-/// A memtable's bytes: with rising keys a small one is as cheap as a large one, and less to replay.
-const MEMTABLE_BYTES_MAX: u64 = 16 << 20;
+/// Journal bytes above which fjall flushes whatever is left in memory.
+const JOURNAL_BYTES_MAX: u64 = 128 << 20;
+/// A memtable's bytes: about what opening replays, and what a busy replica holds in memory besides its index.
+const MEMTABLE_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of a block: rows are read one by one by key and in long runs by recovery and catch-up.
 const BLOCK_BYTES: u32 = 8 << 10;
 /// Bytes of the block cache.
