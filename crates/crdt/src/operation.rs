@@ -56,7 +56,7 @@ pub enum Operation {
     LeaseGrant {
         /// The lease's number.
         id: i64,
-        /// Seconds to live, from 1 to [`LEASE_TTL_S_MAX`].
+        /// Seconds to live, at most [`LEASE_TTL_S_MAX`].
         ttl_s: u64,
     },
     /// Removes a lease.
@@ -217,7 +217,7 @@ fn lease_id(reader: &mut Reader) -> Result<i64, DecodeError> {
 
 fn lease_ttl(reader: &mut Reader) -> Result<u64, DecodeError> {
     match reader.varint("lease ttl")? {
-        ttl_s @ 1..=LEASE_TTL_S_MAX => Ok(ttl_s),
+        ttl_s @ 0..=LEASE_TTL_S_MAX => Ok(ttl_s),
         _ => Err(DecodeError::NotCanonical { what: "lease ttl" }),
     }
 }

@@ -43,7 +43,7 @@ fn any_operation(record: Dot) -> impl Strategy<Value = Operation> {
             let end = end.map(|end| if end > start { end } else { [&start[..], b"\0", &end[..]].concat().into() });
             Operation::RangeRemove(RangeRemove { start, end })
         }),
-        (any_lease_id(), any_number().prop_map(|number| number.clamp(1, LEASE_TTL_S_MAX)))
+        (any_lease_id(), any_number().prop_map(|number| number.min(LEASE_TTL_S_MAX)))
             .prop_map(|(id, ttl_s)| Operation::LeaseGrant { id, ttl_s }),
         (any_lease(), elements(record, 1)).prop_map(|(lease, elements)| Operation::LeaseEnd { lease, elements }),
         (prop_oneof![Just(0), 1_u64 << 63..], any_bytes()).prop_map(|(kind, body)| Operation::Unknown { kind, body }),
