@@ -24,7 +24,7 @@ pub mod world;
 
 /// Something to ask of two servers.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "each variant is the call of the same name")]
+#[expect(missing_docs, reason = "each variant is the call of the same name")]
 pub enum Request {
     Range(RangeRequest),
     Put(PutRequest),
@@ -42,7 +42,7 @@ pub enum Request {
 
 /// What a server made of a request.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs, reason = "each variant is the answer to the request of the same name")]
+#[expect(missing_docs, reason = "each variant is the answer to the request of the same name")]
 pub enum Answer {
     Range(RangeResponse),
     Put(PutResponse),
