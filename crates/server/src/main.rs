@@ -1,3 +1,39 @@
-//! Placeholder.
+//! The server's process: parse, run, exit code.
 
-fn main() {}
+use std::{env, process::ExitCode, thread};
+
+use tombolo_server::{Config, begin_log, run};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let config = match Config::parse(env::args_os()) {
+        Ok(config) => config,
+        // Help and the version are no errors; clap knows where each belongs and with which code.
+        Err(answer) => answer.exit(),
+    };
+    begin_log(&config);
+    let outcome = match runtime() {
+        Ok(runtime) => runtime.block_on(run(config)).map_err(|failure| failure.to_string()),
+        Err(why) => Err(format!("failed to start the runtime: {why}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(line) => {
+            eprintln!("tombolod: {line}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One thread serves best beside the committer's on a small machine; handing requests between threads costs more than it gains.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
+    let mut builder = if cores <= 2 {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    builder.enable_all().build()
+}

@@ -1,0 +1,154 @@
+//! The committer's thread: the one place where the store is written.
+//!
+//! Requests come through a bounded queue from the runtime. The thread takes what is there, executes it in order, makes it durable as one group,
+//! and sends the whole group back as one message: waking another thread costs more than a put, so it happens once for each
+//! group and never for each request. There is no timed wait for a group to fill; while one group is being synced the next one gathers by itself.
+//!
+//! A group reaches the runtime as [`Group`]: whoever receives it announces the commits first and completes the replies then.
+
+use std::{
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tombolo_storage::{Answer, Commit, CommitError, Committer, RequestError};
+use tracing::{error, info};
+
+use self::queue::{Job, Taken};
+use crate::{clock, limits, metrics::Metrics};
+
+pub(crate) use self::queue::CommitQueue;
+
+mod queue;
+
+/// What a request is answered.
+pub(crate) type Reply = Result<Answer, Refusal>;
+
+/// Why a request was not carried out.
+#[derive(Clone, Debug, Error)]
+pub(crate) enum Refusal {
+    /// The store refused it; nothing has changed.
+    #[error(transparent)]
+    Request(Arc<RequestError>),
+    /// Its group was not made durable; whether it will be there after a restart is unknown.
+    #[error(transparent)]
+    Commit(Arc<CommitError>),
+    /// Too many requests wait.
+    #[error("too many requests are waiting")]
+    QueueFull,
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopped,
+}
+
+impl From<RequestError> for Refusal {
+    fn from(why: RequestError) -> Self {
+        Self::Request(Arc::new(why))
+    }
+}
+
+/// Requests that became durable together.
+pub(crate) struct Group {
+    /// What watchers and the lease table have to know before the replies go out.
+    pub(crate) commits: Vec<Arc<Commit>>,
+    /// Who waits, and what each is told.
+    pub(crate) replies: Vec<(oneshot::Sender<Reply>, Reply)>,
+}
+
+/// The running thread.
+pub(crate) struct CommitThread {
+    queue: CommitQueue,
+    thread: JoinHandle<Result<(), CommitError>>,
+}
+
+impl CommitThread {
+    /// Starts the thread. Groups come out of the receiver in order.
+    pub(crate) fn start(
+        committer: Committer,
+        metrics: Arc<Metrics>,
+    ) -> std::io::Result<(Self, CommitQueue, mpsc::Receiver<Group>)> {
+        let queue = CommitQueue::default();
+        let (groups, received) = mpsc::channel(limits::GROUPS_UNANNOUNCED_MAX);
+        let worker = Worker { committer, queue: queue.clone(), groups, metrics, complained: false };
+        let thread = thread::Builder::new().name("committer".to_owned()).spawn(move || worker.run())?;
+        Ok((Self { queue: queue.clone(), thread }, queue, received))
+    }
+
+    /// Takes no further requests, carries out those that wait, and closes the store. Blocks until that is done.
+    pub(crate) fn stop(self) -> Result<(), CommitError> {
+        self.queue.close();
+        match self.thread.join() {
+            Ok(closed) => closed,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+struct Worker {
+    committer: Committer,
+    queue: CommitQueue,
+    groups: mpsc::Sender<Group>,
+    metrics: Arc<Metrics>,
+    /// Whether a failure of the store has been logged: it stays until the store is reopened.
+    complained: bool,
+}
+
+impl Worker {
+    fn run(mut self) -> Result<(), CommitError> {
+        let mut jobs = Vec::new();
+        loop {
+            let more_due = self.keep_house();
+            let patience = if more_due { std::time::Duration::ZERO } else { limits::HOUSEKEEPING_INTERVAL };
+            match self.queue.take(&mut jobs, patience) {
+                Taken::Nothing => {}
+                Taken::Some => {
+                    let group = self.carry_out(&mut jobs);
+                    // Nobody listens only when the runtime is gone, and then nobody waits either.
+                    let _ = self.groups.blocking_send(group);
+                }
+                Taken::Closed => break,
+            }
+        }
+        info!("closing the store");
+        self.committer.close()
+    }
+
+    fn carry_out(&mut self, jobs: &mut Vec<Job>) -> Group {
+        let started = Instant::now();
+        let wall = clock::wall();
+        let mut replies = Vec::with_capacity(jobs.len());
+        for Job { request, reply, .. } in jobs.drain(..) {
+            let answer = self.committer.execute(wall, request).map_err(Refusal::from);
+            replies.push((reply, answer));
+        }
+        let executed = Instant::now();
+        let commits = self.committer.commit().unwrap_or_else(|why| {
+            self.complain(&why);
+            let why = Arc::new(why);
+            for (_, reply) in replies.iter_mut().filter(|(_, reply)| reply.is_ok()) {
+                *reply = Err(Refusal::Commit(Arc::clone(&why)));
+            }
+            Vec::new()
+        });
+        self.metrics.committed(replies.len(), commits.len(), executed - started, executed.elapsed());
+        Group { commits, replies }
+    }
+
+    /// Answers whether more housekeeping is due at once.
+    fn keep_house(&mut self) -> bool {
+        self.committer.maintain(clock::wall()).unwrap_or_else(|why| {
+            self.complain(&why);
+            false
+        })
+    }
+
+    fn complain(&mut self, why: &CommitError) {
+        if !self.complained {
+            error!(%why, "the store takes no more writes; it goes on reading until it is restarted");
+        }
+        self.complained = true;
+    }
+}

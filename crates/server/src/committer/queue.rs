@@ -1,0 +1,194 @@
+//! The bounded queue between runtime and committer. Entering it never blocks: a full queue refuses.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+use tombolo_storage::Request;
+
+use super::{Refusal, Reply};
+use crate::limits;
+
+/// One request on its way to the committer.
+pub(super) struct Job {
+    pub(super) request: Request,
+    pub(super) reply: oneshot::Sender<Reply>,
+    bytes: usize,
+}
+
+/// The way to the committer. Clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct CommitQueue(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    bytes: usize,
+    /// Whether the committer sleeps: only then does an entry wake it, so that a burst wakes it once.
+    asleep: bool,
+    closed: bool,
+}
+
+/// What [`CommitQueue::take`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    Nothing,
+    Some,
+    /// Nothing, and nothing will ever come.
+    Closed,
+}
+
+impl CommitQueue {
+    /// Sends a request of about `bytes` bytes to the committer and waits for the answer. Dropping the future does not take the request back.
+    pub(crate) async fn commit(&self, request: Request, bytes: usize) -> Reply {
+        let answer = self.enter(request, bytes)?;
+        answer.await.unwrap_or(Err(Refusal::Stopped))
+    }
+
+    /// Requests that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.0.state.lock().jobs.len()
+    }
+
+    pub(super) fn enter(&self, request: Request, bytes: usize) -> Result<oneshot::Receiver<Reply>, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let wake = {
+            let mut state = self.0.state.lock();
+            if state.closed {
+                return Err(Refusal::Stopped);
+            }
+            if state.jobs.len() >= limits::QUEUE_REQUESTS_MAX || state.bytes + bytes > limits::QUEUE_BYTES_MAX {
+                return Err(Refusal::QueueFull);
+            }
+            state.bytes += bytes;
+            state.jobs.push_back(Job { request, reply, bytes });
+            std::mem::take(&mut state.asleep)
+        };
+        if wake {
+            self.0.filled.notify_one();
+        }
+        Ok(answer)
+    }
+
+    /// Takes the oldest requests, as many as a group may have, waiting at most `patience` for the first.
+    pub(super) fn take(&self, jobs: &mut Vec<Job>, patience: Duration) -> Taken {
+        let mut state = self.0.state.lock();
+        if state.jobs.is_empty() && !state.closed && !patience.is_zero() {
+            state.asleep = true;
+            self.0.filled.wait_for(&mut state, patience);
+            state.asleep = false;
+        }
+        if state.jobs.is_empty() {
+            return if state.closed { Taken::Closed } else { Taken::Nothing };
+        }
+        let mut group_bytes = 0;
+        while jobs.len() < limits::GROUP_REQUESTS_MAX && group_bytes < limits::GROUP_BYTES_MAX {
+            let Some(job) = state.jobs.pop_front() else { break };
+            group_bytes += job.bytes;
+            jobs.push(job);
+        }
+        state.bytes -= group_bytes;
+        Taken::Some
+    }
+
+    pub(super) fn close(&self) {
+        self.0.state.lock().closed = true;
+        self.0.filled.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn request(id: i64) -> Request {
+        Request::LeaseRevoke { id }
+    }
+
+    fn ids(jobs: &[Job]) -> Vec<i64> {
+        let id = |job: &Job| match job.request {
+            Request::LeaseRevoke { id } => id,
+            _ => panic!("no such request was sent"),
+        };
+        jobs.iter().map(id).collect()
+    }
+
+    #[test]
+    fn requests_come_out_in_order_and_in_bounded_groups() {
+        let queue = CommitQueue::default();
+        let _answers: Vec<_> = (0..1_500).map(|id| queue.enter(request(id), 10).unwrap()).collect();
+        let mut jobs = Vec::new();
+        assert_eq!(queue.take(&mut jobs, Duration::ZERO), Taken::Some);
+        assert_eq!(ids(&jobs), (0..1_024).collect::<Vec<_>>());
+        jobs.clear();
+        assert_eq!(queue.take(&mut jobs, Duration::ZERO), Taken::Some);
+        assert_eq!(ids(&jobs), (1_024..1_500).collect::<Vec<_>>());
+        assert_eq!(queue.take(&mut jobs, Duration::ZERO), Taken::Nothing);
+    }
+
+    #[test]
+    fn a_group_ends_where_its_bytes_do_but_always_has_one_request() {
+        let queue = CommitQueue::default();
+        let _answers: Vec<_> = (0..3).map(|id| queue.enter(request(id), 5 << 20).unwrap()).collect();
+        for id in 0..3 {
+            let mut jobs = Vec::new();
+            queue.take(&mut jobs, Duration::ZERO);
+            assert_eq!(ids(&jobs), [id]);
+        }
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_has_room_again_once_it_was_taken_from() {
+        let queue = CommitQueue::default();
+        let mut answers = Vec::new();
+        while let Ok(answer) = queue.enter(request(1), 1) {
+            answers.push(answer);
+        }
+        assert_eq!(answers.len(), limits::QUEUE_REQUESTS_MAX);
+        assert!(matches!(queue.enter(request(1), 1), Err(Refusal::QueueFull)));
+        queue.take(&mut Vec::new(), Duration::ZERO);
+        assert!(queue.enter(request(1), 1).is_ok());
+    }
+
+    #[test]
+    fn large_requests_fill_the_queue_too() {
+        let queue = CommitQueue::default();
+        let _first = queue.enter(request(1), limits::QUEUE_BYTES_MAX).unwrap();
+        assert!(matches!(queue.enter(request(2), 1), Err(Refusal::QueueFull)));
+    }
+
+    #[test]
+    fn an_entry_wakes_the_sleeper() {
+        let queue = CommitQueue::default();
+        let sleeper = queue.clone();
+        let thread = std::thread::spawn(move || {
+            let started = Instant::now();
+            let taken = sleeper.take(&mut Vec::new(), Duration::from_secs(20));
+            (taken, started.elapsed())
+        });
+        std::thread::sleep(Duration::from_millis(20));
+        let _answer = queue.enter(request(1), 1).unwrap();
+        let (taken, waited) = thread.join().unwrap();
+        assert_eq!(taken, Taken::Some);
+        assert!(waited < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_closed_queue_gives_out_what_waits_and_refuses_the_rest() {
+        let queue = CommitQueue::default();
+        let _answer = queue.enter(request(1), 1).unwrap();
+        queue.close();
+        assert!(matches!(queue.enter(request(2), 1), Err(Refusal::Stopped)));
+        let mut jobs = Vec::new();
+        assert_eq!(queue.take(&mut jobs, Duration::from_secs(9)), Taken::Some);
+        assert_eq!(queue.take(&mut jobs, Duration::from_secs(9)), Taken::Closed);
+    }
+}

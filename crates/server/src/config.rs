@@ -1,0 +1,251 @@
+//! What the operator asked for: flags with etcd's names, and `TOMBOLO_*` environment variables with the same names.
+//!
+//! [`Config::parse`] checks everything that can be checked without touching disk or network, so that a wrong flag is named before
+//! anything has happened. Flags that only a consensus protocol needs are accepted, so that existing manifests start, and named once in the
+//! log. Flags whose absence would make the server less safe than the operator believes are refused.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use clap::{Args as _, Command, FromArgMatches as _, error::ErrorKind};
+use tombolo_storage::Durability;
+
+use self::{
+    flags::Flags,
+    url::{Url, UrlError},
+};
+
+mod flags;
+mod foreign;
+mod go_duration;
+mod url;
+
+/// Where the log goes and how it looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Console,
+    /// One object a line.
+    Json,
+}
+
+/// The checked configuration of one server.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The member's name.
+    pub name: String,
+    /// The data folder.
+    pub data_dir: PathBuf,
+    /// `host:port` of each client listener.
+    pub client_listeners: Vec<String>,
+    /// `host:port` of each listener for metrics and health alone.
+    pub metrics_listeners: Vec<String>,
+    /// URLs that clients are told.
+    pub advertised_client_urls: Vec<String>,
+    /// URLs that peers are told.
+    pub advertised_peer_urls: Vec<String>,
+    /// The log's level: a `tracing` filter.
+    pub log_level: String,
+    /// The log's format.
+    pub log_format: LogFormat,
+    /// When a write counts as done.
+    pub durability: Durability,
+    /// The largest request that may change the store.
+    pub max_request_bytes: usize,
+    /// The most operations of one level of a transaction.
+    pub max_txn_ops: usize,
+    /// The most requests that one connection may have open.
+    pub max_concurrent_streams: u32,
+    /// How often an idle watcher that asked for it is told the revision.
+    pub progress_notify_interval: Duration,
+    /// How long a connection may be silent before it is pinged; zero: never.
+    pub keepalive_interval: Duration,
+    /// How long an answer to a ping may take.
+    pub keepalive_timeout: Duration,
+    /// Flags that were given and mean nothing here.
+    pub ignored: Vec<String>,
+    /// Remarks for the log, made before there was one.
+    pub remarks: Vec<String>,
+}
+
+impl Config {
+    /// Reads the command line and the environment. The error prints itself, help and version included.
+    pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
+        let mut command = foreign::augment(Flags::augment_args(Command::new("tombolod")))
+            .version(env!("CARGO_PKG_VERSION"))
+            .about("A key-value store that serves etcd's API from the site its clients are in")
+            .after_help("Each flag can be set in the environment: TOMBOLO_ and its name, as in TOMBOLO_DATA_DIR.");
+        let mut matches = command.try_get_matches_from_mut(arguments)?;
+        let refused = foreign::refused(&matches);
+        let ignored = foreign::ignored(&matches);
+        let flags = Flags::from_arg_matches_mut(&mut matches)?;
+        let config = match refused {
+            Some(problem) => Err(problem),
+            None => Self::check(flags, ignored),
+        };
+        config.map_err(|problem| command.error(ErrorKind::ValueValidation, problem))
+    }
+
+    fn check(flags: Flags, ignored: Vec<String>) -> Result<Self, String> {
+        let clients = listeners("--listen-client-urls", &flags.listen_client_urls)?;
+        if let Some(open) = clients.iter().find(|url| !url.is_loopback() && !flags.insecure_clients) {
+            return Err(format!(
+                "--listen-client-urls: {open} can be reached from other machines, without TLS and without passwords; \
+                 add --insecure-clients if that is meant"
+            ));
+        }
+        let metrics = listeners("--listen-metrics-urls", &flags.listen_metrics_urls)?;
+        listeners("--listen-peer-urls", &flags.listen_peer_urls)?;
+        listeners("--initial-advertise-peer-urls", &flags.initial_advertise_peer_urls)?;
+        listeners("--advertise-client-urls", &flags.advertise_client_urls)?;
+        check_initial_cluster(&flags.initial_cluster, &flags.name)?;
+        if flags.name.is_empty() || flags.name.contains(['/', '\0']) {
+            return Err("--name must not be empty and must not contain '/'".to_owned());
+        }
+        if !(1..=MAX_REQUEST_BYTES_MAX).contains(&flags.max_request_bytes) {
+            return Err(format!("--max-request-bytes must lie between 1 and {MAX_REQUEST_BYTES_MAX}"));
+        }
+        let mut remarks = Vec::new();
+        let mut progress_notify_interval = flags.watch_progress_notify_interval;
+        if progress_notify_interval < PROGRESS_NOTIFY_INTERVAL_MIN {
+            remarks.push(format!("--watch-progress-notify-interval is raised to {PROGRESS_NOTIFY_INTERVAL_MIN:?}"));
+            progress_notify_interval = PROGRESS_NOTIFY_INTERVAL_MIN;
+        }
+        let advertised =
+            |given: Vec<String>, fallback: &[String]| if given.is_empty() { fallback.to_vec() } else { given };
+        Ok(Self {
+            data_dir: flags.data_dir.unwrap_or_else(|| PathBuf::from(format!("{}.tombolo", flags.name))),
+            name: flags.name,
+            client_listeners: clients.iter().map(Url::socket).collect(),
+            metrics_listeners: metrics.iter().map(Url::socket).collect(),
+            advertised_client_urls: advertised(flags.advertise_client_urls, &flags.listen_client_urls),
+            advertised_peer_urls: advertised(flags.initial_advertise_peer_urls, &flags.listen_peer_urls),
+            log_level: flags.log_level.filter(),
+            log_format: flags.log_format,
+            durability: flags.durability,
+            max_request_bytes: flags.max_request_bytes,
+            max_txn_ops: flags.max_txn_ops,
+            max_concurrent_streams: flags.max_concurrent_streams,
+            progress_notify_interval,
+            keepalive_interval: flags.grpc_keepalive_interval,
+            keepalive_timeout: flags.grpc_keepalive_timeout,
+            ignored,
+            remarks,
+        })
+    }
+}
+
+/// The largest request that can be asked for: a record has at most 8 MiB, and a request becomes a record.
+const MAX_REQUEST_BYTES_MAX: usize = 7 << 20;
+/// As in etcd: more often costs more than it tells.
+const PROGRESS_NOTIFY_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+fn listeners(flag: &str, urls: &[String]) -> Result<Vec<Url>, String> {
+    let parse = |text: &String| text.parse().map_err(|why: UrlError| format!("{flag}: {text:?}: {why}"));
+    urls.iter().map(parse).collect()
+}
+
+/// Accepts an initial cluster of this member alone.
+fn check_initial_cluster(members: &[String], own: &str) -> Result<(), String> {
+    let mut others = Vec::new();
+    for member in members {
+        match member.split_once('=') {
+            Some((name, _)) if name == own => {}
+            Some((name, _)) => others.push(name),
+            None => return Err(format!("--initial-cluster: {member:?} is not of the form name=url")),
+        }
+    }
+    if others.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "--initial-cluster names other members than {own:?}: {}; a server joins a mesh by invitation, not by this list",
+        others.join(", ")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Config, String> {
+        Config::parse(["tombolod"].iter().chain(arguments)).map_err(|why| why.to_string())
+    }
+
+    #[test]
+    fn without_flags_it_listens_on_loopback_only() {
+        let config = parse(&[]).unwrap();
+        assert_eq!(config.client_listeners, ["127.0.0.1:2379"]);
+        assert!(config.metrics_listeners.is_empty());
+        assert_eq!(config.advertised_client_urls, ["http://127.0.0.1:2379"]);
+        assert_eq!(config.data_dir, PathBuf::from("default.tombolo"));
+        assert_eq!(config.max_request_bytes, 1_572_864);
+        assert_eq!(config.max_txn_ops, 128);
+        assert_eq!(config.durability, Durability::Fsync);
+    }
+
+    #[test]
+    fn the_flags_of_a_kubeadm_manifest_without_tls_are_accepted() {
+        let config = parse(&[
+            "--advertise-client-urls=http://10.0.0.4:2379",
+            "--data-dir=/var/lib/etcd",
+            "--experimental-initial-corrupt-check=true",
+            "--experimental-watch-progress-notify-interval=5s",
+            "--feature-gates=InitialCorruptCheck=true",
+            "--initial-advertise-peer-urls=http://10.0.0.4:2380",
+            "--initial-cluster=node=http://10.0.0.4:2380",
+            "--initial-cluster-state=new",
+            "--listen-client-urls=http://127.0.0.1:2379",
+            "--listen-metrics-urls=http://127.0.0.1:2381",
+            "--listen-peer-urls=http://10.0.0.4:2380",
+            "--name=node",
+            "--snapshot-count=10000",
+            "--client-cert-auth=false",
+            "--heartbeat-interval",
+            "100",
+            "--pre-vote",
+            "--max-wals=5",
+        ])
+        .unwrap();
+        assert_eq!(config.progress_notify_interval, Duration::from_secs(5));
+        assert_eq!(config.metrics_listeners, ["127.0.0.1:2381"]);
+        assert_eq!(config.advertised_peer_urls, ["http://10.0.0.4:2380"]);
+        for name in ["snapshot-count", "pre-vote", "heartbeat-interval", "feature-gates"] {
+            assert!(config.ignored.iter().any(|ignored| ignored == name), "{name} in {:?}", config.ignored);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_refused_by_name() {
+        for (arguments, named) in [
+            (&["--cert-file=/a.pem"][..], "--cert-file"),
+            (&["--client-cert-auth"][..], "--client-cert-auth"),
+            (&["--listen-client-urls=https://127.0.0.1:2379"][..], "TLS"),
+            (&["--listen-client-urls=http://0.0.0.0:2379"][..], "--insecure-clients"),
+            (&["--listen-client-urls=127.0.0.1:2379"][..], "http://"),
+            (&["--listen-client-urls=http://127.0.0.1"][..], "port"),
+            (&["--initial-cluster=default=http://a:2380,b=http://b:2380"][..], "b"),
+            (&["--initial-cluster=http://a:2380"][..], "name=url"),
+            (&["--durability=never"][..], "interval:"),
+            (&["--max-request-bytes=9000000"][..], "--max-request-bytes"),
+            (&["--watch-progress-notify-interval=soon"][..], "soon"),
+            (&["--force-new-cluster"][..], "--force-new-cluster"),
+            (&["--no-such-flag"][..], "--no-such-flag"),
+        ] {
+            let message = parse(arguments).unwrap_err();
+            assert!(message.contains(named), "{arguments:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn listening_elsewhere_can_be_insisted_on() {
+        let config = parse(&["--listen-client-urls=http://0.0.0.0:1,http://[::]:1", "--insecure-clients"]).unwrap();
+        assert_eq!(config.client_listeners, ["0.0.0.0:1", "[::]:1"]);
+    }
+
+    #[test]
+    fn a_tiny_progress_interval_is_raised_and_remarked() {
+        let config = parse(&["--watch-progress-notify-interval=1ms"]).unwrap();
+        assert_eq!(config.progress_notify_interval, PROGRESS_NOTIFY_INTERVAL_MIN);
+        assert_eq!(config.remarks.len(), 1);
+    }
+}

@@ -1,0 +1,128 @@
+//! `Lease`: granting and revoking go through the committer; remaining time is counted here alone.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures_util::{Stream, stream};
+use tombolo_proto::etcdserverpb::{
+    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseLeasesRequest,
+    LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus, LeaseTimeToLiveRequest,
+    LeaseTimeToLiveResponse, lease_server::Lease,
+};
+use tombolo_site::admit_ttl;
+use tombolo_storage::{Outcome, Request as StoreRequest, RequestError};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{kv::mismatched, status::Fault};
+use crate::{committer::Refusal, replica::Replica, stopping::Stopping};
+
+/// etcd's `Lease`.
+#[derive(Clone)]
+pub(super) struct LeaseService(pub(super) Arc<Replica>);
+
+impl LeaseService {
+    /// The keys of a lease; `None` when it has just ended.
+    async fn keys(&self, id: i64) -> Result<Option<Vec<bytes::Bytes>>, Fault> {
+        match self.0.commit(StoreRequest::LeaseKeys { id }, 0).await {
+            Ok(answer) => match answer.outcome {
+                Outcome::LeaseKeys(keys) => Ok(Some(keys)),
+                _ => Err(mismatched()),
+            },
+            Err(Refusal::Request(why)) if matches!(*why, RequestError::LeaseNotFound { .. }) => Ok(None),
+            Err(why) => Err(why.into()),
+        }
+    }
+
+    fn keep_alive(&self, id: i64) -> LeaseKeepAliveResponse {
+        // The header comes first: it must not speak of a revision later than the renewal.
+        let header = self.0.header_now();
+        let ttl = self.0.leases.renew(id).unwrap_or(0);
+        LeaseKeepAliveResponse { header: Some(header), id, ttl }
+    }
+}
+
+#[tonic::async_trait]
+impl Lease for LeaseService {
+    async fn lease_grant(&self, request: Request<LeaseGrantRequest>) -> Result<Response<LeaseGrantResponse>, Status> {
+        let LeaseGrantRequest { ttl, id: asked } = request.into_inner();
+        let ttl_s = admit_ttl(ttl).map_err(|_| Fault::LeaseTtlTooLarge)?;
+        loop {
+            let id = if asked == 0 { random_id()? } else { asked };
+            match self.0.commit(StoreRequest::LeaseGrant { id, ttl_s }, 0).await {
+                Ok(answer) => {
+                    let header = Some(self.0.header(answer.revision));
+                    return Ok(Response::new(LeaseGrantResponse { header, id, ttl: ttl_s, error: String::new() }));
+                }
+                // Two random ids may meet, once in a very long time.
+                Err(Refusal::Request(why)) if asked == 0 && matches!(*why, RequestError::LeaseExists { .. }) => {}
+                Err(why) => return Err(Fault::from(why).into()),
+            }
+        }
+    }
+
+    async fn lease_revoke(
+        &self,
+        request: Request<LeaseRevokeRequest>,
+    ) -> Result<Response<LeaseRevokeResponse>, Status> {
+        let id = request.into_inner().id;
+        let answer = self.0.commit(StoreRequest::LeaseRevoke { id }, 0).await.map_err(Fault::from)?;
+        Ok(Response::new(LeaseRevokeResponse { header: Some(self.0.header(answer.revision)) }))
+    }
+
+    type LeaseKeepAliveStream = Pin<Box<dyn Stream<Item = Result<LeaseKeepAliveResponse, Status>> + Send>>;
+
+    async fn lease_keep_alive(
+        &self,
+        request: Request<Streaming<LeaseKeepAliveRequest>>,
+    ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
+        let session =
+            KeepAlives { service: self.clone(), requests: request.into_inner(), stopping: self.0.stopping.clone() };
+        Ok(Response::new(Box::pin(stream::unfold(Some(session), KeepAlives::next))))
+    }
+
+    async fn lease_time_to_live(
+        &self,
+        request: Request<LeaseTimeToLiveRequest>,
+    ) -> Result<Response<LeaseTimeToLiveResponse>, Status> {
+        let LeaseTimeToLiveRequest { id, keys: with_keys } = request.into_inner();
+        let gone = |header| LeaseTimeToLiveResponse { header: Some(header), id, ttl: -1, ..Default::default() };
+        let Some(time) = self.0.leases.time_to_live(id) else { return Ok(Response::new(gone(self.0.header_now()))) };
+        let keys = if with_keys { self.keys(id).await? } else { Some(Vec::new()) };
+        let header = self.0.header_now();
+        let Some(keys) = keys else { return Ok(Response::new(gone(header))) };
+        let (ttl, granted_ttl) = (time.remaining_s, time.granted_s);
+        Ok(Response::new(LeaseTimeToLiveResponse { header: Some(header), id, ttl, granted_ttl, keys }))
+    }
+
+    async fn lease_leases(&self, _: Request<LeaseLeasesRequest>) -> Result<Response<LeaseLeasesResponse>, Status> {
+        let leases = self.0.leases.ids().into_iter().map(|id| LeaseStatus { id }).collect();
+        Ok(Response::new(LeaseLeasesResponse { header: Some(self.0.header_now()), leases }))
+    }
+}
+
+/// One stream of renewals.
+struct KeepAlives {
+    service: LeaseService,
+    requests: Streaming<LeaseKeepAliveRequest>,
+    stopping: Stopping,
+}
+
+impl KeepAlives {
+    /// The next answer; what follows an error is the end.
+    async fn next(this: Option<Self>) -> Option<(Result<LeaseKeepAliveResponse, Status>, Option<Self>)> {
+        let mut this = this?;
+        let request = tokio::select! {
+            request = this.requests.message() => request.transpose()?,
+            () = this.stopping.told() => Err(Fault::Stopped.into()),
+        };
+        Some(match request {
+            Ok(request) => (Ok(this.service.keep_alive(request.id)), Some(this)),
+            Err(status) => (Err(status), None),
+        })
+    }
+}
+
+/// A positive number that nobody has chosen before.
+fn random_id() -> Result<i64, Fault> {
+    let bits = getrandom::u64().map_err(|why| Fault::Internal { what: format!("no randomness: {why}") })?;
+    Ok(i64::try_from(bits >> 1).unwrap_or(i64::MAX).max(1))
+}

@@ -1,0 +1,279 @@
+//! One watch stream: requests in, answers out, in the hub's order.
+//!
+//! A session is driven by whoever wants the next answer, so a client that does not read makes no work: its requests wait in the connection, its events
+//! within the hub's credit. Every answer passes the outbox, the session's own words too, so that `created` precedes the watcher's first
+//! event and a promise of progress overtakes none.
+
+use std::{collections::VecDeque, mem, sync::Arc};
+
+use bytes::Bytes;
+use tombolo_proto::{
+    etcdserverpb::{
+        ResponseHeader, WatchCreateRequest, WatchRequest, WatchResponse, watch_create_request::FilterType,
+        watch_request::RequestUnion,
+    },
+    mvccpb,
+};
+use tombolo_site::{Credit, Delivery, EndCause, Ending, Progress, WatchError, WatchSpec};
+use tombolo_storage::{Event, KeyRange, Revision};
+use tonic::{Status, Streaming};
+use tracing::{debug, warn};
+
+use super::{
+    fragment,
+    ids::{Ids, Watcher},
+};
+use crate::{
+    etcd::{convert, status::Fault},
+    limits,
+    replica::Replica,
+    watches::{Item, Subscription},
+};
+
+/// One watch stream.
+pub(super) struct Session {
+    replica: Arc<Replica>,
+    /// `None` once the client has said that no more will come; it goes on listening.
+    requests: Option<Streaming<WatchRequest>>,
+    subscription: Subscription,
+    ids: Ids,
+    /// Answers that are ready to go.
+    ready: VecDeque<WatchResponse>,
+    /// What the answers cost that have gone, not yet given back to the hub.
+    owed: Credit,
+    over: bool,
+}
+
+/// What happens to a session.
+enum Turn {
+    Send(Item),
+    Request(RequestUnion),
+    /// The client sent what asks for nothing.
+    Nothing,
+    /// The client sends no more.
+    Silence,
+    /// The stream broke, or the client went.
+    Broken(Status),
+    /// The server stops.
+    Stopped,
+}
+
+impl Session {
+    pub(super) fn new(replica: Arc<Replica>, requests: Streaming<WatchRequest>) -> Self {
+        let subscription = replica.watches.subscribe();
+        Self {
+            replica,
+            requests: Some(requests),
+            subscription,
+            ids: Ids::default(),
+            ready: VecDeque::new(),
+            owed: Credit::default(),
+            over: false,
+        }
+    }
+
+    /// The next answer, and the session that goes on after it.
+    pub(super) async fn next(mut self: Box<Self>) -> Option<(Result<WatchResponse, Status>, Box<Self>)> {
+        loop {
+            if let Some(response) = self.ready.pop_front() {
+                return Some((Ok(response), self));
+            }
+            if self.over {
+                return None;
+            }
+            self.settle();
+            let fault = match self.turn().await {
+                Turn::Send(item) => {
+                    self.send(item).await;
+                    continue;
+                }
+                Turn::Request(request) => {
+                    self.serve(request);
+                    continue;
+                }
+                Turn::Nothing => continue,
+                Turn::Silence => {
+                    self.requests = None;
+                    continue;
+                }
+                Turn::Broken(status) => status,
+                Turn::Stopped => Fault::Stopped.into(),
+            };
+            self.over = true;
+            return Some((Err(fault), self));
+        }
+    }
+
+    async fn turn(&mut self) -> Turn {
+        let outbox = &mut self.subscription.outbox;
+        let may_ask = outbox.len() < limits::WATCH_BACKLOG_MAX;
+        tokio::select! {
+            item = outbox.recv() => item.map_or(Turn::Stopped, Turn::Send),
+            turn = receive(self.requests.as_mut()), if may_ask && self.requests.is_some() => turn,
+        }
+    }
+
+    /// Gives back what has gone, in lots, since each giving back takes the hub's lock.
+    fn settle(&mut self) {
+        let worth_it = self.subscription.outbox.is_empty() || self.owed.events >= SETTLED_EVENTS;
+        if worth_it && self.owed != Credit::default() {
+            self.subscription.drained(mem::take(&mut self.owed));
+        }
+    }
+
+    fn serve(&mut self, request: RequestUnion) {
+        match request {
+            RequestUnion::CreateRequest(request) => self.create(request),
+            RequestUnion::CancelRequest(request) => self.cancel(request.watch_id),
+            RequestUnion::ProgressRequest(_) => self.subscription.progress(),
+        }
+    }
+
+    fn create(&mut self, request: WatchCreateRequest) {
+        let spec = spec(&request);
+        let replica = &self.replica;
+        let refuse = |reason: String| {
+            move |revision| WatchResponse {
+                watch_id: -1,
+                created: true,
+                canceled: true,
+                cancel_reason: reason,
+                ..answer(replica, revision)
+            }
+        };
+        if spec.range.is_empty() {
+            return self.subscription.say(refuse(EMPTY_RANGE.to_owned()));
+        }
+        let watch_id = match self.ids.choose(request.watch_id) {
+            Ok(watch_id) => watch_id,
+            Err(duplicate) => return self.subscription.say(refuse(duplicate.to_string())),
+        };
+        let watcher = Watcher { watch_id, fragment: request.fragment };
+        let ids = &mut self.ids;
+        self.subscription.watch(spec, |created, revision| match created {
+            Ok(id) => {
+                ids.insert(id, watcher);
+                WatchResponse { watch_id, created: true, ..answer(replica, revision) }
+            }
+            Err(WatchError::EmptyRange) => refuse(EMPTY_RANGE.to_owned())(revision),
+            Err(why) => refuse(format!("tombolo: {why}"))(revision),
+        });
+    }
+
+    /// As in etcd, an id that is not known is passed over in silence.
+    fn cancel(&mut self, watch_id: i64) {
+        let Some(watcher) = self.ids.remove(watch_id) else { return };
+        let replica = &self.replica;
+        let announce = |revision| WatchResponse { watch_id, canceled: true, ..answer(replica, revision) };
+        self.subscription.cancel(watcher, announce);
+    }
+
+    async fn send(&mut self, item: Item) {
+        match item {
+            Item::Control(response) => self.ready.push_back(response),
+            Item::Deliver(delivery) => self.deliver(delivery).await,
+            Item::Progress(progress) => self.promise(&progress),
+            Item::End(ending) => self.end(&ending),
+        }
+    }
+
+    async fn deliver(&mut self, delivery: Delivery) {
+        self.owed += delivery.cost;
+        let Some(watcher) = self.ids.find(delivery.watcher) else { return };
+        let events = self.events(&delivery).await;
+        let header = Some(self.replica.header(delivery.revision));
+        let response = WatchResponse { header, watch_id: watcher.watch_id, events, ..Default::default() };
+        if watcher.fragment {
+            self.ready.extend(fragment::split(response, self.replica.facts.message_bytes_max()));
+        } else {
+            self.ready.push_back(response);
+        }
+    }
+
+    /// The events as clients see them. Previous values are looked up only now: until here an event is shared by all its watchers.
+    async fn events(&self, delivery: &Delivery) -> Vec<mvccpb::Event> {
+        if !delivery.wants_previous {
+            return delivery.events().map(|event| convert::event(event, None)).collect();
+        }
+        let wanted: Vec<_> = delivery.events().filter_map(replaced).collect();
+        let mut found = self.replica.reads.previous(wanted).await.into_iter();
+        let with_previous = |event: &Event| {
+            let previous = replaced(event).and_then(|_| found.next().flatten());
+            convert::event(event, previous)
+        };
+        delivery.events().map(with_previous).collect()
+    }
+
+    fn promise(&mut self, progress: &Progress) {
+        self.owed += progress.cost;
+        let watch_id = match progress.watcher {
+            // The answer to a request concerns every watcher of the stream.
+            None => -1,
+            Some(watcher) => match self.ids.find(watcher) {
+                Some(watcher) => watcher.watch_id,
+                None => return,
+            },
+        };
+        self.ready.push_back(WatchResponse { watch_id, ..answer(&self.replica, progress.revision) });
+    }
+
+    fn end(&mut self, ending: &Ending) {
+        let Some(watcher) = self.ids.ended(ending.watcher) else { return };
+        let mut response = WatchResponse {
+            header: Some(self.replica.header_now()),
+            watch_id: watcher.watch_id,
+            canceled: true,
+            ..Default::default()
+        };
+        match &ending.cause {
+            EndCause::Compacted { oldest } => response.compact_revision = *oldest,
+            cause => {
+                warn!(%cause, watch_id = watcher.watch_id, "a watcher was ended");
+                response.cancel_reason = format!("tombolo: {cause}");
+            }
+        }
+        self.ready.push_back(response);
+    }
+}
+
+/// Credit is given back at the latest when so many events have gone.
+const SETTLED_EVENTS: usize = 128;
+
+const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
+
+async fn receive(requests: Option<&mut Streaming<WatchRequest>>) -> Turn {
+    let Some(requests) = requests else { return std::future::pending().await };
+    match requests.message().await {
+        Ok(Some(request)) => request.request_union.map_or(Turn::Nothing, Turn::Request),
+        Ok(None) => Turn::Silence,
+        Err(status) => {
+            debug!(%status, "a watch stream broke");
+            Turn::Broken(status)
+        }
+    }
+}
+
+fn answer(replica: &Replica, revision: Revision) -> WatchResponse {
+    let header: ResponseHeader = replica.header(revision);
+    WatchResponse { header: Some(header), ..Default::default() }
+}
+
+fn spec(request: &WatchCreateRequest) -> WatchSpec {
+    // As in etcd, no key means the smallest one.
+    let key = if request.key.is_empty() { Bytes::from_static(b"\0") } else { request.key.clone() };
+    let mut spec = WatchSpec::new(KeyRange::from_etcd(key, request.range_end.clone()), request.start_revision);
+    spec.without_puts = request.filters().any(|filter| filter == FilterType::Noput);
+    spec.without_deletes = request.filters().any(|filter| filter == FilterType::Nodelete);
+    spec.previous = request.prev_kv;
+    spec.progress_notify = request.progress_notify;
+    spec
+}
+
+/// Key and revision of an event that replaced or removed something; `None` for a creation.
+fn replaced(event: &Event) -> Option<(Bytes, Revision)> {
+    match event {
+        Event::Put(pair) if pair.create_revision == pair.mod_revision => None,
+        Event::Put(pair) => Some((pair.key.clone(), Revision::new(pair.mod_revision)?)),
+        Event::Delete { key, revision } => Some((key.clone(), *revision)),
+    }
+}

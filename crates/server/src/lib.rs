@@ -1,0 +1,29 @@
+//! `tombolod`: one replica behind etcd's v3 API.
+//!
+//! This crate composes. It turns requests into calls on the store and the site's watch hub and lease table, and their answers into etcd's words; what is
+//! interesting lies in those crates. It exists as a library so that its binary stays a screenful.
+
+pub use config::{Config, LogFormat};
+pub use failure::Failure;
+pub use log::begin as begin_log;
+pub use server::run;
+
+mod authority;
+mod clock;
+mod committer;
+mod config;
+mod etcd;
+mod failure;
+mod front;
+mod http;
+mod leases;
+mod limits;
+mod listener;
+mod log;
+mod metered;
+mod metrics;
+mod reads;
+mod replica;
+mod server;
+mod stopping;
+mod watches;

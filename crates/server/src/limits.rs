@@ -1,0 +1,58 @@
+//! Bounds, each with its reason. What a bound protects is memory and time that one client could take from all others.
+
+use std::time::Duration;
+
+/// Connections at a time. Further ones wait in the system's backlog until one ends.
+pub(crate) const CONNECTIONS_MAX: usize = 1_024;
+
+/// Silence from a new connection before it is dropped: it holds one of the places above.
+pub(crate) const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The fields of one request's head. etcd's own metadata is a few hundred bytes.
+pub(crate) const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
+
+/// Streams a client may have reset while the server still works on them: the "rapid reset" attack opens and resets without end.
+pub(crate) const PENDING_RESETS_MAX: usize = 64;
+
+/// Streams that the server has reset for errors of the client, after which the connection is closed.
+pub(crate) const ERROR_RESETS_MAX: usize = 1_024;
+
+/// Bytes that one stream, and one connection, may have under way to a server that has not read them.
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 512 << 10;
+/// See [`STREAM_WINDOW_BYTES`].
+pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+
+/// What a message may have beyond the largest request before it is not even decoded. As in etcd.
+pub(crate) const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
+
+/// Requests that wait for the committer. As in etcd, the next one is told that there are too many.
+pub(crate) const QUEUE_REQUESTS_MAX: usize = 5_000;
+/// Bytes of the requests that wait for the committer.
+pub(crate) const QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// Requests made durable together. A client's wait is at most two groups, so groups stay small; at this size a sync costs nothing per request.
+pub(crate) const GROUP_REQUESTS_MAX: usize = 1_024;
+/// Bytes of the requests made durable together, as far as one request does not exceed it.
+pub(crate) const GROUP_BYTES_MAX: usize = 4 << 20;
+
+/// Groups that are durable and not yet announced. The committer waits when the runtime is that far behind.
+pub(crate) const GROUPS_UNANNOUNCED_MAX: usize = 4;
+
+/// The longest that the committer sleeps before it looks after the store's housekeeping.
+pub(crate) const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Large reads at a time. Each may hold tens of megabytes.
+pub(crate) const LARGE_READS_MAX: usize = 4;
+/// Stretches of history read at a time for watchers that catch up.
+pub(crate) const REPLAYS_MAX: usize = 2;
+
+/// The largest limit with which a range counts as a small read.
+pub(crate) const SMALL_READ_PAIRS_MAX: i64 = 16;
+/// Previous values that are looked up at once without leaving the runtime.
+pub(crate) const SMALL_LOOKUPS_MAX: usize = 8;
+
+/// Answers that may wait in a watch stream before it reads no further requests.
+pub(crate) const WATCH_BACKLOG_MAX: usize = 1_000;
+
+/// How long open connections may take to end after the signal to stop.
+pub(crate) const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,0 +1,151 @@
+//! Accepts connections and serves each with explicit bounds.
+//!
+//! Binding and listening are two steps: the address is taken before the store is opened, so that a taken one is an early error, but nobody can
+//! connect before the store can answer. Clients back off when they cannot connect, not when they can and are refused.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream, lookup_host},
+    sync::{Semaphore, mpsc},
+    time,
+};
+use tracing::{debug, warn};
+
+use crate::{authority::MendAuthority, front::Front, limits, metered::Metered, metrics::Metrics, stopping::Stopping};
+
+/// An address that is taken but not listened on.
+pub(crate) struct Bound {
+    socket: TcpSocket,
+    pub(crate) address: SocketAddr,
+}
+
+impl Bound {
+    /// Takes every address of `host:port`.
+    pub(crate) async fn all(host_and_port: &str) -> io::Result<Vec<Self>> {
+        let addresses = lookup_host(host_and_port).await?;
+        addresses.map(Self::one).collect()
+    }
+
+    fn one(address: SocketAddr) -> io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A restarted server must not wait for the connections of the one before to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+
+    pub(crate) fn listen(self) -> io::Result<TcpListener> {
+        self.socket.listen(BACKLOG)
+    }
+}
+
+/// Connections that the system keeps until they are accepted.
+const BACKLOG: u32 = 1_024;
+
+/// What all listeners of a server share.
+#[derive(Clone)]
+pub(crate) struct Reception {
+    places: Arc<Semaphore>,
+    builder: auto::Builder<TokioExecutor>,
+    metrics: Arc<Metrics>,
+    stopping: Stopping,
+    /// Held by every connection: when all are gone, so is the last of these.
+    present: mpsc::Sender<()>,
+}
+
+/// How connections are kept alive, and how much one may ask for at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) keepalive_interval: Duration,
+    pub(crate) keepalive_timeout: Duration,
+    pub(crate) max_concurrent_streams: u32,
+}
+
+impl Reception {
+    /// The receiver yields `None` once the reception and all its connections are gone.
+    pub(crate) fn new(terms: Terms, metrics: Arc<Metrics>, stopping: Stopping) -> (Self, mpsc::Receiver<()>) {
+        let (present, gone) = mpsc::channel(1);
+        let places = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
+        (Self { places, builder: builder(terms), metrics, stopping, present }, gone)
+    }
+
+    /// Accepts connections until the server stops.
+    pub(crate) async fn receive(self, listener: TcpListener, front: Front) {
+        let mut stopping = self.stopping.clone();
+        let accept = async {
+            loop {
+                // An error would mean that the semaphore was closed, which nobody does.
+                let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
+                match listener.accept().await {
+                    Ok((stream, _)) => {
+                        let connection = self.clone().serve(stream, front.clone());
+                        tokio::spawn(async move {
+                            connection.await;
+                            drop(place);
+                        });
+                    }
+                    Err(why) => {
+                        // Out of file descriptors, most likely: closing connections will mend that, trying at once will not.
+                        warn!(%why, "a connection was not accepted");
+                        time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = accept => {}
+            () = stopping.told() => {}
+        }
+    }
+
+    async fn serve(mut self, stream: TcpStream, front: Front) {
+        // Small answers must leave at once: with the delay, a client and a server wait 40 ms for each other.
+        if let Err(why) = stream.set_nodelay(true) {
+            debug!(%why, "a connection was gone before it began");
+            return;
+        }
+        let mut first = [0; 1];
+        if !matches!(time::timeout(limits::FIRST_BYTE_TIMEOUT, stream.peek(&mut first)).await, Ok(Ok(1))) {
+            return;
+        }
+        let io = TokioIo::new(MendAuthority::new(Metered::new(stream, Arc::clone(&self.metrics))));
+        let connection = self.builder.serve_connection(io, front);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stopping.told() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(why) = ended {
+            debug!(why, "a connection ended with an error");
+        }
+        drop(self.present);
+    }
+}
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+fn builder(terms: Terms) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits::FIRST_BYTE_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(terms.max_concurrent_streams)
+        .max_pending_accept_reset_streams(limits::PENDING_RESETS_MAX)
+        .max_local_error_reset_streams(limits::ERROR_RESETS_MAX)
+        .max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
+        .initial_stream_window_size(limits::STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
+        .keep_alive_interval((!terms.keepalive_interval.is_zero()).then_some(terms.keepalive_interval))
+        .keep_alive_timeout(terms.keepalive_timeout);
+    builder
+}

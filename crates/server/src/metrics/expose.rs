@@ -1,0 +1,216 @@
+//! The list of metrics, as Prometheus text.
+//!
+//! Names that dashboards for etcd ask for are served under etcd's names where they mean something here; all others begin with `tombolo_`. A name
+//! of etcd's that would mean nothing (quotas, elections, proposals) is left out rather than faked.
+
+use std::fmt::{Display, Write as _};
+
+use tombolo_storage::Health;
+
+use super::{CODES, Histogram, process::Process};
+use crate::{etcd::VERSION, replica::Replica};
+
+/// Everything that can be told about `replica`, at this moment.
+pub(crate) fn expose(replica: &Replica) -> String {
+    let mut page = Page::default();
+    identity(&mut page, replica);
+    store(&mut page, replica);
+    commits(&mut page, replica);
+    watches_and_leases(&mut page, replica);
+    network(&mut page, replica);
+    rpcs(&mut page, replica);
+    process(&mut page);
+    page.0
+}
+
+fn identity(page: &mut Page, replica: &Replica) {
+    let member = format!("{:x}", replica.member_id());
+    page.labelled(
+        "etcd_server_version",
+        GAUGE,
+        "Version of etcd whose API is served.",
+        &[("server_version", VERSION)],
+        1,
+    );
+    page.labelled("etcd_server_id", GAUGE, "Server or member ID in hexadecimal format.", &[("server_id", &member)], 1);
+    page.single("etcd_server_has_leader", GAUGE, "Whether requests are served: a replica is its own leader.", 1);
+    page.single("etcd_server_is_leader", GAUGE, "Always 1: a replica is its own leader.", 1);
+    let healthy = replica.metrics.healthy.get();
+    page.single("etcd_server_health_success", COUNTER, "Health checks that succeeded.", healthy);
+    let unhealthy = replica.metrics.unhealthy.get();
+    page.single("etcd_server_health_failures", COUNTER, "Health checks that failed.", unhealthy);
+    let version = env!("CARGO_PKG_VERSION");
+    page.labelled("tombolo_build_info", GAUGE, "Version of this server.", &[("version", version)], 1);
+}
+
+fn store(page: &mut Page, replica: &Replica) {
+    let sizes = replica.store.sizes();
+    let published = replica.store.published();
+    page.single("etcd_mvcc_db_total_size_in_bytes", GAUGE, "Bytes of the data folder on disk.", sizes.disk_bytes);
+    page.single("etcd_mvcc_db_total_size_in_use_in_bytes", GAUGE, "Bytes of it in use.", sizes.in_use_bytes);
+    page.single("etcd_debugging_mvcc_keys_total", GAUGE, "Keys that exist.", sizes.keys);
+    let revision = published.revision.get();
+    page.single("etcd_debugging_mvcc_current_revision", GAUGE, "The current revision.", revision);
+    let compacted = published.compacted;
+    page.single("etcd_debugging_mvcc_compact_revision", GAUGE, "The revision of the last compaction.", compacted);
+    page.single("tombolo_commit_number", GAUGE, "Number of the last commit.", published.commit);
+    let health = replica.store.health();
+    page.head("tombolo_store_health", GAUGE, "1 for the state the store is in.");
+    for (name, state) in [("ok", Health::Ok), ("no_space", Health::NoSpace), ("poisoned", Health::Poisoned)] {
+        page.sample("tombolo_store_health", &[("state", name)], u8::from(state == health));
+    }
+}
+
+fn commits(page: &mut Page, replica: &Replica) {
+    let metrics = &replica.metrics;
+    page.single("etcd_mvcc_put_total", COUNTER, "Put requests.", metrics.puts.get());
+    page.single("etcd_mvcc_delete_total", COUNTER, "Delete requests.", metrics.deletes.get());
+    page.single("etcd_mvcc_range_total", COUNTER, "Range requests.", metrics.ranges.get());
+    page.single("etcd_mvcc_txn_total", COUNTER, "Transaction requests.", metrics.txns.get());
+    let help = "Time to make one group of commits durable.";
+    page.histogram("etcd_disk_wal_fsync_duration_seconds", help, &[], &metrics.commit);
+    let help = "The same as etcd_disk_wal_fsync_duration_seconds: there is one log, and it is the data.";
+    page.histogram("etcd_disk_backend_commit_duration_seconds", help, &[], &metrics.commit);
+    let help = "Time to execute one group of requests before it is made durable.";
+    page.histogram("tombolo_execution_duration_seconds", help, &[], &metrics.execution);
+    page.single("tombolo_commits_total", COUNTER, "Commits made durable.", metrics.commits.get());
+    let requests = metrics.requests_committed.get();
+    page.single("tombolo_committer_requests_total", COUNTER, "Requests that the committer has answered.", requests);
+    page.single("tombolo_committer_queue_requests", GAUGE, "Requests that wait for it.", replica.queue.len());
+    let full = metrics.queue_full.get();
+    page.single("tombolo_committer_queue_full_total", COUNTER, "Requests refused because too many waited.", full);
+}
+
+fn watches_and_leases(page: &mut Page, replica: &Replica) {
+    let stats = replica.watches.stats();
+    page.single("etcd_debugging_mvcc_watch_stream_total", GAUGE, "Watch streams.", stats.subscribers);
+    page.single("etcd_debugging_mvcc_watcher_total", GAUGE, "Watchers.", stats.watchers);
+    page.single("etcd_debugging_mvcc_slow_watcher_total", GAUGE, "Watchers that catch up.", stats.catching_up);
+    page.single("tombolo_watch_demotions_total", COUNTER, "Watchers that fell behind.", stats.demotions);
+    page.single("tombolo_watch_loads_total", COUNTER, "Stretches of history read for watchers.", stats.loads);
+    page.single("tombolo_leases", GAUGE, "Leases that live.", replica.leases.count());
+    let expired = replica.metrics.leases_expired.get();
+    page.single("etcd_debugging_server_lease_expired_total", COUNTER, "Leases that ran out.", expired);
+}
+
+fn network(page: &mut Page, replica: &Replica) {
+    let metrics = &replica.metrics;
+    let received = metrics.received_bytes.get();
+    page.single("etcd_network_client_grpc_received_bytes_total", COUNTER, "Bytes from clients.", received);
+    let sent = metrics.sent_bytes.get();
+    page.single("etcd_network_client_grpc_sent_bytes_total", COUNTER, "Bytes to clients.", sent);
+    let opened = metrics.connections_opened.get();
+    page.single(
+        "tombolo_connections",
+        GAUGE,
+        "Open connections.",
+        opened - metrics.connections_closed.get().min(opened),
+    );
+    page.single("tombolo_connections_total", COUNTER, "Connections accepted.", opened);
+}
+
+fn rpcs(page: &mut Page, replica: &Replica) {
+    let rpcs = &replica.metrics.rpcs;
+    page.head("grpc_server_started_total", COUNTER, "RPCs started.");
+    for (method, counts) in rpcs.iter() {
+        let labels = [("grpc_method", method.name), ("grpc_service", method.service), ("grpc_type", method.kind)];
+        page.sample("grpc_server_started_total", &labels, counts.started.get());
+    }
+    page.head("grpc_server_handled_total", COUNTER, "RPCs completed, whatever their outcome.");
+    for (method, counts) in rpcs.iter() {
+        let labels = [("grpc_method", method.name), ("grpc_service", method.service), ("grpc_type", method.kind)];
+        for (code, count) in CODES.iter().zip(&counts.handled).filter(|(code, count)| **code == "OK" || count.get() > 0)
+        {
+            let [name, service, kind] = labels;
+            page.sample("grpc_server_handled_total", &[("grpc_code", code), name, service, kind], count.get());
+        }
+    }
+    let name = "etcd_server_request_duration_seconds";
+    page.head(name, "histogram", "Time from a request's arrival to its answer.");
+    for (method, counts) in rpcs.iter().filter(|(method, _)| !method.word.is_empty()) {
+        for (success, histogram) in [("true", &counts.succeeded), ("false", &counts.failed)] {
+            page.buckets(name, &[("success", success), ("type", method.word)], histogram);
+        }
+    }
+}
+
+fn process(page: &mut Page) {
+    let process = Process::read();
+    page.single("process_resident_memory_bytes", GAUGE, "Resident memory.", process.resident_bytes);
+    page.single("process_virtual_memory_bytes", GAUGE, "Virtual memory.", process.virtual_bytes);
+    page.single("process_cpu_seconds_total", COUNTER, "User and system time.", process.cpu.as_secs_f64());
+    page.single("process_open_fds", GAUGE, "Open file descriptors.", process.open_fds);
+    page.single("process_max_fds", GAUGE, "File descriptors that may be open.", process.max_fds);
+    page.single("process_threads", GAUGE, "Threads.", process.threads);
+    page.single("process_start_time_seconds", GAUGE, "Start, since the Unix epoch.", process.started_s);
+}
+
+const COUNTER: &str = "counter";
+const GAUGE: &str = "gauge";
+
+type Label<'a> = (&'a str, &'a str);
+
+/// A page of Prometheus text under construction. Writing to a string cannot fail, so the results of `write!` are dropped.
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.labelled(name, kind, help, &[], value);
+    }
+
+    fn labelled(&mut self, name: &str, kind: &str, help: &str, labels: &[Label<'_>], value: impl Display) {
+        self.head(name, kind, help);
+        self.sample(name, labels, value);
+    }
+
+    fn sample(&mut self, name: &str, labels: &[Label<'_>], value: impl Display) {
+        self.0.push_str(name);
+        for (place, (label, text)) in labels.iter().enumerate() {
+            let open = if place == 0 { '{' } else { ',' };
+            let _ = write!(self.0, "{open}{label}=\"{text}\"");
+        }
+        let close = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.0, "{close} {value}");
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, labels: &[Label<'_>], histogram: &Histogram) {
+        self.head(name, "histogram", help);
+        self.buckets(name, labels, histogram);
+    }
+
+    fn buckets(&mut self, name: &str, labels: &[Label<'_>], histogram: &Histogram) {
+        let (buckets, total, sum) = histogram.read();
+        let bucket = format!("{name}_bucket");
+        for (bound, count) in buckets {
+            self.sample(&bucket, &[labels, &[("le", &bound.to_string())]].concat(), count);
+        }
+        self.sample(&bucket, &[labels, &[("le", "+Inf")]].concat(), total);
+        self.sample(&format!("{name}_sum"), labels, sum);
+        self.sample(&format!("{name}_count"), labels, total);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_histogram_is_written_with_its_labels_sum_and_count() {
+        let histogram = Histogram::default();
+        histogram.observe(Duration::from_millis(3));
+        let mut page = Page::default();
+        page.histogram("a_seconds", "Help.", &[("type", "put")], &histogram);
+        assert!(page.0.starts_with("# HELP a_seconds Help.\n# TYPE a_seconds histogram\n"));
+        assert!(page.0.contains("a_seconds_bucket{type=\"put\",le=\"0.002\"} 0\n"), "{}", page.0);
+        assert!(page.0.contains("a_seconds_bucket{type=\"put\",le=\"0.004\"} 1\n"));
+        assert!(page.0.contains("a_seconds_bucket{type=\"put\",le=\"+Inf\"} 1\n"));
+        assert!(page.0.ends_with("a_seconds_sum{type=\"put\"} 0.003\na_seconds_count{type=\"put\"} 1\n"));
+    }
+}

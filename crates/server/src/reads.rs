@@ -1,0 +1,115 @@
+//! Reads of the store, and the one place where they leave the runtime.
+//!
+//! The store is synchronous and may read the disk. A small read is answered where it is: it takes microseconds, less than handing it to another
+//! thread and back. A large one could hold up every other request of its thread for as long as it takes, so it goes to the runtime's
+//! blocking threads, a few at a time, since each holds its whole answer in memory.
+
+use std::{future, panic};
+
+use bytes::Bytes;
+use tokio::{sync::Semaphore, task};
+use tombolo_storage::{
+    HistoryBudget, HistoryChunk, KeyRange, KeyValue, Order, RangeAnswer, RangeQuery, ReadError, Revision, Store,
+};
+use tracing::warn;
+
+use crate::limits;
+
+/// The reading side of the server's store.
+pub(crate) struct Reads {
+    store: Store,
+    large: Semaphore,
+    replays: Semaphore,
+}
+
+impl Reads {
+    pub(crate) fn new(store: Store) -> Self {
+        let large = Semaphore::new(limits::LARGE_READS_MAX);
+        let replays = Semaphore::new(limits::REPLAYS_MAX);
+        Self { store, large, replays }
+    }
+
+    pub(crate) async fn range(&self, query: RangeQuery) -> Result<RangeAnswer, ReadError> {
+        if is_small(&query) {
+            return self.store.range(&query);
+        }
+        self.elsewhere(&self.large, move |store| store.range(&query)).await
+    }
+
+    /// A stretch of history. It is always large: how much matches is not known before.
+    pub(crate) async fn history(
+        &self,
+        from: i64,
+        range: KeyRange,
+        budget: HistoryBudget,
+    ) -> Result<HistoryChunk, ReadError> {
+        self.elsewhere(&self.replays, move |store| store.history(from, &range, budget)).await
+    }
+
+    /// For each key and revision the pair as it was just before. What was compacted meanwhile is absent.
+    pub(crate) async fn previous(&self, wanted: Vec<(Bytes, Revision)>) -> Vec<Option<KeyValue>> {
+        let small = wanted.len() <= limits::SMALL_LOOKUPS_MAX;
+        let look_up = move |store: &Store| wanted.iter().map(|(key, revision)| before(store, key, *revision)).collect();
+        if small { look_up(&self.store) } else { self.elsewhere(&self.replays, look_up).await }
+    }
+
+    async fn elsewhere<T: Send + 'static>(
+        &self,
+        places: &Semaphore,
+        read: impl FnOnce(&Store) -> T + Send + 'static,
+    ) -> T {
+        // An error would mean that the semaphore was closed, which nobody does.
+        let _place = places.acquire().await;
+        let store = self.store.clone();
+        match task::spawn_blocking(move || read(&store)).await {
+            Ok(answer) => answer,
+            Err(failure) if failure.is_panic() => panic::resume_unwind(failure.into_panic()),
+            // Cancelled: the runtime is going away, and with it whoever waits here.
+            Err(_) => future::pending().await,
+        }
+    }
+}
+
+fn before(store: &Store, key: &[u8], revision: Revision) -> Option<KeyValue> {
+    match store.previous(key, revision) {
+        Ok(pair) => pair,
+        Err(ReadError::Compacted { .. }) => None,
+        Err(why) => {
+            warn!(%why, %revision, "a watcher gets an event without the previous value: it cannot be read");
+            None
+        }
+    }
+}
+
+/// Whether a read is known to be cheap before it is made.
+fn is_small(query: &RangeQuery) -> bool {
+    let bounded = (1..=limits::SMALL_READ_PAIRS_MAX).contains(&query.limit);
+    let in_key_order = query.order == Order::Key;
+    let unfiltered = query.min_mod_revision == 0
+        && query.max_mod_revision == 0
+        && query.min_create_revision == 0
+        && query.max_create_revision == 0;
+    query.range.as_single().is_some() || query.range.is_empty() || (bounded && in_key_order && unfiltered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(end: &'static [u8], adapt: impl FnOnce(&mut RangeQuery)) -> RangeQuery {
+        let mut query = RangeQuery::all(KeyRange::from_etcd(Bytes::from_static(b"a"), Bytes::from_static(end)));
+        adapt(&mut query);
+        query
+    }
+
+    #[test]
+    fn only_what_is_surely_cheap_is_read_on_the_runtime() {
+        assert!(is_small(&query(b"", |_| {})));
+        assert!(is_small(&query(b"b", |query| query.limit = 1)));
+        assert!(is_small(&query(b"a", |_| {})), "an empty range");
+        assert!(!is_small(&query(b"b", |_| {})));
+        assert!(!is_small(&query(b"b", |query| query.count_only = true)));
+        assert!(!is_small(&query(b"b", |query| query.limit = 500)));
+        assert!(!is_small(&query(b"b", |query| (query.limit, query.min_mod_revision) = (1, 5))));
+    }
+}

@@ -1,0 +1,169 @@
+//! The life of a server: take the addresses, open the store, serve, and stop in an order that loses nothing.
+
+use std::{
+    fs::DirBuilder,
+    io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::Path,
+    sync::Arc,
+};
+
+use tokio::{sync::mpsc, task, time};
+use tombolo_storage::{Committer, OpenOptions, Store};
+use tracing::{info, warn};
+
+use crate::{
+    clock,
+    committer::{CommitThread, Group},
+    config::Config,
+    failure::Failure,
+    front::Front,
+    leases::Leases,
+    limits,
+    listener::{Bound, Reception, Terms},
+    metrics::Metrics,
+    replica::Replica,
+    stopping::Stop,
+    watches::Watches,
+};
+
+mod signal;
+
+/// Runs a server until it is told to stop.
+pub async fn run(config: Config) -> Result<(), Failure> {
+    remark(&config);
+    let clients = bind(&config.client_listeners).await?;
+    let others = bind(&config.metrics_listeners).await?;
+    let mut signals = signal::Signals::new()?;
+    let running = Running::start(&config, clients, others)?;
+    signals.wanted().await;
+    tokio::select! {
+        stopped = running.stop() => stopped,
+        () = signals.wanted() => signal::exit_at_once(),
+    }
+}
+
+/// A server that answers.
+struct Running {
+    replica: Arc<Replica>,
+    thread: CommitThread,
+    stop: Stop,
+    /// Yields `None` when the last connection has gone.
+    connections: mpsc::Receiver<()>,
+    /// Ends when the last group of commits has been announced.
+    announcing: task::JoinHandle<()>,
+}
+
+impl Running {
+    fn start(config: &Config, clients: Vec<Bound>, others: Vec<Bound>) -> Result<Self, Failure> {
+        let (store, committer) = open(config)?;
+        let metrics = Arc::new(Metrics::default());
+        let (stop, stopping) = Stop::new();
+        let (thread, queue, groups) = CommitThread::start(committer, Arc::clone(&metrics))
+            .map_err(|source| Failure::System { action: "start a thread", source })?;
+        let replica = Arc::new(Replica::new(config, store, queue, Arc::clone(&metrics), stopping.clone()));
+        let announcing = task::spawn(announce(Arc::clone(&replica), groups));
+        task::spawn(Leases::expire(Arc::clone(&replica)));
+        task::spawn(Watches::serve_loads(Arc::clone(&replica)));
+        task::spawn(Watches::keep_time(Arc::clone(&replica)));
+        let terms = Terms {
+            keepalive_interval: config.keepalive_interval,
+            keepalive_timeout: config.keepalive_timeout,
+            max_concurrent_streams: config.max_concurrent_streams,
+        };
+        let (reception, connections) = Reception::new(terms, metrics, stopping);
+        listen(&reception, clients, &Front::new(&replica).map_err(Failure::Reflection)?, "clients")?;
+        listen(&reception, others, &Front::plain(&replica), "metrics and health")?;
+        Ok(Self { replica, thread, stop, connections, announcing })
+    }
+
+    /// No new connections, an end for every stream and a farewell on every connection; then what was asked for is carried out and the store is closed.
+    async fn stop(mut self) -> Result<(), Failure> {
+        info!("stopping");
+        self.stop.tell();
+        self.replica.watches.close();
+        if time::timeout(limits::GOODBYE_TIMEOUT, self.connections.recv()).await.is_err() {
+            warn!("some connections did not end in time and are cut");
+        }
+        let closed = task::spawn_blocking(|| self.thread.stop()).await;
+        let closed =
+            closed.map_err(|why| Failure::System { action: "stop the committer", source: io::Error::other(why) })?;
+        closed.map_err(Failure::Close)?;
+        // Replies that were still under way go out before the runtime does.
+        let _ = self.announcing.await;
+        info!("stopped");
+        Ok(())
+    }
+}
+
+/// Hands on what the committer has made durable: watchers and leases learn of it before whoever asked for it does.
+async fn announce(replica: Arc<Replica>, mut groups: mpsc::Receiver<Group>) {
+    while let Some(Group { commits, replies }) = groups.recv().await {
+        if !commits.is_empty() {
+            replica.watches.publish(&commits);
+            replica.leases.apply(&commits);
+        }
+        for (waiting, reply) in replies {
+            // Whoever does not wait any more does not need the answer.
+            let _ = waiting.send(reply);
+        }
+    }
+}
+
+async fn bind(addresses: &[String]) -> Result<Vec<Bound>, Failure> {
+    let mut bound = Vec::new();
+    for address in addresses {
+        let taken = Bound::all(address).await;
+        bound.extend(taken.map_err(|source| Failure::Listen { address: address.clone(), source })?);
+    }
+    Ok(bound)
+}
+
+fn listen(reception: &Reception, bound: Vec<Bound>, front: &Front, whom: &str) -> Result<(), Failure> {
+    for bound in bound {
+        let address = bound.address;
+        let listener = bound.listen().map_err(|source| Failure::Listen { address: address.to_string(), source })?;
+        info!(%address, "listening for {whom}");
+        task::spawn(reception.clone().receive(listener, front.clone()));
+    }
+    Ok(())
+}
+
+fn open(config: &Config) -> Result<(Store, Committer), Failure> {
+    let path = &config.data_dir;
+    prepare(path).map_err(|source| Failure::DataDir { path: path.clone(), source })?;
+    let mut entropy = [0; 32];
+    getrandom::fill(&mut entropy)
+        .map_err(|why| Failure::System { action: "get randomness", source: io::Error::other(why) })?;
+    let options = OpenOptions { durability: config.durability, ..OpenOptions::new(clock::wall(), entropy) };
+    let (store, committer) =
+        Store::open(path, &options).map_err(|source| Failure::Open { path: path.clone(), source })?;
+    let identity = store.identity();
+    info!(
+        path = %path.display(),
+        replica = %identity.replica,
+        revision = %store.published().revision,
+        durability = %config.durability,
+        "opened the store"
+    );
+    Ok((store, committer))
+}
+
+/// Makes the data folder, for its owner alone.
+fn prepare(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let mode = path.metadata()?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        warn!(path = %path.display(), mode = %format_args!("{mode:o}"), "others can look into the data folder; 700 is advised");
+    }
+    Ok(())
+}
+
+fn remark(config: &Config) {
+    for remark in &config.remarks {
+        warn!("{remark}");
+    }
+    if !config.ignored.is_empty() {
+        info!("these flags mean nothing here and are ignored: {}", config.ignored.join(", "));
+    }
+}
