@@ -8,18 +8,16 @@ use tombolo_proto::etcdserverpb::{
 
 use super::{generate::Generator, kv, lease};
 
+mod overlap;
+
 pub(crate) fn txn(generator: &mut Generator) -> TxnRequest {
     let mut request = nested(generator, 0);
     if generator.random.chance(1) {
         let many = 127 + generator.random.below(3);
         request.success = (0..many).map(|_| op(generator, DEPTH_MAX)).collect();
     }
-    let mut deletes_to_the_end = false;
-    visit_ops(&request, &mut |op| {
-        deletes_to_the_end |= matches!(op, Op::RequestDeleteRange(delete) if delete.range_end.as_ref() == b"\0");
-    });
-    if deletes_to_the_end {
-        forbid_ignoring_puts(&mut request);
+    if overlap::is_hidden(&request.success) || overlap::is_hidden(&request.failure) {
+        overlap::keep_no_delete(&mut request);
     }
     request
 }
@@ -68,29 +66,6 @@ fn operand(generator: &mut Generator, target: i32) -> Option<TargetUnion> {
         CompareTarget::Value => TargetUnion::Value(generator.value()),
         CompareTarget::Lease => TargetUnion::Lease(lease::id(generator)),
     })
-}
-
-/// etcd does not see that a delete up to the end of the key space covers a put beside it. If that put then asks for the
-/// value that the delete has just removed, etcd ends with a panic.
-fn forbid_ignoring_puts(request: &mut TxnRequest) {
-    for op in request.success.iter_mut().chain(&mut request.failure) {
-        match &mut op.request {
-            Some(Op::RequestPut(put)) => (put.ignore_value, put.ignore_lease) = (false, false),
-            Some(Op::RequestTxn(nested)) => forbid_ignoring_puts(nested),
-            _ => (),
-        }
-    }
-}
-
-/// Calls `see` with every operation of a transaction, nested ones included.
-pub(crate) fn visit_ops(request: &TxnRequest, see: &mut impl FnMut(&Op)) {
-    for op in request.success.iter().chain(&request.failure) {
-        let Some(op) = &op.request else { continue };
-        see(op);
-        if let Op::RequestTxn(nested) = op {
-            visit_ops(nested, see);
-        }
-    }
 }
 
 const DEPTH_MAX: usize = 3;

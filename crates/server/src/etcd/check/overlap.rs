@@ -1,8 +1,8 @@
 //! Whether a transaction writes one key twice.
 //!
-//! The rule is etcd's with all its corners, since a client that relies on one must find it here: both branches of a nested transaction may write the
-//! same key, as only one runs; a put is held against the deletes of its own level and of the nested transactions before it; and a delete
-//! without an end (`"\0"`) overlaps nothing.
+//! The rule is etcd's: both branches of a nested transaction may write the same key, as only one runs; everything else that runs together may
+//! not. It is kept where etcd forgets it, too: etcd does not see that a delete without an end (`"\0"`) covers a put beside it, nor that a nested
+//! delete covers a put of a nested transaction before it, and then gives one key two fates at one revision. Here that is refused.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -36,6 +36,10 @@ impl Writes {
 
     /// Adds what either branch of a nested transaction writes.
     fn add_branches(&mut self, then: Self, otherwise: Self) -> Result<(), Fault> {
+        // So far `self.puts` are those of the nested transactions before this one.
+        if self.puts.iter().any(|key| then.deletes.contains(key) || otherwise.deletes.contains(key)) {
+            return Err(Fault::DuplicateKey);
+        }
         for key in &then.puts {
             self.add_put(key)?;
         }
@@ -55,7 +59,7 @@ fn collect(ops: &[RequestOp]) -> Result<Writes, Fault> {
     let mut writes = Writes::default();
     for op in ops {
         if let Some(Op::RequestDeleteRange(delete)) = &op.request {
-            writes.deletes.add(delete.key.clone(), interval_end(&delete.key, &delete.range_end));
+            writes.deletes.add_range(&delete.key, &delete.range_end);
         }
     }
     for op in ops {
@@ -72,18 +76,34 @@ fn collect(ops: &[RequestOp]) -> Result<Writes, Fault> {
     Ok(writes)
 }
 
-fn interval_end(key: &[u8], range_end: &Bytes) -> Bytes {
-    if range_end.is_empty() { [key, b"\0"].concat().into() } else { range_end.clone() }
-}
-
 /// A set of keys made of half-open intervals. They are kept apart from each other, so that one look finds whether a key is inside.
 #[derive(Default)]
-struct Intervals(BTreeMap<Bytes, Bytes>);
+struct Intervals {
+    bounded: BTreeMap<Bytes, Bytes>,
+    /// Where the widest interval without an end begins.
+    endless: Option<Bytes>,
+}
 
 impl Intervals {
     fn contains(&self, key: &[u8]) -> bool {
-        let before = self.0.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back();
+        if self.endless.as_ref().is_some_and(|start| start.as_ref() <= key) {
+            return true;
+        }
+        let before = self.bounded.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back();
         before.is_some_and(|(_, end)| key < end.as_ref())
+    }
+
+    fn add_range(&mut self, key: &Bytes, range_end: &Bytes) {
+        match range_end.as_ref() {
+            b"" => self.add(key.clone(), [key, b"\0".as_slice()].concat().into()),
+            b"\0" => self.add_endless(key.clone()),
+            _ => self.add(key.clone(), range_end.clone()),
+        }
+    }
+
+    fn add_endless(&mut self, start: Bytes) {
+        let start = self.endless.take().map_or(start.clone(), |known| known.min(start));
+        self.endless = Some(start);
     }
 
     fn add(&mut self, mut start: Bytes, mut end: Bytes) {
@@ -91,21 +111,24 @@ impl Intervals {
             return;
         }
         // Every interval that touches the new one begins at or before its end; the last such is looked at until none touches.
-        while let Some((near_start, near_end)) = self.0.range(..=end.clone()).next_back() {
+        while let Some((near_start, near_end)) = self.bounded.range(..=end.clone()).next_back() {
             if *near_end < start {
                 break;
             }
             let near_start = near_start.clone();
             end = end.max(near_end.clone());
-            self.0.remove(&near_start);
+            self.bounded.remove(&near_start);
             start = start.min(near_start);
         }
-        self.0.insert(start, end);
+        self.bounded.insert(start, end);
     }
 
     fn add_all(&mut self, others: Self) {
-        for (start, end) in others.0 {
+        for (start, end) in others.bounded {
             self.add(start, end);
+        }
+        if let Some(start) = others.endless {
+            self.add_endless(start);
         }
     }
 }
@@ -154,17 +177,20 @@ mod tests {
     }
 
     #[test]
-    fn a_nested_put_is_held_against_deletes_outside_and_before_it() {
+    fn a_nested_put_is_held_against_deletes_outside_before_and_after_it() {
         assert!(overlap(vec![nested(vec![put("b")], vec![]), delete("a", "c")]));
         assert!(overlap(vec![nested(vec![], vec![put("b")]), delete("a", "c")]));
         assert!(overlap(vec![nested(vec![delete("a", "c")], vec![]), nested(vec![put("b")], vec![])]));
-        assert!(!overlap(vec![nested(vec![put("b")], vec![]), nested(vec![delete("a", "c")], vec![])]));
+        assert!(overlap(vec![nested(vec![put("b")], vec![]), nested(vec![delete("a", "c")], vec![])]));
+        assert!(!overlap(vec![nested(vec![put("b")], vec![delete("a", "c")])]));
         assert!(overlap(vec![nested(vec![delete("a", "c")], vec![]), put("b")]));
     }
 
     #[test]
-    fn a_delete_without_end_and_a_reversed_one_overlap_nothing() {
-        assert!(!overlap(vec![delete("a", "\0"), put("b")]));
+    fn a_delete_without_end_reaches_every_key_beyond_and_a_reversed_one_none() {
+        assert!(overlap(vec![delete("b", "\0"), put("b")]));
+        assert!(overlap(vec![put("c"), nested(vec![delete("b", "\0"), delete("c", "\0")], vec![])]));
+        assert!(!overlap(vec![delete("b", "\0"), put("a")]));
         assert!(!overlap(vec![delete("c", "a"), put("b"), put("c"), put("a")]));
     }
 
@@ -174,7 +200,7 @@ mod tests {
         for (start, end) in [("a", "b"), ("x", "z"), ("d", "e"), ("b", "c"), ("0", "9"), ("c", "x")] {
             intervals.add(start.into(), end.into());
         }
-        let kept: Vec<_> = intervals.0.iter().collect();
+        let kept: Vec<_> = intervals.bounded.iter().collect();
         assert_eq!(kept, [(&Bytes::from("0"), &Bytes::from("9")), (&Bytes::from("a"), &Bytes::from("z"))]);
         assert!(intervals.contains(b"dd") && !intervals.contains(b"z") && !intervals.contains(b"A"));
     }
