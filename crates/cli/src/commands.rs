@@ -1,0 +1,49 @@
+//! Runs a command: checks its arguments, calls the server, prints the answer.
+
+use tokio::runtime;
+
+use crate::{
+    args::{Cli, Command},
+    context::Context,
+    exit::{Exit, Failure},
+};
+
+pub(crate) mod compaction;
+pub(crate) mod del;
+pub(crate) mod endpoint;
+pub(crate) mod get;
+pub(crate) mod lease;
+pub(crate) mod member;
+pub(crate) mod put;
+mod selection;
+pub(crate) mod txn;
+pub(crate) mod version;
+pub(crate) mod watch;
+
+/// Runs the command that was asked for.
+pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+    if matches!(cli.command, Command::Version) {
+        return version::run();
+    }
+    let context = cli.globals.context()?;
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Error, format!("cannot start: {error}")))?;
+    runtime.block_on(dispatch(cli.command, context))
+}
+
+async fn dispatch(command: Command, context: Context) -> Result<(), Failure> {
+    match command {
+        Command::Get(args) => get::run(context, &args).await,
+        Command::Put(args) => put::run(&context, &args).await,
+        Command::Del(args) => del::run(&context, &args).await,
+        Command::Txn(args) => txn::run(&context, &args).await,
+        Command::Compaction(args) => compaction::run(&context, &args).await,
+        Command::Endpoint(args) => endpoint::run(&context, &args).await,
+        Command::Watch(args) => watch::run(&context, &args).await,
+        Command::Lease(command) => lease::run(&context, &command).await,
+        Command::Member(command) => member::run(&context, &command).await,
+        Command::Version => version::run(),
+    }
+}
