@@ -19,6 +19,10 @@ mod steps;
 mod test;
 mod tidy;
 
+/// The server's allocator: `bench` measures the store as the server has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Every task of the Tombolo workspace.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]

@@ -4,35 +4,29 @@
 //! each put; the engine's own batches of as many rows as there are writers; and the store, fed by that many concurrent
 //! writers that each wait for their put. Only the last one has records, revisions, an index, and readers.
 
-use std::{
-    fs::File,
-    io::Write as _,
-    path::Path,
-    sync::{
-        Arc, Barrier,
-        mpsc::{self, Receiver, SyncSender},
-    },
-    thread,
-    time::{Duration, Instant, SystemTime},
-};
+use std::{fs::File, io::Write as _, path::Path, time::Instant};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 use tombolo_storage::{
-    Committer, OpenOptions, Put, Request, Store, WallTime,
+    Committer, OpenOptions, Store,
     engine::{Change, Engine, Persist, fjall::FjallEngine},
 };
 
 use super::{
     Effort,
-    load::{Values, key, mix},
+    load::{Values, key},
     series::median_ratio,
     usage::Usage,
 };
 
+use writers::{Work, now};
+
+mod writers;
+
 /// Concurrent writers, and rows of one batch of the engine.
 pub(crate) const WRITERS: u64 = 64;
-/// What must be beaten is spread over this many puts, or fewer in a quick run.
+/// The store is quicker than gRPC: a round of it does this many times the puts.
 const PUTS_PER_OPERATION: u64 = 4;
 
 /// Each way in each round.
@@ -108,78 +102,17 @@ fn engine_batches(engine: &FjallEngine, from: u64, puts: u64, seed: u64) -> Resu
     })
 }
 
-/// A put on its way to the committer, and the way back to its writer.
-type Job = (Request, SyncSender<()>);
-
 /// What the store does for concurrent writers.
 fn store(committer: Committer, keys: u64, puts: u64, seed: u64) -> Result<(Rate, Committer)> {
-    let values = Values::new(seed);
-    let each = puts / WRITERS;
-    let ready = Arc::new(Barrier::new(usize::try_from(WRITERS)? + 1));
-    let (queue, jobs) = mpsc::sync_channel(1024);
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|writer| {
-            let (values, queue, ready) = (values.clone(), queue.clone(), Arc::clone(&ready));
-            thread::spawn(move || write(writer * each..(writer + 1) * each, keys, seed, &values, &queue, &ready))
-        })
-        .collect();
-    drop(queue);
-    ready.wait();
-    let mut syncs = 0;
-    let mut committer = Some(committer);
-    let mut rate = timed(each * WRITERS, 1, || {
-        let done = committer.take().context("the committer is gone")?;
-        let (done, count) = commit_all(done, &jobs)?;
-        (committer, syncs) = (Some(done), count);
+    let work = Work { writers: WRITERS, each: puts / WRITERS, keys, seed };
+    let mut done = None;
+    let mut rate = timed(work.puts(), 1, || {
+        done = Some(work.run(committer)?);
         Ok(())
     })?;
-    rate.puts_per_sync = (each * WRITERS) as f64 / syncs as f64;
-    for writer in writers {
-        writer.join().map_err(|_| anyhow::anyhow!("a writer panicked"))??;
-    }
-    Ok((rate, committer.context("the committer is gone")?))
-}
-
-fn write(
-    numbers: std::ops::Range<u64>,
-    keys: u64,
-    seed: u64,
-    values: &Values,
-    queue: &SyncSender<Job>,
-    ready: &Barrier,
-) -> Result<()> {
-    let (done, answer) = mpsc::sync_channel(1);
-    ready.wait();
-    for number in numbers {
-        let put = Put {
-            key: key(mix(seed ^ number) % keys),
-            value: Some(values.value(number)),
-            lease: Some(0),
-            previous: false,
-        };
-        queue.send((Request::Put(put), done.clone())).context("the committer ended")?;
-        answer.recv().context("the committer ended")?;
-    }
-    Ok(())
-}
-
-/// Takes what is waiting, commits it as one group, answers, until every writer is done. Returns the number of groups.
-fn commit_all(mut committer: Committer, jobs: &Receiver<Job>) -> Result<(Committer, u64)> {
-    let mut groups = 0;
-    let mut waiting = Vec::new();
-    while let Ok(first) = jobs.recv() {
-        for (request, writer) in std::iter::once(first).chain(jobs.try_iter()) {
-            committer.execute(now(), request)?;
-            waiting.push(writer);
-        }
-        committer.commit()?;
-        groups += 1;
-        for writer in waiting.drain(..) {
-            writer.send(()).context("a writer ended")?;
-        }
-        while committer.maintain(now())? {}
-    }
-    Ok((committer, groups))
+    let (committer, groups) = done.context("the work has not run")?;
+    rate.puts_per_sync = work.puts() as f64 / groups as f64;
+    Ok((rate, committer))
 }
 
 fn timed(puts: u64, syncs: u64, work: impl FnOnce() -> Result<()>) -> Result<Rate> {
@@ -195,11 +128,6 @@ fn timed(puts: u64, syncs: u64, work: impl FnOnce() -> Result<()>) -> Result<Rat
         cpu_us: cpu.as_secs_f64() * 1e6 / puts_f,
         puts_per_sync: puts_f / syncs as f64,
     })
-}
-
-fn now() -> WallTime {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
