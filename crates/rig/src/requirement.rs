@@ -6,6 +6,8 @@
 use std::{
     env,
     ffi::OsString,
+    fs::OpenOptions,
+    io::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -32,6 +34,7 @@ impl Tool {
             let required = env::var("TOMBOLO_REQUIRE").unwrap_or_default();
             assert!(!self.is_required_by(&required), "{line}, and TOMBOLO_REQUIRE={required} asks for it");
             println!("skipped: {line}");
+            note_skip(&line);
         }
         found
     }
@@ -83,6 +86,15 @@ fn beside_this_test() -> PathBuf {
     let test = env::current_exe().expect("a running test has a path");
     let profile = test.ancestors().nth(2).expect("a test executable lies in target/<profile>/deps");
     profile.join("tombolod")
+}
+
+/// Runners show no output of a green test, so the line also goes to the file that `TOMBOLO_SKIPS` names, if it does.
+fn note_skip(line: &str) {
+    let Some(path) = env::var_os("TOMBOLO_SKIPS") else { return };
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    if let Err(error) = file.and_then(|mut file| writeln!(file, "{line}")) {
+        println!("the skip could not be noted: {error}");
+    }
 }
 
 fn is_program(path: &Path) -> bool {
