@@ -150,7 +150,8 @@ impl Hub {
         let published = self.revision.get();
         let ahead = spec.start > published && !is_foreign(spec.start, self.revision.slot());
         let synced = spec.start == 0 || ahead;
-        let next = if spec.start == 0 { published + 1 } else { spec.start };
+        // Below 1 there is nothing: a negative start is the beginning.
+        let next = if spec.start == 0 { published + 1 } else { spec.start.max(1) };
         let range = spec.range.clone();
         let notified = spec.progress_notify;
         let watcher = WatcherId(self.watchers.insert(Watcher {
@@ -258,3 +259,34 @@ const PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// A watcher takes some 400 bytes besides its key: half a gigabyte when all are there.
 const WATCHERS_MAX: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tombolo_storage::{Commit, Event, KeyRange, Slot};
+
+    use super::*;
+
+    #[test]
+    fn a_watch_that_is_gone_leaves_nothing_behind() {
+        let mut hub = Hub::new(Slot::FIRST.beginning(), HubOptions::default());
+        let subscriber = hub.subscribe(Duration::ZERO);
+        let mut watch = |range, start| hub.watch(subscriber, WatchSpec::new(range, start)).expect("it can be watched");
+        let synced = watch(KeyRange::single("a".into()), 0);
+        let ranged = watch(KeyRange::all(), 0);
+        let behind = watch(KeyRange::single("a".into()), 1);
+        let revision = hub.revision.next().expect("there is a next revision");
+        let events = vec![Event::Delete { key: "b".into(), revision }];
+        hub.publish(&[Arc::new(Commit { number: 1, revision, events, leases: Vec::new() })]);
+        assert!(!hub.index.is_empty() && hub.recent.since(0).count() == 1);
+
+        hub.progress(subscriber);
+        assert!(hub.cancel(synced) && hub.cancel(behind));
+        assert_eq!(hub.recent.since(0).count(), 0);
+        hub.unsubscribe(subscriber);
+        assert!(!hub.cancel(ranged));
+        assert!(hub.index.is_empty() && hub.deadlines.is_empty() && hub.progress_waiting.is_empty());
+        assert_eq!(hub.stats(), HubStats { loads: 1, ..HubStats::default() });
+    }
+}

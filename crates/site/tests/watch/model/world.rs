@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::AddAssign, time::Duration};
 
 use tombolo_site::{Credit, Hub, HubOptions, Load, Output, SubscriberId, WatchSpec, WatcherId};
-use tombolo_storage::{HistoryChunk, KeyRange, ReadError, Slot};
+use tombolo_storage::{HistoryChunk, KeyRange, ReadError, Slot, is_foreign};
 
 use super::check::{Stream, Watch};
 use crate::{history::History, random::Random};
@@ -112,6 +112,7 @@ impl World {
         for stream in self.streams.values() {
             for (id, watch) in &stream.watchers {
                 assert_eq!(watch.missing(&self.history), None, "{id:?} misses events");
+                assert!(!is_foreign(watch.start, Slot::FIRST), "{id:?} waits for what cannot come");
             }
             let ahead = stream.watchers.values().any(|watch| watch.start > published + 1);
             assert!(!stream.asked || ahead, "a progress request was never answered");
