@@ -43,7 +43,7 @@ const RULES: &[Rule] = &[
     Rule {
         folder: "storage",
         dependencies: &[RUNTIME, GRPC, PEERS, RANDOMNESS, PRODUCT, &["tombolo-client"]],
-        words: &[SOCKETS, ASYNC, CHANCE, SCREEN],
+        words: &[CLOCK_READS, SOCKETS, ASYNC, CHANCE, SCREEN],
     },
     Rule { folder: "net", dependencies: &[DISK, &["tombolo-proto"], PRODUCT], words: &[&["etcd"], SCREEN] },
     Rule {
