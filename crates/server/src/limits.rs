@@ -54,5 +54,8 @@ pub(crate) const SMALL_LOOKUPS_MAX: usize = 8;
 /// Answers that may wait in a watch stream before it reads no further requests.
 pub(crate) const WATCH_BACKLOG_MAX: usize = 1_000;
 
+/// Watch ids of one stream. They are remembered until the client cancels them, also when the server has ended the watcher.
+pub(crate) const WATCH_IDS_MAX: usize = 100_000;
+
 /// How long open connections may take to end after the signal to stop.
 pub(crate) const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);

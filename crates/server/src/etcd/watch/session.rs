@@ -146,7 +146,7 @@ impl Session {
         }
         let watch_id = match self.ids.choose(request.watch_id) {
             Ok(watch_id) => watch_id,
-            Err(duplicate) => return self.subscription.say(refuse(duplicate.to_string())),
+            Err(why) => return self.subscription.say(refuse(why.to_string())),
         };
         let watcher = Watcher { watch_id, fragment: request.fragment };
         let ids = &mut self.ids;
@@ -165,7 +165,10 @@ impl Session {
         let Some(watcher) = self.ids.remove(watch_id) else { return };
         let replica = &self.replica;
         let announce = |revision| WatchResponse { watch_id, canceled: true, ..answer(replica, revision) };
-        self.subscription.cancel(watcher, announce);
+        match watcher {
+            Some(watcher) => self.subscription.cancel(watcher, announce),
+            None => self.subscription.say(announce),
+        }
     }
 
     async fn send(&mut self, item: Item) {
