@@ -10,6 +10,7 @@ pub mod compare;
 pub mod connect;
 pub mod differential;
 pub mod etcdctl;
+pub mod folder;
 pub mod http;
 pub mod kill;
 pub mod load;

@@ -2,10 +2,11 @@
 //!
 //! `TOMBOLO_KILL_ROUNDS` sets the number of kills; acceptance runs 60.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use anyhow::{Context, Result};
 use tombolo_rig::{
+    folder,
     kill::Rig,
     process::{Launch, Server},
     random::{seeds, size},
@@ -32,12 +33,12 @@ async fn a_folder_that_went_back_in_time_is_noticed() -> Result<()> {
     rig.verify().await?;
     rig.server.kill()?;
     let copy = tempfile::tempdir()?;
-    copy_folder(&rig.server.folder(), copy.path())?;
+    folder::copy(&rig.server.folder(), copy.path())?;
     rig.server.restart().await?;
     rig.round().await?;
     rig.server.kill()?;
     fs::remove_dir_all(rig.server.folder())?;
-    copy_folder(copy.path(), &rig.server.folder())?;
+    folder::copy(copy.path(), &rig.server.folder())?;
     rig.server.restart().await?;
     let error = rig.verify().await.err().context("the loss went unnoticed")?.to_string();
     for fault in ["Lost", "WentBack"] {
@@ -57,20 +58,6 @@ async fn survive(launch: Launch, rounds: usize) -> Result<()> {
         println!("seed {seed}: {tally:?}");
         assert!(tally.acknowledged > rounds * 50, "too few writes to prove anything: {tally:?}");
         assert!(tally.attempted > tally.acknowledged, "no kill hit a write in flight: {tally:?}");
-    }
-    Ok(())
-}
-
-fn copy_folder(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target)?;
-        }
     }
     Ok(())
 }
