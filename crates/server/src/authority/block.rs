@@ -150,6 +150,16 @@ mod tests {
         assert_eq!(block, [0x41, 0x02, b'a', b'a', 0x83]);
     }
 
+    /// As a client of etcd 3.4 sends it for `--endpoints=http://127.0.0.1:23998 endpoint hashkv`.
+    #[test]
+    fn the_url_that_an_old_client_sends_is_mended() {
+        let coded = b"\x9d\x29\xae\xe3\x0c\x04\x4e\xae\x05\xc0\xb8\x6e\x09\x97\xdf\x7b";
+        assert_eq!(huffman::decode(coded).unwrap(), b"http://127.0.0.1:23998");
+        let mut block = [&b"\x83\x86\x41\x90"[..], coded, b"\x84"].concat();
+        assert!(mend(&mut block));
+        assert_eq!(block, [&b"\x83\x86\x41\x10"[..], &[b'a'; 16], b"\x84"].concat());
+    }
+
     #[test]
     fn a_name_in_letters_is_recognised() {
         let mut block = b"\x00\x0a:authority\x03a/b".to_vec();
