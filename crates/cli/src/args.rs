@@ -14,7 +14,7 @@ use globals::Globals;
 
 /// A command line client for Tombolo and for etcd.
 ///
-/// Every global option can also be given in the environment, as TOMBOLO_<NAME> or ETCDCTL_<NAME>: for example
+/// Every global option can also be given in the environment, as TOMBOLO_NAME or ETCDCTL_NAME: for example
 /// ETCDCTL_ENDPOINTS for --endpoints. A flag outranks the environment.
 #[derive(Debug, Parser)]
 #[command(name = "tombolo", version)]

@@ -68,6 +68,11 @@ impl Failure {
         Self { message: format!("{what} ({})", self.message), ..self }
     }
 
+    /// Puts etcdctl's words before the message.
+    pub(crate) fn prefixed(self, what: &str) -> Self {
+        Self { message: format!("{what}: {}", self.message), ..self }
+    }
+
     /// The bare message, for outputs that have a field for it.
     pub(crate) fn message(&self) -> &str {
         &self.message

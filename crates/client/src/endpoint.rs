@@ -46,12 +46,13 @@ impl FromStr for Endpoint {
         let authority = authority(written)?;
         let malformed = || EndpointError::Malformed { endpoint: written.to_owned() };
         let uri: Uri = format!("http://{authority}").parse().map_err(|_| malformed())?;
-        if uri.path() != "/" || uri.query().is_some() || uri.host().is_none_or(str::is_empty) {
-            return Err(malformed());
-        }
-        if uri.port_u16().is_none() {
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(malformed)?;
+        if host == authority {
             return Err(EndpointError::NoPort { endpoint: written.to_owned() });
         }
+        // Nothing but a port may follow the host: no path, no query; and no user may precede it.
+        let port = authority.strip_prefix(host).and_then(|rest| rest.strip_prefix(':'));
+        port.and_then(|port| port.parse::<u16>().ok()).ok_or_else(malformed)?;
         Ok(Self { written: written.to_owned(), uri })
     }
 }
@@ -149,7 +150,7 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused_by_name() {
-        for text in ["a b:1", ":2379", "a:1/path", "a:1?q", "a:99999999", "http://"] {
+        for text in ["a b:1", ":2379", "a:1/path", "a:1?q", "a:99999999", "a:x", "a:", "user@a:1", "http://"] {
             assert!(matches!(text.parse::<Endpoint>(), Err(EndpointError::Malformed { .. })), "{text}");
         }
         for text in ["localhost", "http://localhost", "[::1]"] {

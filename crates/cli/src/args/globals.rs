@@ -58,7 +58,7 @@ pub(crate) struct Globals {
     /// Verify certificates of TLS-enabled secure servers using this CA bundle (not supported yet)
     #[arg(long, global = true)]
     cacert: Option<String>,
-    /// Username[:password] for authentication (not supported yet)
+    /// Username, or username:password, for authentication (not supported yet)
     #[arg(long, global = true)]
     user: Option<String>,
     /// Password for authentication (not supported yet)

@@ -9,9 +9,10 @@ use super::selection;
 use crate::{context::Context, exit::Failure, output::Answer};
 
 #[derive(Debug, Args)]
+#[command(override_usage = "tombolo del [OPTIONS] <KEY> [RANGE_END]")]
 pub(crate) struct DelArgs {
-    /// <key>, and the end of a range
-    #[arg(value_name = "KEY [RANGE_END]")]
+    /// The key, and the end of a range
+    #[arg(value_name = "KEY RANGE_END")]
     args: Vec<OsString>,
     /// Delete keys with matching prefix
     #[arg(long)]

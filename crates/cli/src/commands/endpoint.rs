@@ -51,7 +51,7 @@ pub(crate) async fn run(context: &Context, args: &EndpointArgs) -> Result<(), Fa
 /// The client addresses that the members advertise.
 async fn of_members(context: &Context) -> Result<Vec<Endpoint>, Failure> {
     let members = member::list(context).await.map_err(|failure| {
-        failure.wrapped("failed to fetch endpoints from etcd cluster member list:").exits(Exit::Error)
+        failure.prefixed("failed to fetch endpoints from etcd cluster member list").exits(Exit::Error)
     })?;
     let urls = members.members.iter().flat_map(|member| &member.client_ur_ls);
     let parsed: Result<Vec<Endpoint>, EndpointError> = urls.map(|url| url.parse()).collect();
@@ -76,7 +76,7 @@ async fn health(context: &Context, endpoints: Vec<Endpoint>) -> Result<(), Failu
     }
     match sick.count() {
         0 => Ok(()),
-        count => Err(Failure::new(Exit::Error, "unhealthy cluster").at(format!("{count} of {} endpoints", list.len()))),
+        count => Err(Failure::new(Exit::Error, format!("unhealthy cluster: {count} of {} endpoints", list.len()))),
     }
 }
 

@@ -16,9 +16,10 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
+#[command(override_usage = "tombolo get [OPTIONS] <KEY> [RANGE_END]")]
 pub(crate) struct GetArgs {
-    /// <key>, and the end of a range
-    #[arg(value_name = "KEY [RANGE_END]")]
+    /// The key, and the end of a range
+    #[arg(value_name = "KEY RANGE_END")]
     args: Vec<OsString>,
     /// Linearizable(l) or Serializable(s)
     #[arg(long, default_value = "l")]

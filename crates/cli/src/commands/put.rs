@@ -13,9 +13,10 @@ use super::selection;
 use crate::{context::Context, exit::Failure, notation::integer, output::Answer};
 
 #[derive(Debug, Args)]
+#[command(override_usage = "tombolo put [OPTIONS] <KEY> [VALUE]")]
 pub(crate) struct PutArgs {
-    /// <key> and <value>; without <value> it is read from standard input
-    #[arg(value_name = "KEY [VALUE]")]
+    /// The key, and its value; without one, all of standard input is the value
+    #[arg(value_name = "KEY VALUE")]
     args: Vec<OsString>,
     /// Lease ID (in hexadecimal) to attach to the key
     #[arg(long, default_value = "0")]

@@ -19,9 +19,10 @@ mod stream;
 use stream::Watches;
 
 #[derive(Debug, Args)]
+#[command(override_usage = "tombolo watch [OPTIONS] [KEY] [RANGE_END] [-- <EXEC-COMMAND> [ARG]...]")]
 pub(crate) struct WatchArgs {
     /// Key or prefix, and the end of a range
-    #[arg(value_name = "KEY [RANGE_END]")]
+    #[arg(value_name = "KEY RANGE_END")]
     args: Vec<OsString>,
     /// Interactive mode: reads `watch` and `progress` lines from standard input
     #[arg(short, long)]

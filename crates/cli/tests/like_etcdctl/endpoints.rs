@@ -10,7 +10,7 @@ use crate::{
 #[tokio::test]
 async fn members_are_listed_alike() {
     let Some(bench) = SideBySide::new().await else { return };
-    let hex = case(&[], "member list --hex");
+    let hex = case(&[], "member list --hex").older_differs(&["json"], "3.4 knows no hexadecimal ids there");
     bench.compare(&FORMATS, &[case(&[], "member list"), hex]).await;
 }
 
@@ -42,7 +42,9 @@ async fn the_health_of_endpoints_is_shown_alike() {
         for words in [&["endpoint", "health"][..], &["endpoint", "health", "--cluster"]] {
             let shown = |program| {
                 let outcome = bench.run(program, &[&["-w", format], words].concat(), "");
-                (without_times(&outcome.stdout), outcome.code)
+                // 3.4 says in the simple format on standard error that an endpoint is healthy.
+                let stdout = if bench.older && outcome.stdout.is_empty() { outcome.stderr } else { outcome.stdout };
+                (without_times(&stdout), outcome.code)
             };
             assert_eq!(shown(tombolo()), shown(bench.etcdctl()), "{words:?} as {format}");
         }
@@ -58,7 +60,8 @@ async fn an_endpoint_that_does_not_answer_fails_alike_and_does_not_hide_the_othe
         let expected = bench.run(bench.etcdctl(), &words, "");
         let found = bench.run(tombolo(), &words, "");
         assert_eq!(found.code, expected.code, "{command}");
-        assert_eq!(found.stdout.lines().count(), expected.stdout.lines().count(), "{command}");
+        let healthy_is_an_error = bench.older && command == "health";
+        assert!(healthy_is_an_error || found.stdout.lines().count() == expected.stdout.lines().count(), "{command}");
         let account = expected.stderr.lines().find_map(|line| {
             let end = line.find("context deadline exceeded")?;
             Some(&line[..end]).filter(|_| !line.starts_with('{'))

@@ -1,11 +1,10 @@
 //! `lease`.
 
-use std::time::Duration;
-
 use tombolo_proto::etcdserverpb::{LeaseRevokeRequest, PutRequest};
 
 use crate::{
     mask,
+    running::both,
     side_by_side::{
         SideBySide,
         Step::{Grant, PutLeased, Revoke},
@@ -77,13 +76,12 @@ async fn a_lease_is_kept_alive_until_it_is_revoked_alike() {
     for format in ["simple", "json", "fields"] {
         let id = bench.grant(3).await;
         let words = ["-w", format, "lease", "keep-alive", &format!("{id:x}")];
-        let [expected, found] =
-            [bench.etcdctl(), tombolo()].map(|program| bench.command(program).args(words).spawn().expect("it starts"));
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        let [mut expected, mut found] = both(&bench, &words);
+        for running in [&expected, &found] {
+            running.wait_for("TTL").await;
+        }
         bench.client.lease().lease_revoke(LeaseRevokeRequest { id }).await.expect("revoked");
-        let [expected, found] = [expected, found].map(|child| child.wait_with_output().expect("it ends"));
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert_eq!(text(&found.stdout), text(&expected.stdout), "{format}: {}", text(&found.stderr));
-        assert_eq!(found.status.code(), expected.status.code(), "{format}");
+        assert_eq!(found.end(), expected.end(), "{format}");
+        assert_eq!(found.printed(), expected.printed(), "{format}");
     }
 }

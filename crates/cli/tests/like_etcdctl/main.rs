@@ -14,6 +14,7 @@ mod lifetimes;
 mod mask;
 mod own_ways;
 mod pairs;
+mod running;
 mod side_by_side;
 mod transactions;
 mod usage;
