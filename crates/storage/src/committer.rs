@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tombolo_crdt::{Chain, Dot, Operation, RECORD_BYTES_MAX, Record, RecordHeader, VersionVector};
+use tombolo_crdt::{
+    Chain, Dot, Operation, RECORD_BYTES_MAX, RECORD_OPERATIONS_MAX, Record, RecordHeader, VersionVector,
+};
 
 use crate::{
     Answer, Commit, CommitError, Event, KeyValue, Outcome, ReadError, Request, RequestError, WallTime,
@@ -76,26 +78,48 @@ impl Committer {
         self.space.check(wall, &request, &self.shared.health)?;
         match request {
             Request::Compact { revision } => self.compact(wall, revision),
+            Request::LeaseRevoke { id } => self.revoke(wall, id),
             request => self.transact(wall, request),
         }
     }
 
     fn transact(&mut self, wall: WallTime, request: Request) -> Result<Answer, RequestError> {
-        let (draft, outcome) = {
-            let state = self.shared.state.read();
-            let rows = HeadRows { shared: &self.shared, staged: &self.staged };
-            let mut plan = Plan::new(&self.head, &state.index, &rows);
-            let outcome = execute(&mut plan, request)?;
-            (plan.draft, outcome)
-        };
-        if !draft.is_empty() {
-            if self.head.revision.next().is_none() {
-                return Err(RequestError::RevisionsExhausted);
-            }
-            let parts = self.author(wall, draft)?;
-            self.append(parts)?;
-        }
+        let (draft, outcome) = self.plan(|plan| execute(plan, request))?;
+        self.carry_out(wall, draft)?;
         Ok(Answer { revision: self.head.revision, outcome })
+    }
+
+    /// Ends a lease. One with more keys than a record may name loses them in several commits of the same group.
+    fn revoke(&mut self, wall: WallTime, id: i64) -> Result<Answer, RequestError> {
+        loop {
+            let (draft, is_last) = self.plan(|plan| plan.revoke(id))?;
+            self.carry_out(wall, draft)?;
+            if is_last {
+                return Ok(Answer { revision: self.head.revision, outcome: Outcome::LeaseRevoked });
+            }
+        }
+    }
+
+    fn plan<T>(
+        &self,
+        plan: impl FnOnce(&mut Plan<'_, HeadRows<'_>>) -> Result<T, RequestError>,
+    ) -> Result<(Draft, T), RequestError> {
+        let state = self.shared.state.read();
+        let rows = HeadRows { shared: &self.shared, staged: &self.staged };
+        let mut planned = Plan::new(&self.head, &state.index, &rows);
+        let outcome = plan(&mut planned)?;
+        Ok((planned.draft, outcome))
+    }
+
+    fn carry_out(&mut self, wall: WallTime, draft: Draft) -> Result<(), RequestError> {
+        if draft.is_empty() {
+            return Ok(());
+        }
+        if self.head.revision.next().is_none() {
+            return Err(RequestError::RevisionsExhausted);
+        }
+        let parts = self.author(wall, draft)?;
+        Ok(self.append(parts)?)
     }
 
     /// Makes a draft the records of this replica, one for each layer it touches.
@@ -105,6 +129,9 @@ impl Committer {
         for (layer, operations) in [(Layer::Mesh, draft.mesh), (Layer::Private, draft.private)] {
             if operations.is_empty() {
                 continue;
+            }
+            if operations.len() > RECORD_OPERATIONS_MAX {
+                return Err(RequestError::TooManyOperations { count: operations.len(), max: RECORD_OPERATIONS_MAX });
             }
             let log = self.head.log(layer);
             let (dot, previous) = (log.next_dot(), log.chain(log.own()));
@@ -138,6 +165,7 @@ impl Committer {
         if !Record::follows(&bytes, &self.head.mesh.chain(dot.replica)) {
             return Err(IngestError::BrokenChain { dot });
         }
+        record.extend_context(&mut self.head.mesh.stream_context(dot.replica))?;
         if let Some(kind) = record.operations.iter().find_map(unknown_kind) {
             return Err(IngestError::UnknownOperation { dot, kind });
         }
@@ -332,6 +360,10 @@ pub(crate) fn events(row: &CommitRow, rows: &(impl Rows + ?Sized)) -> Result<Vec
 fn execute<R: Rows + ?Sized>(plan: &mut Plan<'_, R>, request: Request) -> Result<Outcome, RequestError> {
     Ok(match request {
         Request::Put(put) => {
+            // Here etcd looks for the lease before the key; inside a transaction it is the other way round.
+            if let Some(id) = put.lease.filter(|id| *id != 0) {
+                plan.lease(id)?;
+            }
             plan.check_put(&put)?;
             Outcome::Put(plan.put(put)?)
         }
@@ -341,12 +373,8 @@ fn execute<R: Rows + ?Sized>(plan: &mut Plan<'_, R>, request: Request) -> Result
             plan.grant(id, ttl_s)?;
             Outcome::LeaseGranted
         }
-        Request::LeaseRevoke { id } => {
-            plan.revoke(id)?;
-            Outcome::LeaseRevoked
-        }
         Request::LeaseKeys { id } => Outcome::LeaseKeys(plan.lease_keys(id)?),
-        Request::Compact { .. } => unreachable!("a compaction is not planned"),
+        Request::Compact { .. } | Request::LeaseRevoke { .. } => unreachable!("these are not planned as one record"),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use thiserror::Error;
-use tombolo_crdt::{DecodeError, Dot};
+use tombolo_crdt::{ContextFault, DecodeError, Dot};
 
 use crate::engine::EngineError;
 
@@ -131,6 +131,20 @@ pub enum RequestError {
         /// Bytes allowed.
         max: usize,
     },
+    /// The record would have more operations than a record may have.
+    #[error("the record would have {count} operations; at most {max} are allowed")]
+    TooManyOperations {
+        /// Operations it would have.
+        count: usize,
+        /// Operations allowed.
+        max: usize,
+    },
+    /// A lease's time to live is out of range.
+    #[error("a lease cannot live for {ttl_s} seconds")]
+    LeaseTtl {
+        /// The seconds asked for.
+        ttl_s: i64,
+    },
     /// This replica's share of the revision space is used up.
     #[error("this replica has no revisions left in its slot")]
     RevisionsExhausted,
@@ -193,6 +207,9 @@ pub enum IngestError {
         /// The kind's number.
         kind: u64,
     },
+    /// It contradicts its author's own context: the author breaks the protocol.
+    #[error("the record contradicts its context")]
+    ContradictsContext(#[from] ContextFault),
     /// Its bytes are not a record.
     #[error("the bytes are not a record")]
     Malformed(#[from] DecodeError),

@@ -39,6 +39,7 @@ mod history;
 mod index;
 mod key_range;
 mod log;
+mod merge;
 mod options;
 mod plan;
 mod query;

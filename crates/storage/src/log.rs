@@ -94,9 +94,14 @@ impl Log {
         }
     }
 
+    /// The full context of an author's last record.
+    pub(crate) fn stream_context(&self, replica: ReplicaId) -> VersionVector {
+        self.streams.get(&replica).map_or_else(VersionVector::new, |stream| stream.context.clone())
+    }
+
     /// What the author of a record had seen when it wrote it: its full context.
     pub(crate) fn context(&self, header: &RecordHeader) -> VersionVector {
-        let mut context = self.streams.get(&header.dot.replica).map_or_else(VersionVector::new, |s| s.context.clone());
+        let mut context = self.stream_context(header.dot.replica);
         context.join(&header.context_delta);
         context.raise(header.dot.replica, header.dot.seq - 1);
         context

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use tombolo_crdt::{Element, Hlc, LeaseRef, Operation, RangeRemove};
+use tombolo_crdt::{
+    Element, Hlc, LEASE_TTL_S_MAX, LeaseRef, Operation, RECORD_BYTES_MAX, RECORD_OPERATIONS_MAX, RangeRemove,
+};
 
 use crate::{
     Comparison, Delete, DeleteAnswer, Guard, KeyRange, KeyValue, Op, OpAnswer, Operand, Put, PutAnswer, RangeAnswer,
@@ -24,6 +26,10 @@ const COMPACT_REV_KEY: &[u8] = b"compact_rev_key";
 
 /// Keys up to which a range removal names its elements. Above, naming the range is shorter and the effect here the same.
 const NAMED_REMOVALS_MAX: usize = 64;
+
+/// Keys that the end of a lease removes in one commit, and bytes of them: comfortably what a record can name.
+const REVOKED_KEYS_MAX: usize = RECORD_OPERATIONS_MAX / 2;
+const REVOKED_BYTES_MAX: usize = RECORD_BYTES_MAX / 4;
 
 /// Which layer a key belongs to. The author decides at commit; receivers never judge again.
 pub(crate) fn layer_of(key: &[u8]) -> Layer {
@@ -60,11 +66,13 @@ pub(crate) struct Plan<'a, R: ?Sized> {
     pub(crate) draft: Draft,
     /// What this transaction wrote: a pair, or its absence.
     overlay: BTreeMap<Bytes, Option<KeyValue>>,
+    /// Whether later steps may read what this one writes.
+    in_transaction: bool,
 }
 
 impl<'a, R: Rows + ?Sized> Plan<'a, R> {
     pub(crate) fn new(head: &'a Head, index: &'a Index, rows: &'a R) -> Self {
-        Self { head, index, rows, draft: Draft::default(), overlay: BTreeMap::new() }
+        Self { head, index, rows, draft: Draft::default(), overlay: BTreeMap::new(), in_transaction: false }
     }
 
     /// The revision after the request, which its writes share.
@@ -78,6 +86,7 @@ impl<'a, R: Rows + ?Sized> Plan<'a, R> {
     }
 
     pub(crate) fn transaction(&mut self, transaction: Transaction) -> Result<TxnAnswer, RequestError> {
+        self.in_transaction = true;
         let branch = self.choose(transaction)?;
         self.check(&branch)?;
         self.run(branch)
@@ -99,14 +108,29 @@ impl<'a, R: Rows + ?Sized> Plan<'a, R> {
         Ok(Branch { succeeded, steps: steps.collect::<Result<_, RequestError>>()? })
     }
 
-    /// Refuses what cannot be carried out before anything of it is.
+    /// Refuses what cannot be carried out before anything of it is: for its puts first, then for its reads, as etcd does.
     fn check(&self, branch: &Branch) -> Result<(), RequestError> {
+        self.check_puts(branch)?;
+        self.check_ranges(branch)
+    }
+
+    fn check_puts(&self, branch: &Branch) -> Result<(), RequestError> {
+        for step in &branch.steps {
+            match step {
+                Step::Put(put) => self.check_put(put)?,
+                Step::Branch(branch) => self.check_puts(branch)?,
+                Step::Range(_) | Step::Delete(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_ranges(&self, branch: &Branch) -> Result<(), RequestError> {
         for step in &branch.steps {
             match step {
                 Step::Range(query) => self.read_revision(query.revision).map(drop)?,
-                Step::Put(put) => self.check_put(put)?,
-                Step::Delete(_) => {}
-                Step::Branch(branch) => self.check(branch)?,
+                Step::Branch(branch) => self.check_ranges(branch)?,
+                Step::Put(_) | Step::Delete(_) => {}
             }
         }
         Ok(())
@@ -162,7 +186,7 @@ impl<'a, R: Rows + ?Sized> Plan<'a, R> {
             id => Some(self.lease(id)?),
         };
         let supersedes = self.supersede(entry);
-        let pair = KeyValue {
+        let pair = || KeyValue {
             key: put.key.clone(),
             value: value.clone(),
             create_revision: visible.map_or(self.next_revision().get(), |v| v.shown.create_revision),
@@ -170,7 +194,9 @@ impl<'a, R: Rows + ?Sized> Plan<'a, R> {
             version: visible.map_or(1, |visible| visible.shown.version + 1),
             lease: lease.map_or(0, |lease| lease.id),
         };
-        self.overlay.insert(put.key.clone(), Some(pair));
+        if self.in_transaction {
+            self.overlay.insert(put.key.clone(), Some(pair()));
+        }
         self.draft.push(layer_of(&put.key), Operation::Put { key: put.key, value, lease, supersedes });
         Ok(PutAnswer { previous: previous.filter(|_| put.previous) })
     }
@@ -188,7 +214,9 @@ impl<'a, R: Rows + ?Sized> Plan<'a, R> {
         for (key, _, entry) in found {
             let elements = self.supersede(Some(entry));
             let layer = layer_of(&key);
-            self.overlay.insert(key.clone(), None);
+            if self.in_transaction {
+                self.overlay.insert(key.clone(), None);
+            }
             if !(by_range && layer == Layer::Mesh) {
                 self.draft.push(layer, Operation::Remove { key, elements });
             }
@@ -218,7 +246,11 @@ impl<'a, R: Rows + ?Sized> Plan<'a, R> {
         elements
     }
 
+    /// Outside transactions every number below 0 means "now". Inside, etcd holds it against the compacted revision first.
     fn read_revision(&self, asked: i64) -> Result<i64, ReadError> {
+        if asked < 0 && asked < self.head.compacted {
+            return Err(ReadError::Compacted { oldest: self.head.compacted.max(1) });
+        }
         query::read_revision(asked, self.head.revision, self.head.compacted, self.head.slot)
     }
 
@@ -300,16 +332,23 @@ impl<'a, R: Rows + ?Sized> Plan<'a, R> {
         if self.lease(id).is_ok() {
             return Err(RequestError::LeaseExists { id });
         }
-        let ttl_s = u64::try_from(ttl_s).unwrap_or(0);
+        let admitted = u64::try_from(ttl_s).ok().filter(|ttl_s| *ttl_s <= LEASE_TTL_S_MAX);
+        let ttl_s = admitted.ok_or(RequestError::LeaseTtl { ttl_s })?;
         self.draft.push(Layer::Mesh, Operation::LeaseGrant { id, ttl_s });
         Ok(())
     }
 
-    /// Plans the end of a lease, and the removal of exactly the elements attached to it.
-    pub(crate) fn revoke(&mut self, id: i64) -> Result<(), RequestError> {
+    /// Plans the end of a lease, and the removal of exactly the elements attached to it. `false` when a record cannot name them
+    /// all: then the lease is not ended yet, and the rest is planned after this is carried out.
+    pub(crate) fn revoke(&mut self, id: i64) -> Result<bool, RequestError> {
         let lease = self.lease(id)?;
         let Some(entry) = self.index.lease(lease) else { return Err(RequestError::LeaseNotFound { id }) };
+        let mut bytes = 0;
         for (key, element) in &entry.attached {
+            if self.draft.mesh.len() >= REVOKED_KEYS_MAX || bytes >= REVOKED_BYTES_MAX {
+                return Ok(false);
+            }
+            bytes += key.len();
             let key = own_key(key);
             let sibling = self.index.get(&key).and_then(|e| e.register.siblings().find(|(e, _)| e == element));
             self.draft.floor = self.draft.floor.max(sibling.map_or(Hlc::default(), |(_, sibling)| sibling.hlc));
@@ -318,7 +357,7 @@ impl<'a, R: Rows + ?Sized> Plan<'a, R> {
         let mut elements: Vec<Element> = entry.grants.iter().map(|(element, _)| *element).collect();
         elements.sort_unstable();
         self.draft.push(Layer::Mesh, Operation::LeaseEnd { lease, elements });
-        Ok(())
+        Ok(true)
     }
 
     /// The keys attached to a lease, ascending.

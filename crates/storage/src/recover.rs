@@ -187,7 +187,6 @@ impl Recovered {
         if number == fenced_commit {
             self.fenced = Some([Layer::Mesh, Layer::Private].map(|layer| self.own_position(row, layer)));
         }
-        (self.head.commit, self.head.revision) = (number, row.revision);
         Ok(())
     }
 

@@ -1,0 +1,229 @@
+//! The merge: where operations become state.
+//!
+//! Local and remote records, fresh ones and those read back at recovery, all change registers, leases and the digest here,
+//! and here alone. What etcd clients see of a key is derived from its register for a fresh record, and taken from the row
+//! for one that is replayed.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use tombolo_crdt::{Element, Hlc, LeaseRef, Operation, RangeRemove, VersionVector};
+
+use crate::{
+    KeyRange, Revision,
+    digest::{self, Digest},
+    event::LeaseChange,
+    head::{EndedGrant, Head},
+    index::{Grant, Held, Index, Shown, Touch, View, own_key},
+    row::commit::{Cleared, CommitRow, Effect, Layer, Part},
+};
+
+/// A commit on its way into the state.
+pub(crate) struct Merge<'a> {
+    head: &'a mut Head,
+    index: &'a mut Index,
+    number: u64,
+    /// The revision that a change of what clients see has.
+    revision: Revision,
+    effects: Effects<'a>,
+    cleared: Vec<Cleared>,
+    leases: Vec<LeaseChange>,
+}
+
+/// Where the effects of a commit come from.
+enum Effects<'a> {
+    /// From the state, as it changes.
+    Fresh(Vec<Effect>),
+    /// From the commit's row, by key.
+    Stored(HashMap<&'a [u8], View>),
+    /// From the row of a commit with one effect, as nearly all have.
+    StoredOne(Option<(&'a [u8], View)>),
+}
+
+/// What an operation does to one key.
+struct Write<'a> {
+    layer: Layer,
+    key: &'a Bytes,
+    removes: &'a [Element],
+    adds: Option<(Element, Hlc, Held)>,
+}
+
+impl<'a> Merge<'a> {
+    /// A merge of new records, as commit `number`.
+    pub(crate) fn fresh(head: &'a mut Head, index: &'a mut Index, number: u64, revision: Revision) -> Self {
+        Self::new(head, index, number, revision, Effects::Fresh(Vec::new()))
+    }
+
+    /// A merge of records that were merged before.
+    pub(crate) fn replay(head: &'a mut Head, index: &'a mut Index, number: u64, row: &'a CommitRow) -> Self {
+        let mut effects = row.effects.iter().map(|effect| (effect.key().as_ref(), view(effect)));
+        let effects = match row.effects.len() {
+            0 | 1 => Effects::StoredOne(effects.next()),
+            _ => Effects::Stored(effects.collect()),
+        };
+        Self::new(head, index, number, row.revision, effects)
+    }
+
+    fn new(head: &'a mut Head, index: &'a mut Index, number: u64, revision: Revision, effects: Effects<'a>) -> Self {
+        Self { head, index, number, revision, effects, cleared: Vec::new(), leases: Vec::new() }
+    }
+
+    /// Applies one layer's record.
+    pub(crate) fn part(&mut self, part: &Part) {
+        for (index, operation) in part.numbered() {
+            self.operation(part, part.dot().element(index), operation);
+        }
+    }
+
+    /// Removes again what range removals removed. Replays need the names: the contexts of then may be gone.
+    pub(crate) fn cleared(&mut self, cleared: &[Cleared]) {
+        for Cleared { key, elements } in cleared {
+            self.write(Write { layer: Layer::Mesh, key, removes: elements, adds: None });
+        }
+    }
+
+    /// What range removals removed, what clients see differently, and what changed among leases.
+    pub(crate) fn finish(self) -> (Vec<Cleared>, Vec<Effect>, Vec<LeaseChange>) {
+        let effects = match self.effects {
+            Effects::Fresh(effects) => effects,
+            Effects::Stored(_) | Effects::StoredOne(_) => Vec::new(),
+        };
+        (self.cleared, effects, self.leases)
+    }
+
+    /// `element` is the first that the operation adds, if it adds any.
+    fn operation(&mut self, part: &Part, element: Element, operation: &Operation) {
+        let layer = part.layer;
+        match operation {
+            Operation::Put { key, value, lease, supersedes } => {
+                let held = Held { commit: self.number, payload: digest::payload(value, *lease), lease: *lease };
+                let adds = Some((element, part.record.header.hlc, held));
+                self.write(Write { layer, key, removes: supersedes, adds });
+            }
+            Operation::Remove { key, elements } => self.write(Write { layer, key, removes: elements, adds: None }),
+            Operation::RangeRemove(range) if matches!(self.effects, Effects::Fresh(_)) => {
+                let context = self.head.log(layer).context(&part.record.header);
+                let found = covered(self.index, range, &context);
+                self.cleared(&found);
+                self.cleared.extend(found);
+            }
+            Operation::RangeRemove(_) => {}
+            Operation::LeaseGrant { id, ttl_s } => self.grant(element, *id, *ttl_s),
+            Operation::LeaseEnd { lease, elements } => self.end(*lease, elements),
+            Operation::Unknown { .. } => unreachable!("the gate refuses records that cannot be interpreted"),
+        }
+    }
+
+    /// Changes one key's register, and with it the digest, the leases and what clients see. One search of the index.
+    fn write(&mut self, write: Write<'_>) {
+        let Write { layer, key, removes, adds } = write;
+        let entry = self.index.entry(key);
+        // The private layer has no digest: nobody compares it.
+        let mut digest = (layer == Layer::Mesh).then_some(&mut self.head.digest);
+        let mut detached = Vec::new();
+        for &element in removes {
+            let Some(sibling) = entry.register.remove(element) else { continue };
+            digest
+                .as_deref_mut()
+                .into_iter()
+                .for_each(|sum: &mut Digest| sum.remove(element, key, sibling.value.payload));
+            detached.extend(sibling.value.lease.map(|lease| (lease, element)));
+        }
+        if let Some((element, hlc, held)) = adds {
+            digest.into_iter().for_each(|sum| sum.add(element, key, held.payload));
+            entry.register.add(element, hlc, held);
+        }
+        // A record may change a key twice, when a lease holds two siblings of it: it is one change for clients.
+        if entry.touches.last().is_some_and(|touch| touch.commit == self.number) {
+            entry.touches.pop();
+            self.effects.retract(key);
+        }
+        let view = self.effects.view(key, || entry.next_view(self.revision.get()));
+        let revision = if view == View::Unchanged { 0 } else { self.revision.get() };
+        entry.touches.push(Touch { commit: self.number, revision, view });
+        for (lease, element) in detached {
+            self.index.detach(lease, key, element);
+        }
+        if let Some((element, lease)) = adds.and_then(|(element, _, held)| Some((element, held.lease?))) {
+            self.index.attach(lease, key, element);
+        }
+    }
+
+    fn grant(&mut self, element: Element, id: i64, ttl_s: u64) {
+        let lease = LeaseRef { home: element.dot.replica, id };
+        self.head.digest.add(element, &id.to_be_bytes(), digest::grant_payload(ttl_s));
+        self.index.lease_entry(lease).grants.push((element, Grant { commit: self.number, ttl_s }));
+        if lease.home == self.head.mesh.own() {
+            let ttl_s = i64::try_from(ttl_s).unwrap_or(i64::MAX);
+            self.leases.push(LeaseChange::Granted { id, ttl_s });
+        }
+    }
+
+    fn end(&mut self, lease: LeaseRef, elements: &[Element]) {
+        let entry = self.index.lease_entry(lease);
+        let all = std::mem::take(&mut entry.grants);
+        let (ended, left): (Vec<_>, Vec<_>) = all.into_iter().partition(|(element, _)| elements.contains(element));
+        let is_over = left.is_empty() && !ended.is_empty();
+        entry.grants = left;
+        for (element, grant) in &ended {
+            self.head.digest.remove(*element, &lease.id.to_be_bytes(), digest::grant_payload(grant.ttl_s));
+            self.head.ended_grants.push(EndedGrant { grant: grant.commit, by: self.number });
+        }
+        self.index.forget_lease_if_empty(lease);
+        if is_over && lease.home == self.head.mesh.own() {
+            self.leases.push(LeaseChange::Ended { id: lease.id });
+        }
+    }
+}
+
+impl Effects<'_> {
+    /// What clients see of a key from this commit on.
+    fn view(&mut self, key: &Bytes, derive: impl FnOnce() -> View) -> View {
+        match self {
+            Self::Fresh(effects) => {
+                let view = derive();
+                effects.extend(effect(key, view));
+                view
+            }
+            Self::Stored(views) => views.get(key.as_ref()).copied().unwrap_or(View::Unchanged),
+            Self::StoredOne(Some((stored, view))) if *stored == key.as_ref() => *view,
+            Self::StoredOne(_) => View::Unchanged,
+        }
+    }
+
+    /// Takes back what an earlier operation of the same commit did to a key.
+    fn retract(&mut self, key: &Bytes) {
+        if let Self::Fresh(effects) = self {
+            effects.retain(|effect| effect.key() != key);
+        }
+    }
+}
+
+/// What a range removal removes: the elements in the range that its author had seen.
+fn covered(index: &Index, RangeRemove { start, end }: &RangeRemove, context: &VersionVector) -> Vec<Cleared> {
+    let range = match end {
+        Some(end) => KeyRange::before(start.clone(), end.clone()),
+        None => KeyRange::from_key(start.clone()),
+    };
+    let entries = index.range(&range).map(|(key, entry)| {
+        let elements = entry.register.siblings().map(|(element, _)| element);
+        Cleared { key: own_key(key), elements: elements.filter(|element| context.covers_element(*element)).collect() }
+    });
+    entries.filter(|found: &Cleared| !found.elements.is_empty()).collect()
+}
+
+fn effect(key: &Bytes, view: View) -> Option<Effect> {
+    let key = key.clone();
+    match view {
+        View::Shown(Shown { at, create_revision, version }) => Some(Effect::Show { key, at, create_revision, version }),
+        View::Gone => Some(Effect::Gone { key }),
+        View::Unchanged => None,
+    }
+}
+
+fn view(effect: &Effect) -> View {
+    match *effect {
+        Effect::Show { at, create_revision, version, .. } => View::Shown(Shown { at, create_revision, version }),
+        Effect::Gone { .. } => View::Gone,
+    }
+}
