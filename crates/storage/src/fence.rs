@@ -223,7 +223,8 @@ impl FenceKeeper {
     pub(crate) fn reserve(&mut self, revision: Revision) {
         if revision.get() + RESERVE / 2 > self.fence.reserved {
             self.fence.reserved = revision.get() + RESERVE;
-            self.send(revision.get() + RESERVE / 4 > self.mailbox.letter.lock().reserved);
+            let on_disk = self.mailbox.letter.lock().reserved;
+            self.send(revision.get() + RESERVE / 4 > on_disk);
         }
     }
 
@@ -331,6 +332,21 @@ mod tests {
         file.file.write_all_at(b"torn", newest + 20).unwrap();
         let (_, read) = FenceFile::open(&path).unwrap().unwrap();
         assert_eq!(read.commit, 1);
+    }
+
+    #[test]
+    fn a_reservation_is_renewed_before_it_runs_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("FENCE");
+        let first = Fence { reserved: RESERVE, ..fence(0) };
+        let mut keeper = FenceKeeper::start(first, FenceFile::create(&path, &first).unwrap()).unwrap();
+        for revision in [1, RESERVE / 2 + 1, RESERVE - 1, 3 * RESERVE] {
+            let revision = Revision::new(revision).unwrap();
+            keeper.reserve(revision);
+            keeper.wait_for_reserve(revision).unwrap();
+            let (_, on_disk) = FenceFile::open(&path).unwrap().unwrap();
+            assert!(on_disk.reserved >= revision.get(), "{revision} is not reserved by {on_disk:?}");
+        }
     }
 
     #[test]
