@@ -106,10 +106,9 @@ impl Rig {
         self.resume_watchers().await?;
         let mut connection = self.server.connect().await?;
         let evidence = Evidence::read(&mut connection).await?;
-        let last = evidence.history.last().map_or(0, history::revision_of);
         let mut told = Vec::new();
         for watcher in &self.watchers {
-            told.push(watcher.told_up_to(last).await);
+            told.push(watcher.told_all_of(&evidence.history).await);
         }
         for report in &told {
             self.ledger.seen_revision = self.ledger.seen_revision.max(report.seen_revision);

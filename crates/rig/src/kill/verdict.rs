@@ -28,6 +28,19 @@ pub struct Told {
     pub seen_revision: i64,
 }
 
+impl Told {
+    /// Whether an event is in its range.
+    #[must_use]
+    pub fn concerns(&self, event: &Event) -> bool {
+        let Some(kv) = &event.kv else { return false };
+        match self.end.as_ref() {
+            b"" => kv.key == self.key,
+            b"\0" => kv.key >= self.key,
+            end => kv.key >= self.key && kv.key.as_ref() < end,
+        }
+    }
+}
+
 /// Something that must not be.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(missing_docs, reason = "the variants are explained, and their fields are revisions, keys and values")]
@@ -179,9 +192,8 @@ fn is_whole(attempt: &Attempt, group: &[Event], replaced: &[Option<KeyValue>]) -
 
 /// A watcher's events are the history's events in its range, each with the value that it replaced.
 fn watcher(told: &Told, history: &[Event], previous: &[Option<KeyValue>], faults: &mut Vec<Fault>) {
-    let in_range = |event: &Event| event.kv.as_ref().is_some_and(|kv| covers(told, &kv.key));
     let wanted: Vec<(&Event, &Option<KeyValue>)> =
-        history.iter().zip(previous).filter(|(event, _)| in_range(event)).collect();
+        history.iter().zip(previous).filter(|(event, _)| told.concerns(event)).collect();
     for index in 0..wanted.len().max(told.events.len()) {
         let (got, wanted) = (told.events.get(index), wanted.get(index));
         let same =
@@ -197,14 +209,6 @@ fn watcher(told: &Told, history: &[Event], previous: &[Option<KeyValue>], faults
             let key = event.kv.as_ref().map(|kv| kv.key.clone()).unwrap_or_default();
             faults.push(Fault::WrongPrevious { revision: revision_of(event), key });
         }
-    }
-}
-
-fn covers(told: &Told, key: &Bytes) -> bool {
-    match told.end.as_ref() {
-        b"" => *key == told.key,
-        b"\0" => *key >= told.key,
-        end => *key >= told.key && key.as_ref() < end,
     }
 }
 

@@ -58,29 +58,27 @@ impl Watcher {
         }
     }
 
-    /// What it was told so far, after waiting a while for `revision` (which need not concern it).
-    pub(super) async fn told_up_to(&self, revision: i64) -> Told {
+    /// What it was told so far, once that is all of `history` that concerns it, or after a while.
+    pub(super) async fn told_all_of(&self, history: &[Event]) -> Told {
+        let mut told = Told { key: self.key.clone(), end: self.end.clone(), ..Default::default() };
+        let wanted = history.iter().filter(|event| told.concerns(event)).count();
         let started = Instant::now();
-        let mut last_count = usize::MAX;
-        loop {
-            let told = self.told();
-            let newest = told.events.last().map_or(0, revision_of);
-            // It may watch keys that the last revision did not touch: then nothing new for a while is enough.
-            let is_quiet = told.events.len() == last_count && started.elapsed() > QUIET;
-            if newest >= revision || is_quiet || started.elapsed() > PATIENCE {
-                return told;
-            }
-            last_count = told.events.len();
+        while self.events.len() + self.fresh() < wanted && started.elapsed() < PATIENCE {
             tokio::time::sleep(STEP).await;
         }
-    }
-
-    fn told(&self) -> Told {
+        // One that repeats itself would do so now.
+        tokio::time::sleep(STEP).await;
         let responses = self.stream.as_ref().map(WatchStream::responses).unwrap_or_default();
         let (fresh, seen) = heard(&responses);
-        let mut events = self.events.clone();
-        events.extend(fresh);
-        Told { key: self.key.clone(), end: self.end.clone(), events, seen_revision: self.seen_revision.max(seen) }
+        told.events = self.events.clone();
+        told.events.extend(fresh);
+        told.seen_revision = self.seen_revision.max(seen);
+        told
+    }
+
+    fn fresh(&self) -> usize {
+        let count = |responses: &[WatchResponse]| responses.iter().map(|response| response.events.len()).sum();
+        self.stream.as_ref().map_or(0, |stream| stream.look(count))
     }
 }
 
@@ -90,6 +88,5 @@ fn heard(responses: &[WatchResponse]) -> (Vec<Event>, i64) {
     (responses.iter().flat_map(|response| response.events.iter().cloned()).collect(), seen)
 }
 
-const STEP: Duration = Duration::from_millis(50);
-const QUIET: Duration = Duration::from_millis(600);
+const STEP: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -91,6 +91,11 @@ impl WatchStream {
         self.heard.said().responses.clone()
     }
 
+    /// Looks at everything said so far.
+    pub fn look<T>(&self, look: impl FnOnce(&[WatchResponse]) -> T) -> T {
+        look(&self.heard.said().responses)
+    }
+
     /// How the stream ended, if it did.
     #[must_use]
     pub fn end(&self) -> Option<String> {

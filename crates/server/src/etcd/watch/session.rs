@@ -141,6 +141,10 @@ impl Session {
                 ..answer(replica, revision)
             }
         };
+        if request.start_revision < 0 {
+            // No history begins there. Older etcds differ among themselves; the newest releases answer this.
+            return self.subscription.say(refuse(Fault::Compacted.to_string()));
+        }
         if spec.range.is_empty() {
             return self.subscription.say(refuse(EMPTY_RANGE.to_owned()));
         }
