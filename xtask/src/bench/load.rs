@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     Put,
     /// Reads random keys, linearizably, and expects them there.
     Range,
+    /// Writes all keys in order, each with a put of its own.
+    PutEach,
     /// Writes all keys in order, many in one transaction.
     Fill,
 }
@@ -57,7 +59,12 @@ pub(crate) struct Outcome {
 }
 
 impl Load {
-    /// Writes every key once.
+    /// Writes every key once, as many clients would: the longest log that these keys can have.
+    pub(crate) fn put_each(keys: u64) -> Self {
+        Self { kind: Kind::PutEach, clients: 64, operations: keys, keys, seed: 0 }
+    }
+
+    /// Writes every key once, as quickly as can be.
     pub(crate) fn fill(keys: u64) -> Self {
         Self { kind: Kind::Fill, clients: 8, operations: keys.div_ceil(FILL_KEYS), keys, seed: 0 }
     }
@@ -91,6 +98,9 @@ async fn client(load: Load, mut kv: Kv, next: Arc<AtomicU64>, values: Values) ->
         match load.kind {
             Kind::Put => {
                 kv.put(put(chosen, values.value(number))).await?;
+            }
+            Kind::PutEach => {
+                kv.put(put(number, values.value(number))).await?;
             }
             Kind::Range => {
                 let answer = kv.range(RangeRequest { key: key(chosen), ..Default::default() }).await?;

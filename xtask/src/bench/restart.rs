@@ -1,6 +1,7 @@
 //! Restart: from the start of the process to the first answered read, with many keys in the folder.
 //!
-//! Once after a clean stop and once after a kill in each round. The files are in the system's cache: a machine that was
+//! Once after a clean stop and once after a kill in each round. Every key was written by a put of its own, so that there are as
+//! many commits as keys. The files are in the system's cache: a machine that was
 //! itself restarted reads them from its disk first.
 
 use std::path::Path;
@@ -49,8 +50,8 @@ pub(crate) fn measure(programs: &[Program], folder: &Path, effort: Effort) -> Re
 }
 
 async fn restarts(program: &Program, home: &Path, effort: Effort) -> Result<Row> {
-    let mut contender = Contender::start(program, home, 1).await?;
-    contender.warm(Load::fill(effort.restart_keys)).await?;
+    let mut contender = Contender::start(program, home, 8).await?;
+    contender.warm(Load::put_each(effort.restart_keys)).await?;
     let mut row = Row {
         server: contender.server.name().to_owned(),
         keys: effort.restart_keys,
