@@ -6,13 +6,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tombolo_crdt::{
-    Chain, Dot, Operation, RECORD_BYTES_MAX, RECORD_OPERATIONS_MAX, Record, RecordHeader, VersionVector,
-};
+use tombolo_crdt::{Chain, Dot, Operation, RECORD_BYTES_MAX, RECORD_OPERATIONS_MAX, Record, RecordHeader};
 
 use crate::{
     Answer, Commit, CommitError, Event, KeyValue, Outcome, ReadError, Request, RequestError, WallTime,
     compaction::Compaction,
+    durability::SyncTimer,
     engine::{Change, EngineError},
     error::IngestError,
     fence::FenceKeeper,
@@ -22,10 +21,11 @@ use crate::{
     plan::{Draft, Plan},
     query,
     row::{
-        Kind,
+        Tally,
         base::BaseRow,
         commit::{self, CommitRow, Effect, Layer, Part},
     },
+    since_base::SinceBase,
     space::Space,
     store::{Published, Shared},
     view::{Rows, Stored, read_value},
@@ -41,8 +41,9 @@ pub struct Committer {
     pub(crate) fence: FenceKeeper,
     /// Held for as long as the committer lives.
     pub(crate) _lock: FolderLock,
-    /// The bytes of all rows, kept for `Store::sizes`.
-    pub(crate) row_bytes: u64,
+    pub(crate) sync_timer: SyncTimer,
+    /// All commit rows in sum.
+    pub(crate) tally: Tally,
 }
 
 /// What was executed since the last group was made durable.
@@ -62,7 +63,6 @@ pub(crate) struct Staged {
 struct StagedBase {
     horizon: u64,
     first: u64,
-    frontier: VersionVector,
 }
 
 impl Committer {
@@ -188,7 +188,7 @@ impl Committer {
         let (row, leases) = self.head.merge(&mut self.shared.state.write().index, parts);
         let number = self.head.commit;
         let bytes = row.encode(number);
-        self.row_bytes += bytes.len() as u64;
+        self.tally.add(Tally::of(&bytes));
         self.staged.push(number, bytes);
         // Only a removal that uncovers an older sibling reads here. When that fails, the commit stands and cannot be told.
         let events = events(&row, &HeadRows { shared: &self.shared, staged: &self.staged });
@@ -227,9 +227,20 @@ impl Committer {
         let persist = self.shared.durability.persist();
         let written = self.fence.wait_for_reserve(self.head.revision).and_then(|()| {
             self.space.note_write(&changes);
+            self.sync_timer.note_write();
             self.shared.engine.write(changes, persist).map_err(|error| error.to_string())
         });
         written.map_err(|cause| self.poison(cause))
+    }
+
+    /// Brings the disk up to date, when the durability promises that it is by now.
+    pub(crate) fn sync_if_due(&mut self, wall: WallTime) -> Result<(), CommitError> {
+        if !self.sync_timer.is_due(wall) {
+            return Ok(());
+        }
+        self.shared.engine.persist().map_err(|error| self.poison(error.to_string()))?;
+        self.sync_timer.note_sync(wall);
+        Ok(())
     }
 
     fn poison(&mut self, cause: String) -> CommitError {
@@ -244,9 +255,9 @@ impl Committer {
             Published { commit: self.head.commit, revision: self.head.revision, compacted: self.head.compacted };
         state.frontier = self.head.mesh.frontier().clone();
         state.digest = self.head.digest.bits();
-        state.row_bytes = self.row_bytes;
+        state.row_bytes = self.tally.bytes;
         if let Some(base) = self.staged.base.take() {
-            (state.horizon, state.compacted_first, state.base_frontier) = (base.horizon, base.first, base.frontier);
+            (state.horizon, state.compacted_first) = (base.horizon, base.first);
         }
     }
 
@@ -272,18 +283,20 @@ impl Committer {
         let number = self.head.commit;
         let base = BaseRow {
             compacted: revision,
-            horizon,
             first,
+            horizon,
+            progress: self.compaction.progress(),
+            commit: number,
             revision: self.head.revision,
             hlc: self.head.clock.last(),
             digest: self.head.digest.bits(),
+            rows: self.tally.hashes,
             mesh: self.head.mesh.clone(),
             private: self.head.private.clone(),
         };
-        // The order of compactions at one commit is the order of their revisions.
-        self.staged.changes.push(Change::Put(base_key(number, revision), base.encode(number)));
-        self.staged.base = Some(StagedBase { horizon, first, frontier: self.head.mesh.frontier().clone() });
-        self.compaction.schedule(wall, revision, horizon);
+        self.head.since_base = SinceBase::at(number);
+        self.staged.changes.extend(self.compaction.ask(wall, base));
+        self.staged.base = Some(StagedBase { horizon, first });
         Ok(Answer { revision: self.head.revision, outcome: Outcome::Compacted })
     }
 
@@ -308,13 +321,6 @@ impl Committer {
         let closed = self.fence.close(&self.head);
         closed.map_err(|error| CommitError::Poisoned { cause: format!("failed to close the fence: {error}") })
     }
-}
-
-/// The key of a base row. Two compactions at one commit have two rows; the later one sorts after.
-pub(crate) fn base_key(commit: u64, compacted: i64) -> Bytes {
-    let mut key = Kind::Base.key(commit).to_vec();
-    key.extend_from_slice(&compacted.cast_unsigned().to_be_bytes());
-    key.into()
 }
 
 /// The first commit in `from..=last` whose revision is at least `revision`; `last + 1` when there is none. Revisions do not

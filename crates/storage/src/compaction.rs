@@ -5,68 +5,148 @@
 //! rewritten as a remainder. A slice forgets whole keys' histories together with the rows they are in, as one batch: a crash
 //! between slices leaves nothing that a replay could bring back to life.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use tombolo_crdt::{Chain, Element, LeaseRef, Operation, Record, RecordHeader, VersionVector};
+use tombolo_crdt::VersionVector;
 
+use self::reduce::{Fate, fate, forget, keys};
 use crate::{
     CommitError, Committer, ReadError, WallTime,
     engine::Change,
-    index::{Index, Touch, View, own_key},
     row::{
-        Kind,
-        commit::{self, CommitRow, Effect, Part},
+        Kind, Tally,
+        base::{BaseRow, Progress},
+        commit::{self, CommitRow, Layer},
     },
-    view::read_row,
 };
+
+mod reduce;
 
 /// Milliseconds for which history stays on disk after it was compacted away: for reads that had begun before.
 const GRACE_MS: u64 = 30_000;
 /// Commit rows looked at in one slice.
-const SLICE_ROWS: usize = 256;
+const SLICE_ROWS: u64 = 256;
 
 /// What compaction has still to do.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Compaction {
-    /// Commits up to which rows may be missing or reduced.
-    horizon: u64,
-    /// The sweep under way or waiting for its time.
+    /// The newest base, and the ordinal of its row.
+    base: Option<(u64, BaseRow)>,
+    /// The sweep under way, or waiting for its time.
     sweep: Option<Sweep>,
+    /// One that was asked for before that one had ended. Whoever asks often does not put the work off for ever.
+    after: Option<Sweep>,
 }
 
+/// A stretch of rows to look at.
 #[derive(Clone, Debug)]
 struct Sweep {
-    not_before: WallTime,
+    /// When it was asked for; `None` when that was before the store was opened.
+    asked: Option<WallTime>,
     /// The oldest readable revision.
     revision: i64,
+    /// The first commit of that revision.
+    first: u64,
     /// The last commit to look at.
     horizon: u64,
     /// The next commit to look at.
     next: u64,
 }
 
-impl Compaction {
-    /// Compaction as a reopened store finds it: whatever was left undone is done again, from the beginning.
-    pub(crate) fn resume(wall: WallTime, revision: i64, horizon: u64) -> Self {
-        let sweep = (horizon > 0).then_some(Sweep { not_before: wall, revision, horizon, next: 1 });
-        Self { horizon, sweep }
+impl Sweep {
+    fn of(base: &BaseRow, asked: Option<WallTime>) -> Option<Self> {
+        let &BaseRow { compacted: revision, first, horizon, ref progress, .. } = base;
+        (progress.next <= horizon).then_some(Self { asked, revision, first, horizon, next: progress.next })
     }
 
-    pub(crate) fn horizon(&self) -> u64 {
-        self.horizon
+    /// Whether readers that had begun before it was asked for have had their time. A clock that was set back does not delay it.
+    fn is_due(&self, wall: WallTime) -> bool {
+        self.asked.is_none_or(|asked| wall.0.abs_diff(asked.0) >= GRACE_MS)
     }
 
-    /// Plans to drop what lies below `revision`. A sweep that is under way or waiting is widened.
-    pub(crate) fn schedule(&mut self, wall: WallTime, revision: i64, horizon: u64) {
-        let next = self.sweep.as_ref().map_or(self.horizon + 1, |sweep| sweep.next.min(self.horizon + 1));
-        self.horizon = horizon;
-        self.sweep = Some(Sweep { not_before: WallTime(wall.0 + GRACE_MS), revision, horizon, next });
+    /// Where the sweep after this one begins. The revision this one leaves readable keeps what only it is asked for.
+    fn successor_starts(&self) -> u64 {
+        self.next.min(self.first)
     }
 }
 
+impl Compaction {
+    /// Compaction as a reopened store finds it: nobody is reading, and what was left undone goes on at once.
+    pub(crate) fn resume(base: Option<(u64, BaseRow)>) -> Self {
+        let sweep = base.as_ref().and_then(|(_, base)| Sweep::of(base, None));
+        Self { base, sweep, after: None }
+    }
+
+    /// The last commit of the oldest readable revision.
+    pub(crate) fn horizon(&self) -> u64 {
+        self.base.as_ref().map_or(0, |(_, base)| base.horizon)
+    }
+
+    /// What the next base takes over of this one.
+    pub(crate) fn progress(&self) -> Progress {
+        let Some((_, base)) = &self.base else { return Progress::default() };
+        let next = match (&self.after, &self.sweep) {
+            (Some(after), _) => after.next,
+            (None, Some(sweep)) => sweep.successor_starts(),
+            (None, None) => base.first.min(base.horizon + 1),
+        };
+        Progress { next, ..base.progress.clone() }
+    }
+
+    /// Plans to drop what lies below a new base, and returns how to write it.
+    pub(crate) fn ask(&mut self, wall: WallTime, base: BaseRow) -> Vec<Change> {
+        let sweep = Sweep::of(&base, Some(wall));
+        if self.sweep.is_none() {
+            self.sweep = sweep;
+        } else {
+            self.after = sweep;
+        }
+        self.replace_base(base)
+    }
+
+    fn replace_base(&mut self, base: BaseRow) -> Vec<Change> {
+        let ordinal = self.base.as_ref().map_or(1, |(ordinal, _)| ordinal + 1);
+        let written = Change::Put(Kind::Base.key(ordinal), base.encode(ordinal));
+        let old = self.base.replace((ordinal, base));
+        std::iter::once(written).chain(old.map(|(ordinal, _)| Change::Remove(Kind::Base.key(ordinal)))).collect()
+    }
+
+    /// Takes note that the rows up to `last` are swept, and returns how to write that down.
+    fn advance(&mut self, last: u64, slice: &Slice) -> Vec<Change> {
+        let Some((_, mut base)) = self.base.clone() else { return Vec::new() };
+        base.progress.swept = base.progress.swept.max(last);
+        base.progress.floor.join(&slice.dots);
+        base.rows = base.rows.wrapping_add(slice.added.hashes).wrapping_sub(slice.dropped.hashes);
+        if self.after.is_none() {
+            base.progress.next = last + 1;
+        }
+        self.sweep = self.sweep.take().filter(|sweep| last < sweep.horizon).map(|s| Sweep { next: last + 1, ..s });
+        self.sweep = self.sweep.take().or_else(|| self.after.take());
+        self.replace_base(base)
+    }
+
+    fn due(&self, wall: WallTime) -> Option<&Sweep> {
+        self.sweep.as_ref().filter(|sweep| sweep.is_due(wall))
+    }
+}
+
+/// What one slice of a sweep does.
+#[derive(Default)]
+struct Slice {
+    changes: Vec<Change>,
+    dropped: Tally,
+    added: Tally,
+    /// The mesh layer's records that are no longer whole.
+    dots: VersionVector,
+}
+
+/// A row as it is stored, and as it reads.
+type StoredRow = (Bytes, CommitRow);
+
 impl Committer {
-    /// Housekeeping between groups: drops compacted history in slices. Returns whether more is due now.
+    /// Housekeeping between groups: brings the disk up to date when the durability says so, and drops compacted history in
+    /// slices. Returns whether more is due now.
     ///
     /// # Errors
     ///
@@ -75,193 +155,92 @@ impl Committer {
         if let Some(cause) = self.shared.health.poison() {
             return Err(CommitError::Poisoned { cause });
         }
-        let Some(sweep) = self.compaction.sweep.clone() else { return Ok(false) };
-        if wall < sweep.not_before || !self.staged.changes.is_empty() {
+        self.sync_if_due(wall)?;
+        if !self.staged.changes.is_empty() {
             return Ok(false);
         }
-        let last = sweep.next.saturating_add(SLICE_ROWS as u64 - 1).min(sweep.horizon);
-        let changes = self.sweep_rows(sweep.next, last, sweep.revision)?;
+        let Some(sweep) = self.compaction.due(wall).cloned() else { return Ok(false) };
+        let last = sweep.next.saturating_add(SLICE_ROWS - 1).min(sweep.horizon);
+        let mut slice = self.slice(&sweep, last)?;
+        let mut changes = std::mem::take(&mut slice.changes);
+        changes.extend(self.compaction.advance(last, &slice));
         self.write(changes)?;
-        self.compaction.sweep = (last < sweep.horizon).then_some(Sweep { next: last + 1, ..sweep });
-        if self.compaction.sweep.is_none() {
-            self.drop_old_bases()?;
-        }
-        self.shared.state.write().row_bytes = self.row_bytes;
-        Ok(self.compaction.sweep.is_some())
+        self.tally.add(slice.added);
+        self.tally.remove(slice.dropped);
+        self.publish_slice();
+        Ok(self.compaction.due(wall).is_some())
+    }
+
+    fn publish_slice(&mut self) {
+        let Some((_, base)) = &self.compaction.base else { return };
+        let mut state = self.shared.state.write();
+        state.row_bytes = self.tally.bytes;
+        state.cuts_from = base.mesh.frontier().clone();
+        state.floor = base.floor();
     }
 
     /// Looks at a stretch of rows and returns what to do: drop them, reduce them, or drop or reduce earlier rows whose values
     /// they replaced.
-    fn sweep_rows(&mut self, first: u64, last: u64, revision: i64) -> Result<Vec<Change>, ReadError> {
-        let mut rows = Vec::new();
-        {
-            let snapshot = self.shared.engine.snapshot();
-            for row in snapshot.scan(&commit::key(first), &commit::key(last + 1)) {
-                let (key, row) = row?;
-                let number = Kind::Commit.number(&key).ok_or(ReadError::Rot { commit: first })?;
-                rows.push((number, CommitRow::decode(&row, number)?));
+    fn slice(&mut self, sweep: &Sweep, last: u64) -> Result<Slice, ReadError> {
+        let rows = self.stored_rows(sweep.next, last)?;
+        let affected = self.forget(&rows, sweep, last);
+        let mut slice = Slice::default();
+        for (_, (_, row)) in &rows {
+            for part in row.parts.iter().filter(|part| part.layer == Layer::Mesh) {
+                slice.dots.raise(part.dot().replica, part.dot().seq);
             }
         }
-        let mut affected: BTreeSet<u64> = rows.iter().map(|(number, _)| *number).collect();
-        {
-            let index = &mut self.shared.state.write().index;
-            for key in rows.iter().flat_map(|(_, row)| keys(row)) {
-                affected.extend(forget(index, &key, revision));
-            }
-            // The row of a grant goes no later than the row that ended it, or a replay would grant the lease again.
-            self.head.ended_grants.retain(|ended| {
-                let is_due = ended.by <= last;
-                affected.extend(is_due.then_some(ended.grant));
-                !is_due
-            });
-        }
-        let mut changes = Vec::new();
-        for number in affected.into_iter().filter(|number| *number <= last) {
-            let row = match rows.iter().find(|(at, _)| *at == number) {
-                Some((_, row)) => row.clone(),
-                None if self.shared.engine.get(&commit::key(number))?.is_none() => continue,
-                None => read_row(&*self.shared.engine, number)?,
+        for number in affected {
+            let earlier;
+            let (stored, row) = match rows.binary_search_by_key(&number, |(number, _)| *number) {
+                Ok(at) => &rows[at].1,
+                Err(_) => match self.stored_rows(number, number)?.pop() {
+                    Some((_, found)) => {
+                        earlier = found;
+                        &earlier
+                    }
+                    None => continue,
+                },
             };
-            changes.extend(self.reduce(number, &row));
+            let state = self.shared.state.read();
+            let rest = match fate(&state.index, &self.head.since_base, number, row) {
+                Fate::Kept => continue,
+                Fate::Dropped => None,
+                Fate::Reduced(rest) => Some(rest.encode(number)),
+            };
+            slice.dropped.add(Tally::of(stored));
+            slice.added.add(rest.as_ref().map_or(Tally::default(), |row| Tally::of(row)));
+            let key = commit::key(number);
+            slice.changes.push(rest.map_or_else(|| Change::Remove(key.clone()), |row| Change::Put(key.clone(), row)));
         }
-        Ok(changes)
+        Ok(slice)
     }
 
-    /// What becomes of a row: nothing when all of it is needed, a remainder, or its end.
-    fn reduce(&mut self, number: u64, row: &CommitRow) -> Option<Change> {
-        let before = row.encode(number).len() as u64;
-        let index = &self.shared.state.read().index;
-        let is_needed = |element: Element, operation: &Operation| match operation {
-            Operation::Put { key, .. } => holds(index, key, number, element),
-            Operation::LeaseGrant { id, .. } => {
-                let lease = LeaseRef { home: element.dot.replica, id: *id };
-                index.lease(lease).is_some_and(|entry| entry.grants.iter().any(|(grant, _)| *grant == element))
-            }
-            _ => false,
-        };
-        let mut needed = HashSet::new();
-        let mut adds = 0;
-        for part in &row.parts {
-            for (at, operation) in part.numbered().filter(|(_, operation)| operation.adds() > 0) {
-                adds += 1;
-                let element = part.dot().element(at);
-                if is_needed(element, operation) {
-                    needed.insert(element);
-                }
-            }
+    /// Forgets the history of every key of the rows, and returns the commits up to `last` that may have lost something.
+    fn forget(&mut self, rows: &[(u64, StoredRow)], sweep: &Sweep, last: u64) -> BTreeSet<u64> {
+        let mut affected: BTreeSet<u64> = rows.iter().map(|(number, _)| *number).collect();
+        let index = &mut self.shared.state.write().index;
+        for key in rows.iter().flat_map(|(_, (_, row))| keys(row)) {
+            affected.extend(forget(index, &self.head.since_base, &key, sweep.revision, sweep.horizon));
         }
-        if needed.is_empty() && !uncovers(index, row, number) {
-            self.row_bytes = self.row_bytes.saturating_sub(before);
-            return Some(Change::Remove(commit::key(number)));
-        }
-        if needed.len() == adds && !removes(row) {
-            return None;
-        }
-        let rest = remainder(row, number, &needed);
-        if rest == *row {
-            return None;
-        }
-        let rest = rest.encode(number);
-        self.row_bytes = self.row_bytes.saturating_sub(before) + rest.len() as u64;
-        Some(Change::Put(commit::key(number), rest))
-    }
-
-    /// Drops the base rows before the newest.
-    fn drop_old_bases(&mut self) -> Result<(), CommitError> {
-        let keys = {
-            let snapshot = self.shared.engine.snapshot();
-            let rows = snapshot.scan(&Kind::Base.key(0), &Kind::Base.end());
-            rows.map(|row| row.map(|(key, _)| key)).collect::<Result<Vec<Bytes>, _>>().map_err(ReadError::from)?
-        };
-        let old = keys.len().saturating_sub(1);
-        let changes: Vec<Change> = keys.into_iter().take(old).map(Change::Remove).collect();
-        if changes.is_empty() { Ok(()) } else { self.write(changes) }
-    }
-}
-
-/// Forgets a key's history below `revision`, all but what was visible at it, and returns the commits that lost something.
-fn forget(index: &mut Index, key: &[u8], revision: i64) -> Vec<u64> {
-    let Some(entry) = index.entry_if_present(key) else { return Vec::new() };
-    let is_kept_by = |touch: &Touch| touch.revision != 0 && touch.revision <= revision;
-    let Some(newest) = entry.touches.iter().rposition(is_kept_by) else { return Vec::new() };
-    let mut lost = Vec::new();
-    let mut at = 0;
-    let live: HashSet<u64> = entry.register.siblings().map(|(_, sibling)| sibling.value.commit).collect();
-    entry.touches.retain(|touch| {
-        let is_kept = at > newest || (at == newest && touch.view != View::Gone) || live.contains(&touch.commit);
-        at += 1;
-        if !is_kept {
-            lost.push(touch.commit);
-            if let View::Shown(shown) = touch.view {
-                lost.push(shown.at.commit);
-            }
-        }
-        is_kept
-    });
-    index.forget_if_empty(key);
-    lost
-}
-
-/// Whether a value of a row is still needed: it is live, or it is what some readable revision shows.
-fn holds(index: &Index, key: &[u8], number: u64, element: Element) -> bool {
-    let Some(entry) = index.get(key) else { return false };
-    entry.register.siblings().any(|(live, sibling)| live == element && sibling.value.commit == number)
-        || entry.touches.iter().any(|touch| matches!(touch.view, View::Shown(s) if s.at.element == element))
-}
-
-/// Whether a row shows, at a readable revision, a value that is in an earlier row.
-fn uncovers(index: &Index, row: &CommitRow, number: u64) -> bool {
-    row.effects.iter().any(|effect| match effect {
-        Effect::Show { key, at, .. } if at.commit != number => {
-            index.get(key).is_some_and(|entry| entry.touches.iter().any(|touch| touch.commit == number))
-        }
-        _ => false,
-    })
-}
-
-/// The part of a row that is still needed.
-fn remainder(row: &CommitRow, number: u64, needed: &HashSet<Element>) -> CommitRow {
-    let parts: Vec<Part> = row.parts.iter().map(|part| reduced(part, needed)).collect();
-    let effects = row.effects.iter().filter(|effect| match effect {
-        Effect::Show { at, .. } => at.commit != number || needed.contains(&at.element),
-        Effect::Gone { .. } => false,
-    });
-    CommitRow { revision: row.revision, effects: effects.cloned().collect(), cleared: Vec::new(), parts }
-}
-
-fn reduced(part: &Part, needed: &HashSet<Element>) -> Part {
-    let dot = part.dot();
-    let (mut indices, mut operations) = (Vec::new(), Vec::new());
-    for (index, operation) in
-        part.numbered().filter(|(index, op)| op.adds() > 0 && needed.contains(&dot.element(*index)))
-    {
-        indices.push(index);
-        operations.push(match operation.clone() {
-            // What it replaced is gone too.
-            Operation::Put { key, value, lease, .. } => Operation::Put { key, value, lease, supersedes: Vec::new() },
-            other => other,
+        // The row of a grant goes no later than the row that ended it, or a replay would grant the lease again.
+        self.head.ended_grants.retain(|ended| {
+            let is_due = ended.by <= last;
+            affected.extend(is_due.then_some(ended.grant));
+            !is_due
         });
+        affected.split_off(&(last + 1));
+        affected
     }
-    let header =
-        RecordHeader { context_delta: VersionVector::new(), chain: Chain::BEGINNING, ..part.record.header.clone() };
-    let mut record = Record { header, operations };
-    let (bytes, chain) = record.encode(&Chain::BEGINNING);
-    record.header.chain = chain;
-    Part { layer: part.layer, record, bytes, indices: Some(indices) }
-}
 
-/// The keys that a row touches.
-fn keys(row: &CommitRow) -> Vec<Bytes> {
-    let operations = row.parts.iter().flat_map(|part| &part.record.operations);
-    let named = operations.filter_map(|operation| match operation {
-        Operation::Put { key, .. } | Operation::Remove { key, .. } => Some(own_key(key)),
-        _ => None,
-    });
-    named.chain(row.cleared.iter().map(|cleared| own_key(&cleared.key))).collect()
-}
-
-/// Whether a row did anything but add.
-fn removes(row: &CommitRow) -> bool {
-    let mut operations = row.parts.iter().flat_map(|part| &part.record.operations);
-    !row.cleared.is_empty() || operations.any(|operation| operation.adds() == 0)
+    fn stored_rows(&self, first: u64, last: u64) -> Result<Vec<(u64, StoredRow)>, ReadError> {
+        let snapshot = self.shared.engine.snapshot();
+        let rows = snapshot.scan(&commit::key(first), &commit::key(last + 1)).map(|row| {
+            let (key, row) = row?;
+            let number = Kind::Commit.number(&key).ok_or(ReadError::Rot { commit: first })?;
+            let read = CommitRow::decode(&row, number)?;
+            Ok((number, (row, read)))
+        });
+        rows.collect()
+    }
 }

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use thiserror::Error;
 
-use crate::engine::Persist;
+use crate::{WallTime, engine::Persist};
 
 /// What must have happened before a commit is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +30,39 @@ impl Durability {
     /// Whether an unclean stop may have lost what was acknowledged.
     pub(crate) fn is_weak(self) -> bool {
         self != Self::Fsync
+    }
+}
+
+/// Knows when the disk must be brought up to date under [`Durability::Interval`].
+#[derive(Debug)]
+pub(crate) struct SyncTimer {
+    /// `None` when the durability promises no time.
+    interval: Option<Duration>,
+    synced: WallTime,
+    is_behind: bool,
+}
+
+impl SyncTimer {
+    pub(crate) fn new(durability: Durability, now: WallTime) -> Self {
+        let interval = match durability {
+            Durability::Interval(interval) => Some(interval),
+            Durability::Fsync | Durability::Os => None,
+        };
+        Self { interval, synced: now, is_behind: false }
+    }
+
+    pub(crate) fn note_write(&mut self) {
+        self.is_behind = true;
+    }
+
+    pub(crate) fn note_sync(&mut self, now: WallTime) {
+        (self.synced, self.is_behind) = (now, false);
+    }
+
+    /// A clock that was set back does not put it off.
+    pub(crate) fn is_due(&self, now: WallTime) -> bool {
+        let waited = Duration::from_millis(now.0.abs_diff(self.synced.0));
+        self.is_behind && self.interval.is_some_and(|interval| waited >= interval)
     }
 }
 

@@ -4,6 +4,8 @@
 //! the simulator, and one conformance suite for both. The seam promises atomic batches and nothing about overwriting: the
 //! store never relies on a newer value of a row winning over an older one, and checks every row with its own hash.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use thiserror::Error;
 
@@ -50,6 +52,29 @@ pub trait Engine: Send + Sync {
 
     /// Bytes on disk.
     fn disk_bytes(&self) -> u64;
+}
+
+/// A shared engine is an engine: who tests or simulates keeps a handle to crash it by.
+impl<E: Engine> Engine for Arc<E> {
+    fn write(&self, batch: Vec<Change>, persist: Persist) -> Result<(), EngineError> {
+        E::write(self, batch, persist)
+    }
+
+    fn persist(&self) -> Result<(), EngineError> {
+        E::persist(self)
+    }
+
+    fn snapshot(&self) -> Box<dyn Snapshot> {
+        E::snapshot(self)
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        E::get(self, key)
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        E::disk_bytes(self)
+    }
 }
 
 /// Rows as they were at one moment.

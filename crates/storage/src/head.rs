@@ -10,6 +10,7 @@ use crate::{
     log::Log,
     merge::Merge,
     row::commit::{CommitRow, Layer, Part},
+    since_base::SinceBase,
 };
 
 /// Where the committer stands.
@@ -28,6 +29,8 @@ pub(crate) struct Head {
     pub(crate) digest: Digest,
     /// Grants that ended, while their rows are kept.
     pub(crate) ended_grants: Vec<EndedGrant>,
+    /// What the newest compaction counts and is gone since.
+    pub(crate) since_base: SinceBase,
 }
 
 /// A grant that no longer holds.
@@ -83,6 +86,9 @@ impl Head {
             merge.part(part);
         }
         merge.cleared(&row.cleared);
+        if row.is_remainder() {
+            merge.left_over(&row.effects);
+        }
         (self.commit, self.revision) = (number, row.revision);
     }
 }

@@ -103,7 +103,7 @@ impl Store {
     pub fn read_at(&self, key: &[u8], cut: &VersionVector) -> Result<Vec<SiblingValue>, ReadError> {
         let (commits, snapshot) = {
             let state = self.shared().state.read();
-            if !cut.includes(&state.base_frontier) {
+            if !cut.includes(&state.cuts_from) {
                 return Err(ReadError::Compacted { oldest: state.published.compacted.max(1) });
             }
             let touches = state.index.get(key).map(|entry| entry.touches.iter().map(|touch| touch.commit));

@@ -47,6 +47,7 @@ mod recover;
 mod request;
 mod revision;
 mod row;
+mod since_base;
 mod space;
 mod store;
 mod view;

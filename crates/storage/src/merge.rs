@@ -82,6 +82,17 @@ impl<'a> Merge<'a> {
         }
     }
 
+    /// Applies the effects that are all a remainder has left of a key: the operations behind them are gone.
+    pub(crate) fn left_over(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            let touches = &mut self.index.entry(effect.key()).touches;
+            if touches.last().is_none_or(|touch| touch.commit != self.number) {
+                let (commit, revision) = (self.number, self.revision.get());
+                touches.push(Touch { commit, revision, view: view(effect) });
+            }
+        }
+    }
+
     /// What range removals removed, what clients see differently, and what changed among leases.
     pub(crate) fn finish(self) -> (Vec<Cleared>, Vec<Effect>, Vec<LeaseChange>) {
         let effects = match self.effects {
@@ -128,6 +139,10 @@ impl<'a> Merge<'a> {
                 .into_iter()
                 .for_each(|sum: &mut Digest| sum.remove(element, key, sibling.value.payload));
             detached.extend(sibling.value.lease.map(|lease| (lease, element)));
+            let added = sibling.value.commit;
+            if self.head.since_base.counts(added, self.number) && !was_shown(&entry.touches, self.number, element) {
+                self.head.since_base.note_write(key, element, added);
+            }
         }
         if let Some((element, hlc, held)) = adds {
             digest.into_iter().for_each(|sum| sum.add(element, key, held.payload));
@@ -168,6 +183,9 @@ impl<'a> Merge<'a> {
         for (element, grant) in &ended {
             self.head.digest.remove(*element, &lease.id.to_be_bytes(), digest::grant_payload(grant.ttl_s));
             self.head.ended_grants.push(EndedGrant { grant: grant.commit, by: self.number });
+            if self.head.since_base.counts(grant.commit, self.number) {
+                self.head.since_base.note_grant(*element);
+            }
         }
         self.index.forget_lease_if_empty(lease);
         if is_over && lease.home == self.head.mesh.own() {
@@ -197,6 +215,12 @@ impl Effects<'_> {
             effects.retain(|effect| effect.key() != key);
         }
     }
+}
+
+/// Whether clients were shown an element until commit `number`.
+fn was_shown(touches: &[Touch], number: u64, element: Element) -> bool {
+    let before = touches.iter().rev().find(|touch| touch.revision != 0 && touch.commit < number);
+    before.is_some_and(|touch| matches!(touch.view, View::Shown(shown) if shown.at.element == element))
 }
 
 /// What a range removal removes: the elements in the range that its author had seen.

@@ -1,7 +1,7 @@
 //! Opening: from rows back to the head state, and the checks that decide whether anyone may go on writing.
 //!
 //! The newest base row says where the last compaction found everything; the commit rows are replayed over it in order. Up to
-//! the compaction's horizon rows may be missing, above it they are dense. Then the fence is held against the log.
+//! where that has come rows may be missing, above it they are dense. Then the fence is held against the log.
 
 use std::{
     sync::{Arc, mpsc},
@@ -17,6 +17,7 @@ use crate::{
     committer::Staged,
     compaction::Compaction,
     digest::Digest,
+    durability::SyncTimer,
     engine::{Engine, EngineError},
     fence::{Fence, FenceKeeper, Position},
     folder::{Folder, FolderLock, Owner, damaged},
@@ -24,10 +25,11 @@ use crate::{
     index::Index,
     log::Log,
     row::{
-        Kind,
+        Kind, Tally,
         base::BaseRow,
         commit::{self, CommitRow, Layer},
     },
+    since_base::SinceBase,
     space::{RESERVE_BYTES, Space},
     store::{Published, Shared, State},
 };
@@ -40,7 +42,7 @@ struct Recovered {
     head: Head,
     index: Index,
     base: Option<(u64, BaseRow)>,
-    row_bytes: u64,
+    tally: Tally,
     /// The chains at the commit the fence speaks of, if its row is whole.
     fenced: Option<[Option<Position>; 2]>,
 }
@@ -59,14 +61,16 @@ pub(crate) fn open(
         check_fence(fence, &recovered)?;
     }
     let space = Space::of(folder.as_ref().map(|folder| folder.path.as_path()), RESERVE_BYTES);
+    // A killed process may have left rows that the system has and the disk has not: they are about to be shown.
+    engine.persist()?;
     let (lock, fence) = match folder {
         Some(folder) => start_fence(folder, options, &recovered.head)?,
         None => (FolderLock::none(), FenceKeeper::none(recovered.head.revision)),
     };
-    let Recovered { head, index, base, row_bytes, .. } = recovered;
-    let (horizon, first, base_frontier) = match &base {
-        Some((_, base)) => (base.horizon, base.first, base.mesh.frontier().clone()),
-        None => (0, 0, Default::default()),
+    let Recovered { head, index, base, tally, .. } = recovered;
+    let (horizon, compacted_first, cuts_from, floor) = match &base {
+        Some((_, base)) => (base.horizon, base.first, base.mesh.frontier().clone(), base.floor()),
+        None => Default::default(),
     };
     let published = Published { commit: head.commit, revision: head.revision, compacted: head.compacted };
     let state = State {
@@ -74,12 +78,14 @@ pub(crate) fn open(
         published,
         frontier: head.mesh.frontier().clone(),
         digest: head.digest.bits(),
-        row_bytes,
+        row_bytes: tally.bytes,
         horizon,
-        compacted_first: first,
-        base_frontier,
+        compacted_first,
+        cuts_from,
+        floor,
     };
-    let compaction = Compaction::resume(options.wall, head.compacted, horizon);
+    let compaction = Compaction::resume(base);
+    let sync_timer = SyncTimer::new(options.durability, options.wall);
     let shared = Arc::new(Shared {
         engine,
         state: RwLock::new(state),
@@ -89,7 +95,7 @@ pub(crate) fn open(
     });
     let store = Store::from_shared(Arc::clone(&shared));
     let staged = Staged::default();
-    Ok((store, Committer { shared, head, staged, compaction, space, fence, row_bytes, _lock: lock }))
+    Ok((store, Committer { shared, head, staged, compaction, space, fence, sync_timer, tally, _lock: lock }))
 }
 
 /// Reads every row and applies it.
@@ -107,10 +113,11 @@ fn replay(engine: &dyn Engine, owner: Owner, fenced_commit: u64) -> Result<Recov
             clock: Clock::default(),
             digest: Digest::default(),
             ended_grants: Vec::new(),
+            since_base: SinceBase::at(base.as_ref().map_or(0, |(_, base)| base.commit)),
         },
         index: Index::default(),
         base,
-        row_bytes: 0,
+        tally: Tally::default(),
         fenced: None,
     };
     let result = thread::scope(|scope| {
@@ -119,7 +126,7 @@ fn replay(engine: &dyn Engine, owner: Owner, fenced_commit: u64) -> Result<Recov
         for rows in receiver {
             for (number, size, row) in rows? {
                 recovered.apply(number, &row, fenced_commit)?;
-                recovered.row_bytes += size;
+                recovered.tally.add(size);
             }
         }
         Ok(())
@@ -129,8 +136,8 @@ fn replay(engine: &dyn Engine, owner: Owner, fenced_commit: u64) -> Result<Recov
     Ok(recovered)
 }
 
-/// A row with its number and its size.
-type ReadRow = (u64, u64, CommitRow);
+/// A row with its number and what it adds to the sum.
+type ReadRow = (u64, Tally, CommitRow);
 
 /// Reads and checks rows beside the thread that applies them: each is about half the work.
 fn read_rows(engine: &dyn Engine, sender: &mpsc::SyncSender<Result<Vec<ReadRow>, ReadError>>) {
@@ -149,25 +156,24 @@ fn read_rows(engine: &dyn Engine, sender: &mpsc::SyncSender<Result<Vec<ReadRow>,
 fn read_row(row: Result<(Bytes, Bytes), EngineError>) -> Result<ReadRow, ReadError> {
     let (key, row) = row?;
     let number = Kind::Commit.number(&key).ok_or(ReadError::Rot { commit: 0 })?;
-    Ok((number, row.len() as u64, CommitRow::decode(&row, number)?))
+    Ok((number, Tally::of(&row), CommitRow::decode(&row, number)?))
 }
 
 fn newest_base(engine: &dyn Engine, owner: Owner) -> Result<Option<(u64, BaseRow)>, OpenError> {
     let snapshot = engine.snapshot();
     let Some((key, row)) = snapshot.last(&Kind::Base.key(0), &Kind::Base.end())? else { return Ok(None) };
-    let number = key.get(..9).and_then(|key| Kind::Base.number(key));
-    let number = number.ok_or_else(|| damaged("a base row has an odd key".to_owned()))?;
-    let base = BaseRow::decode(&row, number, owner.identity.replica, owner.private).map_err(unreadable)?;
-    Ok(Some((number, base)))
+    let damage = || damaged("the row of the last compaction is damaged".to_owned());
+    let ordinal = Kind::Base.number(&key).ok_or_else(damage)?;
+    let base = BaseRow::decode(&row, ordinal, owner.identity.replica, owner.private).ok_or_else(damage)?;
+    Ok(Some((ordinal, base)))
 }
 
 impl Recovered {
     fn apply(&mut self, number: u64, row: &CommitRow, fenced_commit: u64) -> Result<(), ReadError> {
-        let base_commit = self.base.as_ref().map_or(0, |(commit, _)| *commit);
-        let horizon = self.base.as_ref().map_or(0, |(_, base)| base.horizon);
+        let (base_commit, swept) = self.base.as_ref().map_or((0, 0), |(_, base)| (base.commit, base.progress.swept));
         let expected = self.head.commit + 1;
-        // Rows up to the horizon may be missing; above it the next one is the next one.
-        if number < expected || (number > expected && number > horizon + 1) {
+        // Rows that compaction has seen may be missing; above them the next one is the next one.
+        if number < expected || (number > expected && number > swept + 1) {
             return Err(ReadError::Rot { commit: expected });
         }
         if number > base_commit && self.head.commit <= base_commit {
@@ -199,11 +205,11 @@ impl Recovered {
 
     /// At the base's commit everything must be as the base says; from here on logs advance with the rows.
     fn reach_base(&mut self) -> Result<(), ReadError> {
-        let Some((commit, base)) = &self.base else { return Ok(()) };
-        if self.head.digest.bits() != base.digest {
-            return Err(ReadError::Rot { commit: *commit });
+        let Some((_, base)) = &self.base else { return Ok(()) };
+        if self.head.digest.bits() != base.digest || self.tally.hashes != base.rows {
+            return Err(ReadError::Rot { commit: base.commit });
         }
-        self.head.commit = *commit;
+        self.head.commit = base.commit;
         self.head.revision = base.revision;
         (self.head.mesh, self.head.private) = (base.mesh.clone(), base.private.clone());
         self.head.clock = Clock::resume(self.head.clock.last().max(base.hlc));
@@ -212,13 +218,12 @@ impl Recovered {
 
     /// After the last row: the base may be beyond it, when compaction dropped the last rows.
     fn finish(&mut self) -> Result<(), OpenError> {
-        let Some((commit, horizon)) = self.base.as_ref().map(|(commit, base)| (*commit, base.horizon)) else {
-            return Ok(());
-        };
+        let Some((_, base)) = &self.base else { return Ok(()) };
+        let commit = base.commit;
         if self.head.commit > commit {
             return Ok(());
         }
-        if self.head.commit < commit && commit > horizon {
+        if self.head.commit < commit && commit > base.progress.swept {
             return Err(unreadable(ReadError::Rot { commit: self.head.commit + 1 }));
         }
         self.reach_base().map_err(unreadable)

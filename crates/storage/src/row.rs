@@ -17,7 +17,7 @@ const HASH_LEN: usize = 8;
 pub(crate) enum Kind {
     /// `c ‖ commit number`: one applied transaction, see [`commit`].
     Commit = b'c' as isize,
-    /// `b ‖ commit number`: what recovery needs to know of rows that compaction dropped, see [`base`].
+    /// `b ‖ ordinal`: what recovery needs to know of rows that compaction dropped, see [`base`].
     Base = b'b' as isize,
 }
 
@@ -55,6 +55,31 @@ pub(crate) fn unseal(row: &Bytes, number: u64) -> Option<Bytes> {
     let at = row.len().checked_sub(HASH_LEN)?;
     let content = row.slice(..at);
     (row[at..] == xxh3_64_with_seed(&content, number).to_be_bytes()).then_some(content)
+}
+
+/// The rows there are, in sum: their bytes, and their hashes. Each hash is bound to its row's number, so that rows that are
+/// missing, came back or are not of their newest form do not add up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) bytes: u64,
+    pub(crate) hashes: u128,
+}
+
+impl Tally {
+    pub(crate) fn of(row: &[u8]) -> Self {
+        let hash = row.last_chunk::<HASH_LEN>().map_or(0, |hash| u64::from_be_bytes(*hash));
+        Self { bytes: row.len() as u64, hashes: hash.into() }
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.hashes = self.hashes.wrapping_add(other.hashes);
+    }
+
+    pub(crate) fn remove(&mut self, other: Self) {
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+        self.hashes = self.hashes.wrapping_sub(other.hashes);
+    }
 }
 
 #[cfg(test)]

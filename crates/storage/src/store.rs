@@ -85,12 +85,21 @@ pub(crate) struct State {
     pub(crate) frontier: VersionVector,
     pub(crate) digest: u128,
     pub(crate) row_bytes: u64,
-    /// Commits up to which rows may be missing.
+    /// The last commit of the oldest readable revision: rows up to there may be missing.
     pub(crate) horizon: u64,
     /// The commit at which the compacted revision began to hold.
     pub(crate) compacted_first: u64,
-    /// What was applied when the last compaction was asked for: no cut below it can be read.
-    pub(crate) base_frontier: VersionVector,
+    /// No cut below this one can be read: it is where everything stood at the last compaction whose rows have begun to go.
+    pub(crate) cuts_from: VersionVector,
+    /// The log is complete from here on.
+    pub(crate) floor: Floor,
+}
+
+/// Where the log begins: rows up to this commit may be missing or reduced, and hold the records up to this vector.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Floor {
+    pub(crate) commit: u64,
+    pub(crate) vector: VersionVector,
 }
 
 /// The latches of a store.
@@ -188,6 +197,9 @@ impl Store {
     pub fn previous(&self, key: &[u8], revision: Revision) -> Result<Option<KeyValue>, ReadError> {
         let visible = {
             let state = self.shared.state.read();
+            if revision.get() <= state.published.compacted {
+                return Ok(None);
+            }
             state.index.get(key).and_then(|entry| entry.visible(revision.get() - 1))
         };
         visible.map(|visible| read_pair(&*self.shared.engine, own_key(key), visible)).transpose()

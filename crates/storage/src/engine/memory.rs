@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -24,9 +24,11 @@ pub struct MemoryEngine {
     state: RwLock<State>,
     /// Writes until one fails; 0 when none is to fail.
     fail_in: AtomicU64,
+    /// Whether the write that fails has been carried out, and only its sync fails.
+    only_syncs_fail: AtomicBool,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     visible: Arc<Map>,
     durable: Map,
@@ -61,16 +63,23 @@ impl MemoryEngine {
 
     /// The engine as a restarted machine finds it: with what was persisted, and nothing else.
     pub fn crash(&self) -> Self {
-        Self { state: RwLock::new(State::of(self.state.read().durable.clone())), fail_in: AtomicU64::new(0) }
+        Self { state: RwLock::new(State::of(self.state.read().durable.clone())), ..Self::default() }
     }
 
-    /// The engine as a restarted process finds it: with everything that was written.
+    /// The engine as a restarted process finds it: with everything that was written. What was not persisted still is not.
     pub fn kill(&self) -> Self {
-        Self { state: RwLock::new(State::of(Map::clone(&self.state.read().visible))), fail_in: AtomicU64::new(0) }
+        Self { state: RwLock::new(self.state.read().clone()), ..Self::default() }
     }
 
-    /// Lets the `n`-th write or persist from now fail, 1 being the next, and every one after it.
+    /// Lets the `n`-th write or persist from now fail, 1 being the next, and every one after it. Nothing of them is written.
     pub fn fail_in(&self, n: u64) {
+        self.only_syncs_fail.store(false, Ordering::SeqCst);
+        self.fail_in.store(n, Ordering::SeqCst);
+    }
+
+    /// As [`fail_in`](Self::fail_in), but what fails is the sync: what was to be written is there, until a crash.
+    pub fn fail_sync_in(&self, n: u64) {
+        self.only_syncs_fail.store(true, Ordering::SeqCst);
         self.fail_in.store(n, Ordering::SeqCst);
     }
 
@@ -111,13 +120,17 @@ impl MemoryEngine {
 
 impl Engine for MemoryEngine {
     fn write(&self, batch: Vec<Change>, persist: Persist) -> Result<(), EngineError> {
-        self.check_fault()?;
+        let fault = self.check_fault();
+        if fault.is_err() && !self.only_syncs_fail.load(Ordering::SeqCst) {
+            return fault;
+        }
         let state = &mut *self.state.write();
         let visible = Arc::make_mut(&mut state.visible);
         for change in batch {
             apply(visible, change.clone());
             state.unpersisted.push(change);
         }
+        fault?;
         if persist == Persist::Disk {
             state.persist();
         }

@@ -1,13 +1,17 @@
-//! `b ‖ commit number`: where everything stood after that commit, written by a compaction before it drops any row.
+//! `b ‖ ordinal`: where everything stood when compaction was last asked for, and how far its sweep has come. Each step of
+//! the sweep replaces it, in one batch with what the step does to commit rows. The newest one counts.
 //!
 //! ```text
-//! content := version (1) = 1 ‖ compacted revision ‖ horizon commit ‖ first commit of the compacted revision ‖ revision ‖ hlc (8)
-//!            ‖ digest (16) ‖ log of the mesh layer ‖ log of the private layer
+//! content := version (1) = 1 ‖ compacted revision ‖ first commit of it ‖ horizon commit
+//!            ‖ next commit to sweep ‖ last commit swept ‖ vector        the floor of the log: all records up to there
+//!            ‖ commit ‖ revision ‖ hlc (8) ‖ digest (16) ‖ sum of row hashes (16)
+//!            ‖ log of the mesh layer ‖ log of the private layer
 //! log     := count ‖ { author (8) ‖ seq ‖ chain (16) ‖ vector } ‖ vector     the streams, ascending, and what rose
 //! vector  := count ‖ { replica (8) ‖ seq }                                   ascending
 //! ```
 //!
-//! Commit rows up to the horizon may be missing or reduced; above it they are dense. Recovery starts from the newest base.
+//! Commit rows up to the last one swept may be missing or reduced; above it they are dense. The sum is over the rows up to
+//! `commit` that are there.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +23,9 @@ use tombolo_crdt::{
 
 use super::{seal, unseal};
 use crate::{
-    ReadError, Revision,
+    Revision,
     log::{Log, Stream},
+    store::Floor,
 };
 
 const VERSION: u8 = 1;
@@ -30,36 +35,67 @@ const VERSION: u8 = 1;
 pub(crate) struct BaseRow {
     /// The oldest readable revision.
     pub(crate) compacted: i64,
-    /// The last commit whose row may be dropped or reduced.
-    pub(crate) horizon: u64,
     /// The commit that took the compacted revision, or the one after which it held.
     pub(crate) first: u64,
+    /// The last commit whose row may be dropped or reduced.
+    pub(crate) horizon: u64,
+    pub(crate) progress: Progress,
+    /// The commit that the rest speaks of.
+    pub(crate) commit: u64,
     pub(crate) revision: Revision,
     pub(crate) hlc: Hlc,
     pub(crate) digest: u128,
+    /// The sum of the hashes of the rows up to `commit`.
+    pub(crate) rows: u128,
     pub(crate) mesh: Log,
     pub(crate) private: Log,
 }
 
+/// How far compaction has come on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// The next commit to look at.
+    pub(crate) next: u64,
+    /// The last commit whose row may be missing or reduced already.
+    pub(crate) swept: u64,
+    /// The mesh layer's records up to there: what a peer must have to go on from the rows above.
+    pub(crate) floor: VersionVector,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { next: 1, swept: 0, floor: VersionVector::new() }
+    }
+}
+
 impl BaseRow {
-    pub(crate) fn encode(&self, number: u64) -> Bytes {
+    /// Where the log begins.
+    pub(crate) fn floor(&self) -> Floor {
+        Floor { commit: self.progress.swept, vector: self.progress.floor.clone() }
+    }
+
+    pub(crate) fn encode(&self, ordinal: u64) -> Bytes {
         let mut out = vec![VERSION];
         put_varint(&mut out, self.compacted.cast_unsigned());
-        put_varint(&mut out, self.horizon);
         put_varint(&mut out, self.first);
+        put_varint(&mut out, self.horizon);
+        put_varint(&mut out, self.progress.next);
+        put_varint(&mut out, self.progress.swept);
+        put_vector(&mut out, &self.progress.floor);
+        put_varint(&mut out, self.commit);
         put_varint(&mut out, self.revision.get().cast_unsigned());
         out.extend_from_slice(&self.hlc.bits().to_be_bytes());
         out.extend_from_slice(&self.digest.to_be_bytes());
+        out.extend_from_slice(&self.rows.to_be_bytes());
         for log in [&self.mesh, &self.private] {
             put_log(&mut out, log);
         }
-        seal(out, number)
+        seal(out, ordinal)
     }
 
-    /// Reads a row, given who writes in either layer.
-    pub(crate) fn decode(row: &Bytes, number: u64, mesh: ReplicaId, private: ReplicaId) -> Result<Self, ReadError> {
-        let content = unseal(row, number).ok_or(ReadError::Rot { commit: number })?;
-        decode_content(content, mesh, private).map_err(|_| ReadError::Rot { commit: number })
+    /// Reads a row, given who writes in either layer; `None` when it is damaged.
+    pub(crate) fn decode(row: &Bytes, ordinal: u64, mesh: ReplicaId, private: ReplicaId) -> Option<Self> {
+        decode_content(unseal(row, ordinal)?, mesh, private).ok()
     }
 }
 
@@ -71,14 +107,21 @@ fn decode_content(content: Bytes, mesh: ReplicaId, private: ReplicaId) -> Result
     }
     let row = BaseRow {
         compacted: reader.varint("compacted revision")?.cast_signed(),
-        horizon: reader.varint("horizon")?,
         first: reader.varint("first commit")?,
+        horizon: reader.varint("horizon")?,
+        progress: Progress {
+            next: reader.varint("next commit")?,
+            swept: reader.varint("swept commit")?,
+            floor: read_vector(&mut reader)?,
+        },
+        commit: reader.varint("commit")?,
         revision: i64::try_from(reader.varint("revision")?)
             .ok()
             .and_then(Revision::new)
             .ok_or(DecodeError::NotCanonical { what: "revision" })?,
         hlc: Hlc::from_bits(reader.u64("hlc")?),
         digest: u128::from_be_bytes(reader.array("digest")?),
+        rows: u128::from_be_bytes(reader.array("sum of rows")?),
         mesh: read_log(&mut reader, mesh)?,
         private: read_log(&mut reader, private)?,
     };

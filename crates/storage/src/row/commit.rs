@@ -114,6 +114,11 @@ impl Part {
 }
 
 impl CommitRow {
+    /// Whether this is what compaction left of a row.
+    pub(crate) fn is_remainder(&self) -> bool {
+        self.parts.iter().any(|part| part.indices.is_some())
+    }
+
     /// The operation that added an element, and its layer.
     pub(crate) fn operation(&self, element: Element) -> Option<&Operation> {
         let part = self.parts.iter().find(|part| part.dot() == element.dot)?;

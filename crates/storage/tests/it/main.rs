@@ -1,4 +1,6 @@
 //! The store's tests through its public interface, as one binary.
 
+mod compaction;
+mod memory;
 mod store;
 mod support;

@@ -31,11 +31,21 @@ pub(crate) fn put(key: &str, value: &str) -> Request {
 }
 
 pub(crate) fn put_leased(key: &str, value: &str, lease: i64) -> Request {
-    Request::Put(Put { key: bytes(key), value: Some(bytes(value)), lease: Some(lease), previous: true })
+    Request::Put(Put { lease: Some(lease), ..put_op(key, value) })
+}
+
+/// A put as a step of a transaction.
+pub(crate) fn put_op(key: &str, value: &str) -> Put {
+    Put { key: bytes(key), value: Some(bytes(value)), lease: Some(0), previous: true }
 }
 
 pub(crate) fn delete(range: KeyRange) -> Request {
-    Request::Delete(Delete { range, previous: true })
+    Request::Delete(delete_op(range))
+}
+
+/// A delete as a step of a transaction.
+pub(crate) fn delete_op(range: KeyRange) -> Delete {
+    Delete { range, previous: true }
 }
 
 pub(crate) fn single(key: &str) -> KeyRange {
@@ -75,7 +85,12 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 }
 
 pub(crate) fn all(store: &Store) -> Vec<KeyValue> {
-    store.range(&RangeQuery::all(KeyRange::all())).expect("the read is answered").pairs
+    all_at(store, 0)
+}
+
+pub(crate) fn all_at(store: &Store, revision: i64) -> Vec<KeyValue> {
+    let query = RangeQuery { revision, ..RangeQuery::all(KeyRange::all()) };
+    store.range(&query).expect("the read is answered").pairs
 }
 
 pub(crate) fn history(store: &Store, from: i64) -> Vec<Commit> {

@@ -1,0 +1,144 @@
+//! What compaction leaves of a key's history, and of a row.
+//!
+//! Both rules are about the same thing. A touch of a key is kept when some readable revision shows it, or when what it added
+//! was live at the newest base or is live now; a value is kept when it is live, was live then, or a kept touch shows it.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use tombolo_crdt::{Chain, Element, LeaseRef, Operation, Record, RecordHeader, VersionVector};
+
+use crate::{
+    index::{Index, Touch, View, own_key},
+    row::commit::{CommitRow, Effect, Part},
+    since_base::SinceBase,
+};
+
+/// What becomes of a row.
+pub(super) enum Fate {
+    /// All of it is needed.
+    Kept,
+    /// Some of it is.
+    Reduced(CommitRow),
+    /// Nothing of it is.
+    Dropped,
+}
+
+/// Forgets what a key did up to `horizon`, all but what is visible at `revision`, and returns the commits that lost something.
+pub(super) fn forget(index: &mut Index, since: &SinceBase, key: &[u8], revision: i64, horizon: u64) -> Vec<u64> {
+    let Some(entry) = index.entry_if_present(key) else { return Vec::new() };
+    let newest = entry.touches.iter().rposition(|touch| touch.revision != 0 && touch.commit <= horizon);
+    let is_shown = |at: usize, touch: &Touch| {
+        // A removal at the oldest readable revision is still told, as history starts there.
+        touch.commit > horizon || (newest == Some(at) && (touch.view != View::Gone || touch.revision == revision))
+    };
+    let mut held: HashSet<u64> = entry.register.siblings().map(|(_, sibling)| sibling.value.commit).collect();
+    held.extend(since.commits(key));
+    // What an uncovering shows was added by an earlier commit, which cuts are folded from.
+    held.extend(entry.touches.iter().enumerate().filter(|(at, touch)| is_shown(*at, touch)).filter_map(
+        |(_, touch)| match touch.view {
+            View::Shown(shown) => Some(shown.at.commit),
+            View::Gone | View::Unchanged => None,
+        },
+    ));
+    let mut lost = Vec::new();
+    let mut at = 0;
+    entry.touches.retain(|touch| {
+        let is_kept = is_shown(at, touch) || held.contains(&touch.commit);
+        at += 1;
+        if !is_kept {
+            lost.push(touch.commit);
+            if let View::Shown(shown) = touch.view {
+                lost.push(shown.at.commit);
+            }
+        }
+        is_kept
+    });
+    index.forget_if_empty(key);
+    lost
+}
+
+/// What becomes of a row, once the histories of its keys are forgotten.
+pub(super) fn fate(index: &Index, since: &SinceBase, number: u64, row: &CommitRow) -> Fate {
+    let mut needed = HashSet::new();
+    let mut adds = 0;
+    for part in &row.parts {
+        for (at, operation) in part.numbered().filter(|(_, operation)| operation.adds() > 0) {
+            adds += 1;
+            let element = part.dot().element(at);
+            if since.holds(element) || is_needed(index, element, operation) {
+                needed.insert(element);
+            }
+        }
+    }
+    let effects: Vec<Effect> = row.effects.iter().filter(|effect| is_told(index, effect, number)).cloned().collect();
+    if needed.is_empty() && effects.is_empty() {
+        return Fate::Dropped;
+    }
+    if needed.len() == adds && effects.len() == row.effects.len() && !removes(row) {
+        return Fate::Kept;
+    }
+    let parts = row.parts.iter().map(|part| reduced(part, &needed)).collect();
+    let rest = CommitRow { revision: row.revision, parts, cleared: Vec::new(), effects };
+    if rest == *row { Fate::Kept } else { Fate::Reduced(rest) }
+}
+
+/// Whether what an operation added is live, or shown by a readable revision.
+fn is_needed(index: &Index, element: Element, operation: &Operation) -> bool {
+    match operation {
+        Operation::Put { key, .. } => index.get(key).is_some_and(|entry| {
+            let shows = |touch: &Touch| matches!(touch.view, View::Shown(shown) if shown.at.element == element);
+            entry.register.siblings().any(|(live, _)| live == element) || entry.touches.iter().any(shows)
+        }),
+        Operation::LeaseGrant { id, .. } => {
+            let lease = LeaseRef { home: element.dot.replica, id: *id };
+            index.lease(lease).is_some_and(|entry| entry.grants.iter().any(|(grant, _)| *grant == element))
+        }
+        _ => false,
+    }
+}
+
+/// Whether the index still knows an effect.
+fn is_told(index: &Index, effect: &Effect, number: u64) -> bool {
+    let touches = index.get(effect.key()).map(|entry| entry.touches.as_slice()).unwrap_or_default();
+    touches.iter().any(|touch| touch.commit == number && touch.view != View::Unchanged)
+}
+
+fn reduced(part: &Part, needed: &HashSet<Element>) -> Part {
+    let dot = part.dot();
+    let (mut indices, mut operations) = (Vec::new(), Vec::new());
+    for (index, operation) in
+        part.numbered().filter(|(index, op)| op.adds() > 0 && needed.contains(&dot.element(*index)))
+    {
+        indices.push(index);
+        operations.push(match operation.clone() {
+            // What it replaced is gone too.
+            Operation::Put { key, value, lease, .. } => Operation::Put { key, value, lease, supersedes: Vec::new() },
+            other => other,
+        });
+    }
+    let header =
+        RecordHeader { context_delta: VersionVector::new(), chain: Chain::BEGINNING, ..part.record.header.clone() };
+    let mut record = Record { header, operations };
+    let (bytes, chain) = record.encode(&Chain::BEGINNING);
+    record.header.chain = chain;
+    Part { layer: part.layer, record, bytes, indices: Some(indices) }
+}
+
+/// The keys that a row touches.
+pub(super) fn keys(row: &CommitRow) -> Vec<Bytes> {
+    let operations = row.parts.iter().flat_map(|part| &part.record.operations);
+    let named = operations.filter_map(|operation| match operation {
+        Operation::Put { key, .. } | Operation::Remove { key, .. } => Some(own_key(key)),
+        _ => None,
+    });
+    let cleared = row.cleared.iter().map(|cleared| own_key(&cleared.key));
+    // In a remainder, an effect can be all that is left of a key.
+    named.chain(cleared).chain(row.effects.iter().map(|effect| own_key(effect.key()))).collect()
+}
+
+/// Whether a row did anything but add.
+fn removes(row: &CommitRow) -> bool {
+    let mut operations = row.parts.iter().flat_map(|part| &part.record.operations);
+    !row.cleared.is_empty() || operations.any(|operation| operation.adds() == 0)
+}
