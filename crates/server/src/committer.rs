@@ -9,12 +9,12 @@
 use std::{
     sync::Arc,
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
-use tombolo_storage::{Answer, Commit, CommitError, Committer, RequestError};
+use tombolo_storage::{Answer, Commit, CommitError, Committer, Durability, RequestError};
 use tracing::{error, info};
 
 use self::queue::{Job, Taken};
@@ -65,14 +65,20 @@ pub(crate) struct CommitThread {
 }
 
 impl CommitThread {
-    /// Starts the thread. Groups come out of the receiver in order.
+    /// Starts the thread. Groups come out of the receiver in order. A weaker durability than fsync has its syncs from the housekeeping, which
+    /// must then come round as often.
     pub(crate) fn start(
         committer: Committer,
+        durability: Durability,
         metrics: Arc<Metrics>,
     ) -> std::io::Result<(Self, CommitQueue, mpsc::Receiver<Group>)> {
         let queue = CommitQueue::default();
         let (groups, received) = mpsc::channel(limits::GROUPS_UNANNOUNCED_MAX);
-        let worker = Worker { committer, queue: queue.clone(), groups, metrics, complained: false };
+        let patience = match durability {
+            Durability::Interval(interval) => interval.min(limits::HOUSEKEEPING_INTERVAL),
+            Durability::Fsync | Durability::Os => limits::HOUSEKEEPING_INTERVAL,
+        };
+        let worker = Worker { committer, queue: queue.clone(), groups, metrics, patience, complained: false };
         let thread = thread::Builder::new().name("committer".to_owned()).spawn(move || worker.run())?;
         Ok((Self { queue: queue.clone(), thread }, queue, received))
     }
@@ -92,6 +98,8 @@ struct Worker {
     queue: CommitQueue,
     groups: mpsc::Sender<Group>,
     metrics: Arc<Metrics>,
+    /// The longest sleep.
+    patience: Duration,
     /// Whether a failure of the store has been logged: it stays until the store is reopened.
     complained: bool,
 }
@@ -101,7 +109,7 @@ impl Worker {
         let mut jobs = Vec::new();
         loop {
             let more_due = self.keep_house();
-            let patience = if more_due { std::time::Duration::ZERO } else { limits::HOUSEKEEPING_INTERVAL };
+            let patience = if more_due { Duration::ZERO } else { self.patience };
             match self.queue.take(&mut jobs, patience) {
                 Taken::Nothing => {}
                 Taken::Some => {
@@ -146,9 +154,15 @@ impl Worker {
     }
 
     fn complain(&mut self, why: &CommitError) {
-        if !self.complained {
-            error!(%why, "the store takes no more writes; it goes on reading until it is restarted");
+        if self.complained {
+            return;
         }
         self.complained = true;
+        match why {
+            CommitError::Poisoned { .. } => {
+                error!(%why, "the store takes no more writes; it goes on reading until it is restarted");
+            }
+            CommitError::Read(_) => error!(%why, "compacted history stays on disk: it cannot be read"),
+        }
     }
 }

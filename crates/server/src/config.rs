@@ -95,8 +95,8 @@ impl Config {
         }
         let metrics = listeners("--listen-metrics-urls", &flags.listen_metrics_urls)?;
         listeners("--listen-peer-urls", &flags.listen_peer_urls)?;
-        listeners("--initial-advertise-peer-urls", &flags.initial_advertise_peer_urls)?;
-        listeners("--advertise-client-urls", &flags.advertise_client_urls)?;
+        check_advertised("--initial-advertise-peer-urls", &flags.initial_advertise_peer_urls)?;
+        check_advertised("--advertise-client-urls", &flags.advertise_client_urls)?;
         check_initial_cluster(&flags.initial_cluster, &flags.name)?;
         if flags.name.is_empty() || flags.name.contains(['/', '\0']) {
             return Err("--name must not be empty and must not contain '/'".to_owned());
@@ -142,6 +142,12 @@ const PROGRESS_NOTIFY_INTERVAL_MIN: Duration = Duration::from_millis(100);
 fn listeners(flag: &str, urls: &[String]) -> Result<Vec<Url>, String> {
     let parse = |text: &String| text.parse().map_err(|why: UrlError| format!("{flag}: {text:?}: {why}"));
     urls.iter().map(parse).collect()
+}
+
+/// Checks URLs that others are told. They may name a proxy that has TLS.
+fn check_advertised(flag: &str, urls: &[String]) -> Result<(), String> {
+    let plain: Vec<String> = urls.iter().map(|url| url.replacen("https://", "http://", 1)).collect();
+    listeners(flag, &plain).map(drop)
 }
 
 /// Accepts an initial cluster of this member alone.
@@ -238,8 +244,18 @@ mod tests {
 
     #[test]
     fn listening_elsewhere_can_be_insisted_on() {
-        let config = parse(&["--listen-client-urls=http://0.0.0.0:1,http://[::]:1", "--insecure-clients"]).unwrap();
-        assert_eq!(config.client_listeners, ["0.0.0.0:1", "[::]:1"]);
+        let everywhere = "--listen-client-urls=http://0.0.0.0:1,http://[::]:1";
+        for insisting in ["--insecure-clients", "--insecure-clients=true"] {
+            assert_eq!(parse(&[everywhere, insisting]).unwrap().client_listeners, ["0.0.0.0:1", "[::]:1"]);
+        }
+        assert!(parse(&[everywhere, "--insecure-clients=false"]).is_err());
+    }
+
+    #[test]
+    fn a_proxy_with_tls_can_be_advertised() {
+        let config = parse(&["--advertise-client-urls=https://store.example:443"]).unwrap();
+        assert_eq!(config.advertised_client_urls, ["https://store.example:443"]);
+        assert!(parse(&["--advertise-client-urls=https://store.example"]).is_err());
     }
 
     #[test]

@@ -16,6 +16,7 @@ use http::{Request, Response, header};
 use hyper::body::Incoming;
 use tombolo_proto::etcdserverpb::kv_server::KvServer;
 use tonic::body::Body;
+use tonic_health::server::HealthReporter;
 use tower::{Service, ServiceExt};
 
 use self::stream::CountedStream;
@@ -37,18 +38,20 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// Everything, for clients.
-    pub(crate) fn new(replica: &Arc<Replica>) -> Result<Self, tonic_reflection::server::Error> {
+    /// Everything, for clients. Whoever holds the reporter can end the streams of those who watch the server's health.
+    pub(crate) fn new(replica: &Arc<Replica>) -> Result<(Self, HealthReporter), tonic_reflection::server::Error> {
+        let (reporter, health) = tonic_health::server::health_reporter();
         let grpc = etcd::routes(replica)
-            .add_service(tonic_health::server::health_reporter().1)
+            .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
             .into_axum_router();
-        Ok(Self {
+        let front = Self {
             kv: Some(etcd::kv(replica)),
             others: plain::routes(Arc::clone(replica)).merge(grpc).fallback(unknown),
             metrics: Arc::clone(&replica.metrics),
-        })
+        };
+        Ok((front, reporter))
     }
 
     /// Plain HTTP alone: metrics and health.

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Connections at a time. Further ones wait in the system's backlog until one ends.
 pub(crate) const CONNECTIONS_MAX: usize = 1_024;
 
+/// Connections at a time to the listeners for metrics and health. They are counted apart, so that clients cannot keep probes out.
+pub(crate) const PROBES_MAX: usize = 64;
+
 /// Silence from a new connection before it is dropped: it holds one of the places above.
 pub(crate) const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -46,8 +49,6 @@ pub(crate) const LARGE_READS_MAX: usize = 4;
 /// Stretches of history read at a time for watchers that catch up.
 pub(crate) const REPLAYS_MAX: usize = 2;
 
-/// The largest limit with which a range counts as a small read.
-pub(crate) const SMALL_READ_PAIRS_MAX: i64 = 16;
 /// Previous values that are looked up at once without leaving the runtime.
 pub(crate) const SMALL_LOOKUPS_MAX: usize = 8;
 

@@ -25,10 +25,22 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
-    /// Takes every address of `host:port`.
+    /// Takes every address of `host:port`. A name may stand for addresses that this machine does not have, such as `localhost` where there is
+    /// no IPv6: one that it has is enough.
     pub(crate) async fn all(host_and_port: &str) -> io::Result<Vec<Self>> {
-        let addresses = lookup_host(host_and_port).await?;
-        addresses.map(Self::one).collect()
+        let mut bound = Vec::new();
+        let mut foreign = None;
+        for address in lookup_host(host_and_port).await? {
+            match Self::one(address) {
+                Ok(taken) => bound.push(taken),
+                Err(why) if is_foreign(&why) => foreign = Some(why),
+                Err(why) => return Err(why),
+            }
+        }
+        match foreign {
+            Some(why) if bound.is_empty() => Err(why),
+            _ => Ok(bound),
+        }
     }
 
     fn one(address: SocketAddr) -> io::Result<Self> {
@@ -44,6 +56,14 @@ impl Bound {
         self.socket.listen(BACKLOG)
     }
 }
+
+/// Whether the machine has no such address, or no such kind of address.
+fn is_foreign(why: &io::Error) -> bool {
+    why.kind() == io::ErrorKind::AddrNotAvailable || why.raw_os_error() == Some(EAFNOSUPPORT)
+}
+
+/// Linux's number for a family of addresses that is switched off.
+const EAFNOSUPPORT: i32 = 97;
 
 /// Connections that the system keeps until they are accepted.
 const BACKLOG: u32 = 1_024;
@@ -73,6 +93,11 @@ impl Reception {
         let (present, gone) = mpsc::channel(1);
         let places = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
         (Self { places, builder: builder(terms), metrics, stopping, present }, gone)
+    }
+
+    /// The same with places of its own for connections.
+    pub(crate) fn with_places(&self, places: usize) -> Self {
+        Self { places: Arc::new(Semaphore::new(places)), ..self.clone() }
     }
 
     /// Accepts connections until the server stops.
@@ -148,4 +173,25 @@ fn builder(terms: Terms) -> auto::Builder<TokioExecutor> {
         .keep_alive_interval((!terms.keepalive_interval.is_zero()).then_some(terms.keepalive_interval))
         .keep_alive_timeout(terms.keepalive_timeout);
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_can_connect_to_an_address_that_is_only_taken() {
+        let mut bound = Bound::all("127.0.0.1:0").await.unwrap();
+        let bound = bound.pop().unwrap();
+        let address = bound.address;
+        assert!(TcpStream::connect(address).await.is_err());
+        let _listener = bound.listen().unwrap();
+        assert!(TcpStream::connect(address).await.is_ok());
+        assert!(Bound::all(&address.to_string()).await.is_err(), "nobody takes what is listened on");
+    }
+
+    #[tokio::test]
+    async fn an_address_of_another_machine_cannot_be_taken() {
+        assert!(Bound::all("192.0.2.1:0").await.is_err());
+    }
 }

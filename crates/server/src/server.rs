@@ -10,6 +10,7 @@ use std::{
 
 use tokio::{sync::mpsc, task, time};
 use tombolo_storage::{Committer, OpenOptions, Store};
+use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
 
 use crate::{
@@ -48,6 +49,7 @@ struct Running {
     replica: Arc<Replica>,
     thread: CommitThread,
     stop: Stop,
+    health: HealthReporter,
     /// Yields `None` when the last connection has gone.
     connections: mpsc::Receiver<()>,
     /// Ends when the last group of commits has been announced.
@@ -59,7 +61,7 @@ impl Running {
         let (store, committer) = open(config)?;
         let metrics = Arc::new(Metrics::default());
         let (stop, stopping) = Stop::new();
-        let (thread, queue, groups) = CommitThread::start(committer, Arc::clone(&metrics))
+        let (thread, queue, groups) = CommitThread::start(committer, config.durability, Arc::clone(&metrics))
             .map_err(|source| Failure::System { action: "start a thread", source })?;
         let replica = Arc::new(Replica::new(config, store, queue, Arc::clone(&metrics), stopping.clone()));
         let announcing = task::spawn(announce(Arc::clone(&replica), groups));
@@ -72,9 +74,11 @@ impl Running {
             max_concurrent_streams: config.max_concurrent_streams,
         };
         let (reception, connections) = Reception::new(terms, metrics, stopping);
-        listen(&reception, clients, &Front::new(&replica).map_err(Failure::Reflection)?, "clients")?;
-        listen(&reception, others, &Front::plain(&replica), "metrics and health")?;
-        Ok(Self { replica, thread, stop, connections, announcing })
+        let (front, health) = Front::new(&replica).map_err(Failure::Reflection)?;
+        listen(&reception, clients, &front, "clients")?;
+        let probes = reception.with_places(limits::PROBES_MAX);
+        listen(&probes, others, &Front::plain(&replica), "metrics and health")?;
+        Ok(Self { replica, thread, stop, health, connections, announcing })
     }
 
     /// No new connections, an end for every stream and a farewell on every connection; then what was asked for is carried out and the store is closed.
@@ -82,6 +86,8 @@ impl Running {
         info!("stopping");
         self.stop.tell();
         self.replica.watches.close();
+        self.health.set_service_status("", ServingStatus::NotServing).await;
+        self.health.clear_service_status("").await;
         if time::timeout(limits::GOODBYE_TIMEOUT, self.connections.recv()).await.is_err() {
             warn!("some connections did not end in time and are cut");
         }

@@ -38,7 +38,14 @@ pub(super) struct Flags {
     pub(super) listen_metrics_urls: Vec<String>,
 
     /// Let clients of other machines in without TLS
-    #[arg(long, env = "TOMBOLO_INSECURE_CLIENTS")]
+    #[arg(
+        long,
+        env = "TOMBOLO_INSECURE_CLIENTS",
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        default_value_t = false,
+        default_missing_value = "true"
+    )]
     pub(super) insecure_clients: bool,
 
     /// When a write counts as done: fsync, interval:<duration> or os
