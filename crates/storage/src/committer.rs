@@ -295,7 +295,8 @@ impl Committer {
             private: self.head.private.clone(),
         };
         self.head.since_base = SinceBase::at(number);
-        self.staged.changes.extend(self.compaction.ask(wall, base));
+        let written = self.compaction.ask(wall, base);
+        self.staged.changes.push(written);
         self.staged.base = Some(StagedBase { horizon, first });
         Ok(Answer { revision: self.head.revision, outcome: Outcome::Compacted })
     }

@@ -33,6 +33,8 @@ const SLICE_ROWS: u64 = 256;
 pub(crate) struct Compaction {
     /// The newest base, and the ordinal of its row.
     base: Option<(u64, BaseRow)>,
+    /// Ordinals of base rows that it replaced and that are still there.
+    obsolete: Vec<u64>,
     /// The sweep under way, or waiting for its time.
     sweep: Option<Sweep>,
     /// One that was asked for before that one had ended. Whoever asks often does not put the work off for ever.
@@ -73,9 +75,9 @@ impl Sweep {
 
 impl Compaction {
     /// Compaction as a reopened store finds it: nobody is reading, and what was left undone goes on at once.
-    pub(crate) fn resume(base: Option<(u64, BaseRow)>) -> Self {
+    pub(crate) fn resume(base: Option<(u64, BaseRow)>, obsolete: Vec<u64>) -> Self {
         let sweep = base.as_ref().and_then(|(_, base)| Sweep::of(base, None));
-        Self { base, sweep, after: None }
+        Self { base, obsolete, sweep, after: None }
     }
 
     /// The last commit of the oldest readable revision.
@@ -95,7 +97,7 @@ impl Compaction {
     }
 
     /// Plans to drop what lies below a new base, and returns how to write it.
-    pub(crate) fn ask(&mut self, wall: WallTime, base: BaseRow) -> Vec<Change> {
+    pub(crate) fn ask(&mut self, wall: WallTime, base: BaseRow) -> Change {
         let sweep = Sweep::of(&base, Some(wall));
         if self.sweep.is_none() {
             self.sweep = sweep;
@@ -105,11 +107,12 @@ impl Compaction {
         self.replace_base(base)
     }
 
-    fn replace_base(&mut self, base: BaseRow) -> Vec<Change> {
+    /// The old one stays until a slice is written: it may be in the same group, and no batch names a row twice.
+    fn replace_base(&mut self, base: BaseRow) -> Change {
         let ordinal = self.base.as_ref().map_or(1, |(ordinal, _)| ordinal + 1);
         let written = Change::Put(Kind::Base.key(ordinal), base.encode(ordinal));
-        let old = self.base.replace((ordinal, base));
-        std::iter::once(written).chain(old.map(|(ordinal, _)| Change::Remove(Kind::Base.key(ordinal)))).collect()
+        self.obsolete.extend(self.base.replace((ordinal, base)).map(|(old, _)| old));
+        written
     }
 
     /// Takes note that the rows up to `last` are swept, and returns how to write that down.
@@ -123,7 +126,9 @@ impl Compaction {
         }
         self.sweep = self.sweep.take().filter(|sweep| last < sweep.horizon).map(|s| Sweep { next: last + 1, ..s });
         self.sweep = self.sweep.take().or_else(|| self.after.take());
-        self.replace_base(base)
+        let written = self.replace_base(base);
+        let obsolete = self.obsolete.drain(..).map(|ordinal| Change::Remove(Kind::Base.key(ordinal)));
+        std::iter::once(written).chain(obsolete).collect()
     }
 
     fn due(&self, wall: WallTime) -> Option<&Sweep> {
@@ -164,10 +169,11 @@ impl Committer {
         let mut slice = self.slice(&sweep, last)?;
         let mut changes = std::mem::take(&mut slice.changes);
         changes.extend(self.compaction.advance(last, &slice));
-        self.write(changes)?;
         self.tally.add(slice.added);
         self.tally.remove(slice.dropped);
+        // Before the rows go: who looks in between must not find them missing.
         self.publish_slice();
+        self.write(changes)?;
         Ok(self.compaction.due(wall).is_some())
     }
 

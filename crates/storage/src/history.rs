@@ -74,11 +74,15 @@ impl Store {
             first_commit_at(&*snapshot, horizon + 1, published.commit, from)?
         };
         let mut left = budget;
+        let mut expected = start;
         let rows = snapshot.scan(&commit::key(start), &commit::key(published.commit + 1));
         for row in rows {
             let (key, row) = row?;
-            let number = Kind::Commit.number(&key).ok_or(ReadError::Rot { commit: start })?;
+            // Above the horizon nothing may be missing.
+            let is_next = |number: &u64| *number == expected || *number <= horizon + 1;
+            let number = Kind::Commit.number(&key).filter(is_next).ok_or(ReadError::Rot { commit: expected })?;
             let row = CommitRow::decode(&row, number)?;
+            expected = number + 1;
             if row.effects.is_empty() {
                 continue;
             }
@@ -91,6 +95,9 @@ impl Store {
                 left.bytes = left.bytes.saturating_sub(commit.events.iter().map(size).sum());
                 chunk.commits.push(commit);
             }
+        }
+        if expected.max(horizon + 1) <= published.commit {
+            return Err(ReadError::Rot { commit: expected });
         }
         Ok(chunk)
     }

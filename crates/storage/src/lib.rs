@@ -13,6 +13,7 @@
 //! [`Committer`] is the writing side; there is one, and the queue and the thread that feed it belong to the caller.
 
 pub use answer::{Answer, DeleteAnswer, KeyValue, OpAnswer, Outcome, PutAnswer, RangeAnswer, TxnAnswer};
+pub use arrivals::{Arrival, ArrivalBudget, Arrivals, ArrivalsError};
 pub use committer::Committer;
 pub use durability::Durability;
 pub use error::{CommitError, IdentityLoss, IngestError, OpenError, ReadError, RequestError};
@@ -25,6 +26,7 @@ pub use revision::{Revision, Slot, is_foreign};
 pub use store::{Health, Identity, MeshId, Published, Sizes, Store};
 
 mod answer;
+mod arrivals;
 mod committer;
 mod compaction;
 mod digest;

@@ -84,7 +84,8 @@ pub(crate) fn open(
         cuts_from,
         floor,
     };
-    let compaction = Compaction::resume(base);
+    let obsolete = older_bases(&*engine, base.as_ref().map_or(0, |(ordinal, _)| *ordinal))?;
+    let compaction = Compaction::resume(base, obsolete);
     let sync_timer = SyncTimer::new(options.durability, options.wall);
     let shared = Arc::new(Shared {
         engine,
@@ -166,6 +167,13 @@ fn newest_base(engine: &dyn Engine, owner: Owner) -> Result<Option<(u64, BaseRow
     let ordinal = Kind::Base.number(&key).ok_or_else(damage)?;
     let base = BaseRow::decode(&row, ordinal, owner.identity.replica, owner.private).ok_or_else(damage)?;
     Ok(Some((ordinal, base)))
+}
+
+/// The ordinals of the base rows before the newest. They go with the next slice of a sweep.
+fn older_bases(engine: &dyn Engine, newest: u64) -> Result<Vec<u64>, EngineError> {
+    let snapshot = engine.snapshot();
+    let rows = snapshot.scan(&Kind::Base.key(0), &Kind::Base.key(newest));
+    rows.filter_map(|row| row.map(|(key, _)| Kind::Base.number(&key)).transpose()).collect()
 }
 
 impl Recovered {
