@@ -25,37 +25,56 @@ pub struct Tally {
     pub revision: i64,
 }
 
-/// Runs `steps` requests of `seed` against `reference` and `subject`.
-///
-/// # Errors
-///
-/// At the first difference, with seed, step, request, both answers and the requests before.
-pub async fn run(seed: u64, steps: usize, reference: &mut Connection, subject: &mut Connection) -> Result<Tally> {
-    let mut generator = Generator::new(seed);
-    let mut recent = VecDeque::new();
-    let mut tally = Tally::default();
-    for step in 0..steps {
-        let request = generator.request();
-        let (expected, got) = tokio::join!(request.send(reference), request.send(subject));
-        let (expected, got) = match (expected, got) {
-            (Ok(expected), Ok(got)) => (expected, got),
-            (Err(error), _) => bail!("seed {seed} step {step}: the reference failed: {error:#}\n{request:#?}"),
-            (_, Err(error)) => bail!("seed {seed} step {step}: the subject failed: {error:#}\n{request:#?}"),
-        };
-        let found = judge(&request, expected.clone(), got.clone());
-        if !found.is_empty() {
-            bail!("{}", report(seed, step, &request, &expected, &got, &found, &recent));
+/// A run of one seed, which may go on after its servers were started again.
+#[derive(Debug)]
+pub struct Run {
+    seed: u64,
+    generator: Generator,
+    recent: VecDeque<String>,
+    tally: Tally,
+}
+
+impl Run {
+    /// The beginning of the run of `seed`, against two empty servers.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { seed, generator: Generator::new(seed), recent: VecDeque::new(), tally: Tally::default() }
+    }
+
+    /// Sends the next `steps` requests.
+    ///
+    /// # Errors
+    ///
+    /// At the first difference, with seed, step, request, both answers and the requests before.
+    pub async fn go_on(&mut self, steps: usize, reference: &mut Connection, subject: &mut Connection) -> Result<Tally> {
+        for _ in 0..steps {
+            let request = self.generator.request();
+            let (expected, got) = tokio::join!(request.send(reference), request.send(subject));
+            let (seed, step) = (self.seed, self.tally.requests);
+            let (expected, got) = match (expected, got) {
+                (Ok(expected), Ok(got)) => (expected, got),
+                (Err(error), _) => bail!("seed {seed} step {step}: the reference failed: {error:#}\n{request:#?}"),
+                (_, Err(error)) => bail!("seed {seed} step {step}: the subject failed: {error:#}\n{request:#?}"),
+            };
+            let found = judge(&request, expected.clone(), got.clone());
+            if !found.is_empty() {
+                bail!("{}", report(seed, step, &request, &expected, &got, &found, &self.recent));
+            }
+            self.note(&request, &expected);
         }
-        generator.world.observe(&request, &expected);
-        tally.requests += 1;
-        tally.refused += usize::from(expected.is_refused());
-        tally.revision = generator.world.revision;
-        recent.push_back(format!("{request:?}"));
-        if recent.len() > RECENT_MAX {
-            recent.pop_front();
+        Ok(self.tally)
+    }
+
+    fn note(&mut self, request: &Request, answer: &Answer) {
+        self.generator.world.observe(request, answer);
+        self.tally.requests += 1;
+        self.tally.refused += usize::from(answer.is_refused());
+        self.tally.revision = self.generator.world.revision;
+        self.recent.push_back(format!("{request:?}"));
+        if self.recent.len() > RECENT_MAX {
+            self.recent.pop_front();
         }
     }
-    Ok(tally)
 }
 
 /// The differences that remain after normalising.

@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 use tombolo_rig::{
-    differential,
+    differential::Run,
     process::{Launch, Server},
     random::{seeds, size},
 };
@@ -21,17 +21,38 @@ async fn tombolo_answers_as_etcd_does() -> Result<()> {
     compare(etcd, Server::tombolo(), &seeds(&[1, 2, 3, 4]), size("TOMBOLO_STEPS", 1_500)).await
 }
 
+/// What a server is after a kill is what it was before: state, history, compaction and leases. The reference lives on: an
+/// etcd that is killed may write, when it replays its log, what a transaction had not written the first time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_and_started_again_tombolo_answers_as_etcd_does() -> Result<()> {
+    let Some(etcd) = Server::etcd() else { return Ok(()) };
+    for seed in seeds(&[5, 6]) {
+        let (reference, mut subject) = start(&etcd, &Server::tombolo()).await?;
+        let mut run = Run::new(seed);
+        for _ in 0..6 {
+            let (mut left, mut right) = (reference.connect().await?, subject.connect().await?);
+            let tally = run.go_on(size("TOMBOLO_STEPS", 250), &mut left, &mut right).await?;
+            println!("seed {seed}: {tally:?}");
+            subject.restart().await?;
+        }
+    }
+    Ok(())
+}
+
 async fn compare(reference: Launch, subject: Launch, seeds: &[u64], steps: usize) -> Result<()> {
     for seed in seeds {
-        let (reference, subject) =
-            tokio::join!(reference.clone().in_memory().start(), subject.clone().in_memory().start());
-        let (reference, subject) = (reference?, subject?);
-        let mut left = reference.connect().await?;
-        let mut right = subject.connect().await?;
-        let tally = differential::run(*seed, steps, &mut left, &mut right).await?;
+        let (reference, subject) = start(&reference, &subject).await?;
+        let (mut left, mut right) = (reference.connect().await?, subject.connect().await?);
+        let tally = Run::new(*seed).go_on(steps, &mut left, &mut right).await?;
         println!("seed {seed}: {tally:?}");
         assert!(tally.refused * 20 > tally.requests, "too few refusals to prove anything: {tally:?}");
         assert!(tally.revision > steps as i64 / 8, "too few writes to prove anything: {tally:?}");
     }
     Ok(())
+}
+
+async fn start(reference: &Launch, subject: &Launch) -> Result<(Server, Server)> {
+    let launch = |launch: &Launch| launch.clone().in_memory().start();
+    let (reference, subject) = tokio::join!(launch(reference), launch(subject));
+    Ok((reference?, subject?))
 }
