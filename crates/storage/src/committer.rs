@@ -3,7 +3,7 @@
 //! Requests are executed one by one on the head state and made durable in groups. `Committer::append` is the one function
 //! that commits: a local transaction, a record from a peer and nothing else pass through it, each through the gate.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use tombolo_crdt::{Chain, Dot, Operation, RECORD_BYTES_MAX, RECORD_OPERATIONS_MAX, Record, RecordHeader};
@@ -16,6 +16,7 @@ use crate::{
     error::IngestError,
     fence::FenceKeeper,
     folder::FolderLock,
+    group::{Group, Landmark, StagedBase},
     head::Head,
     log::Refusal,
     plan::{Draft, Plan},
@@ -51,18 +52,14 @@ pub struct Committer {
 pub(crate) struct Staged {
     pub(crate) changes: Vec<Change>,
     commits: Vec<Arc<Commit>>,
-    /// The rows of `commits`, by position: the engine does not have them yet.
-    rows: Vec<Bytes>,
+    /// The rows that the engine may not have yet, by position: those of `commits`, after those of a group under way.
+    rows: VecDeque<Bytes>,
     /// The commit of the first row.
     first: u64,
     /// What the last compaction asked for.
     base: Option<StagedBase>,
-}
-
-/// What readers must know of a compaction once it is durable.
-struct StagedBase {
-    horizon: u64,
-    first: u64,
+    /// A sealed group has not been published.
+    pub(crate) is_under_way: bool,
 }
 
 impl Committer {
@@ -206,31 +203,82 @@ impl Committer {
     ///
     /// After a failed persist nobody knows what is on disk. The store is poisoned: it answers reads of what was published
     /// before, refuses everything else until it is reopened, and the folder needs a new identity then.
+    ///
+    /// # Panics
+    ///
+    /// When a group that was sealed has not been published: groups are made durable in order.
     pub fn commit(&mut self) -> Result<Vec<Arc<Commit>>, CommitError> {
+        assert!(!self.staged.is_under_way, "commit was called while a sealed group is under way");
+        let Some(mut group) = self.seal()? else { return Ok(Vec::new()) };
+        group.persist();
+        self.publish(group)
+    }
+
+    /// Closes the group of everything executed so far, for the caller to [persist](Group::persist) and to
+    /// [publish](Self::publish). `None` when nothing was executed, or while the group before is under way.
+    ///
+    /// # Errors
+    ///
+    /// The store is poisoned.
+    pub fn seal(&mut self) -> Result<Option<Group>, CommitError> {
         if let Some(cause) = self.shared.health.poison() {
             return Err(CommitError::Poisoned { cause });
         }
-        if self.staged.changes.is_empty() {
-            return Ok(Vec::new());
+        if self.staged.changes.is_empty() || self.staged.is_under_way {
+            return Ok(None);
         }
         let changes = std::mem::take(&mut self.staged.changes);
-        self.write(changes)?;
+        self.prepare_write(&changes)?;
+        self.staged.is_under_way = true;
+        let head = &self.head;
+        let landmark = Landmark {
+            published: Published { commit: head.commit, revision: head.revision, compacted: head.compacted },
+            frontier: head.mesh.frontier().clone(),
+            digest: head.digest.bits(),
+            row_bytes: self.tally.bytes,
+            base: self.staged.base.take(),
+            fence: self.fence.at(head),
+        };
         let commits = std::mem::take(&mut self.staged.commits);
-        self.staged.rows.clear();
-        self.publish();
-        self.fence.advance(&self.head);
-        Ok(commits)
+        Ok(Some(Group { shared: Arc::clone(&self.shared), changes, commits, landmark, outcome: None }))
+    }
+
+    /// Makes a durable group visible. Returns its commits in order, for watchers and leases.
+    ///
+    /// # Errors
+    ///
+    /// The group was not persisted, or that failed: see [`commit`](Self::commit).
+    pub fn publish(&mut self, group: Group) -> Result<Vec<Arc<Commit>>, CommitError> {
+        self.staged.is_under_way = false;
+        let outcome = group.outcome.unwrap_or_else(|| Err("a group was published that is not on disk".to_owned()));
+        outcome.map_err(|cause| self.poison(cause))?;
+        let Landmark { published, frontier, digest, row_bytes, base, fence } = group.landmark;
+        self.staged.forget_rows(published.commit);
+        {
+            let mut state = self.shared.state.write();
+            (state.published, state.frontier, state.digest) = (published, frontier, digest);
+            state.row_bytes = row_bytes;
+            if let Some(StagedBase { horizon, first }) = base {
+                (state.horizon, state.compacted_first) = (horizon, first);
+            }
+        }
+        self.fence.advance(fence);
+        Ok(group.commits)
     }
 
     /// Writes to the engine; a failure latches.
     pub(crate) fn write(&mut self, changes: Vec<Change>) -> Result<(), CommitError> {
-        let persist = self.shared.durability.persist();
-        let written = self.fence.wait_for_reserve(self.head.revision).and_then(|()| {
-            self.space.note_write(&changes);
-            self.sync_timer.note_write();
-            self.shared.engine.write(changes, persist).map_err(|error| error.to_string())
-        });
-        written.map_err(|cause| self.poison(cause))
+        self.prepare_write(&changes)?;
+        let written = self.shared.engine.write(changes, self.shared.durability.persist());
+        written.map_err(|error| self.poison(error.to_string()))
+    }
+
+    /// What every write to the engine waits for, and leaves word of.
+    fn prepare_write(&mut self, changes: &[Change]) -> Result<(), CommitError> {
+        self.fence.wait_for_reserve(self.head.revision).map_err(|cause| self.poison(cause))?;
+        self.space.note_write(changes);
+        self.sync_timer.note_write();
+        Ok(())
     }
 
     /// Brings the disk up to date, when the durability promises that it is by now.
@@ -247,18 +295,6 @@ impl Committer {
         self.shared.health.set_poison(&cause);
         self.fence.mark_failed();
         CommitError::Poisoned { cause }
-    }
-
-    fn publish(&mut self) {
-        let mut state = self.shared.state.write();
-        state.published =
-            Published { commit: self.head.commit, revision: self.head.revision, compacted: self.head.compacted };
-        state.frontier = self.head.mesh.frontier().clone();
-        state.digest = self.head.digest.bits();
-        state.row_bytes = self.tally.bytes;
-        if let Some(base) = self.staged.base.take() {
-            (state.horizon, state.compacted_first) = (base.horizon, base.first);
-        }
     }
 
     /// Commits executed and not yet made durable.
@@ -406,7 +442,14 @@ impl Staged {
             self.first = number;
         }
         self.changes.push(Change::Put(commit::key(number), row.clone()));
-        self.rows.push(row);
+        self.rows.push_back(row);
+    }
+
+    /// Drops the rows that the engine has by now.
+    fn forget_rows(&mut self, last: u64) {
+        let durable = usize::try_from((last + 1).saturating_sub(self.first)).unwrap_or(usize::MAX);
+        self.rows.drain(..durable.min(self.rows.len()));
+        self.first = last + 1;
     }
 
     fn row(&self, commit: u64) -> Option<&Bytes> {

@@ -161,7 +161,7 @@ impl Committer {
             return Err(CommitError::Poisoned { cause });
         }
         self.sync_if_due(wall)?;
-        if !self.staged.changes.is_empty() {
+        if !self.staged.changes.is_empty() || self.staged.is_under_way {
             return Ok(false);
         }
         let Some(sweep) = self.compaction.due(wall).cloned() else { return Ok(false) };

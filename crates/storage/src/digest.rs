@@ -3,18 +3,15 @@
 //! Replicas that have applied the same records have the same digest, whatever the order. The sum is kept as elements come
 //! and go; being a sum and not an exclusive or, an element counted twice does not vanish.
 
+use smallvec::SmallVec;
 use tombolo_crdt::{Element, LeaseRef};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
 /// The sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Digest(u128);
 
 impl Digest {
-    pub(crate) fn from_bits(bits: u128) -> Self {
-        Self(bits)
-    }
-
     pub(crate) fn bits(self) -> u128 {
         self.0
     }
@@ -39,14 +36,14 @@ pub(crate) fn grant_payload(ttl_s: u64) -> u64 {
     payload(&ttl_s.to_be_bytes(), None)
 }
 
+/// XXH3-128 of `replica ‖ seq ‖ index ‖ payload ‖ key`. The digest finds faults, not forgers: those meet the chains.
 fn share(element: Element, key: &[u8], payload: u64) -> u128 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&element.dot.replica.get().to_be_bytes());
-    hasher.update(&element.dot.seq.to_be_bytes());
-    hasher.update(&element.index.to_be_bytes());
-    hasher.update(&payload.to_be_bytes());
-    hasher.update(key);
-    let mut bytes = [0; 16];
-    hasher.finalize_xof().fill(&mut bytes);
-    u128::from_be_bytes(bytes)
+    let mut head = [0; 28];
+    head[..8].copy_from_slice(&element.dot.replica.get().to_be_bytes());
+    head[8..16].copy_from_slice(&element.dot.seq.to_be_bytes());
+    head[16..20].copy_from_slice(&element.index.to_be_bytes());
+    head[20..].copy_from_slice(&payload.to_be_bytes());
+    let mut bytes: SmallVec<[u8; 128]> = SmallVec::from_slice(&head);
+    bytes.extend_from_slice(key);
+    xxh3_128(&bytes)
 }

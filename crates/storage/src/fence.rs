@@ -213,9 +213,15 @@ impl FenceKeeper {
         Self { fence: Fence::new(revision), mailbox: Arc::default(), thread: None }
     }
 
-    /// Takes note that the log is durable up to the head.
-    pub(crate) fn advance(&mut self, head: &Head) {
-        self.fence = self.fence.at(head);
+    /// The fence at the head, for when the log is durable up to there.
+    pub(crate) fn at(&self, head: &Head) -> Fence {
+        self.fence.at(head)
+    }
+
+    /// Takes note that the log is durable up to where `fence` stands.
+    pub(crate) fn advance(&mut self, fence: Fence) {
+        // A reservation or a failure may have come since that fence was made.
+        self.fence = Fence { reserved: self.fence.reserved, has_failed: self.fence.has_failed, ..fence };
         self.send(false);
     }
 

@@ -176,3 +176,31 @@ fn history_tells_each_event_once_and_goes_on_where_it_stopped() {
     }
     assert_eq!(seen, (0..50).filter(|round| round % 3 == 1).map(|round| round + 2).collect::<Vec<i64>>());
 }
+
+#[test]
+fn a_sealed_group_is_visible_to_what_is_executed_and_not_to_readers() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, mut committer) = open(folder.path());
+    try_run(&mut committer, put("a", "1")).unwrap();
+    let mut group = committer.seal().unwrap().expect("something was executed");
+    let replaced = try_run(&mut committer, put("a", "2")).unwrap();
+    assert_eq!(previous(&replaced).map(|pair| text(&pair.value)).as_deref(), Some("1"));
+    assert!(committer.seal().unwrap().is_none(), "a group is under way");
+    group.persist();
+    assert_eq!(value(&store, "a"), None);
+    assert_eq!(committer.publish(group).unwrap().len(), 1);
+    assert_eq!((value(&store, "a").as_deref(), store.published().revision.get()), (Some("1"), 2));
+    commit(&mut committer);
+    assert_eq!((value(&store, "a").as_deref(), store.published().revision.get()), (Some("2"), 3));
+}
+
+#[test]
+fn a_group_that_was_never_persisted_is_not_published() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, mut committer) = open(folder.path());
+    try_run(&mut committer, put("a", "1")).unwrap();
+    let group = committer.seal().unwrap().expect("something was executed");
+    assert!(committer.publish(group).is_err());
+    assert_eq!(value(&store, "a"), None);
+    assert!(matches!(try_run(&mut committer, put("b", "1")), Err(RequestError::Poisoned { .. })));
+}
