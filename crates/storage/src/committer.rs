@@ -139,7 +139,7 @@ impl Committer {
                 return Err(RequestError::RecordTooLarge { bytes: bytes.len(), max: RECORD_BYTES_MAX });
             }
             record.header.chain = chain;
-            parts.push(Part { layer, record, bytes, indices: None });
+            parts.push(Part { layer, record, bytes, indices: None, context: None });
         }
         Ok(parts)
     }
@@ -170,7 +170,7 @@ impl Committer {
             return Err(IngestError::RevisionsExhausted);
         }
         self.head.clock.observe(wall.0, record.header.hlc);
-        self.append(vec![Part { layer: Layer::Mesh, record, bytes, indices: None }])?;
+        self.append(vec![Part { layer: Layer::Mesh, record, bytes, indices: None, context: None }])?;
         Ok(dot)
     }
 

@@ -226,6 +226,7 @@ impl Committer {
     fn forget(&mut self, rows: &[(u64, StoredRow)], sweep: &Sweep, last: u64) -> BTreeSet<u64> {
         let mut affected: BTreeSet<u64> = rows.iter().map(|(number, _)| *number).collect();
         let index = &mut self.shared.state.write().index;
+        index.forget_range_removals(last);
         for key in rows.iter().flat_map(|(_, (_, row))| keys(row)) {
             affected.extend(forget(index, &self.head.since_base, &key, sweep.revision, sweep.horizon));
         }

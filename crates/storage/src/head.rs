@@ -61,9 +61,12 @@ impl Head {
     ///
     /// The commit takes the next revision when something that etcd clients see changed. Cannot fail: what could was checked
     /// before.
-    pub(crate) fn merge(&mut self, index: &mut Index, parts: Vec<Part>) -> (CommitRow, Vec<LeaseChange>) {
+    pub(crate) fn merge(&mut self, index: &mut Index, mut parts: Vec<Part>) -> (CommitRow, Vec<LeaseChange>) {
         let next = self.revision.next().expect("the caller made sure that there is a revision left");
         let number = self.commit + 1;
+        for part in parts.iter_mut().filter(|part| part.removes_ranges()) {
+            part.context = Some(self.log(part.layer).context(&part.record.header));
+        }
         let mut merge = Merge::fresh(self, index, number, next);
         for part in &parts {
             merge.part(part);

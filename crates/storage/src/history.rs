@@ -2,8 +2,10 @@
 //!
 //! History is the commit rows themselves, read in order.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
-use tombolo_crdt::{Dot, Element, Hlc, Operation, Register, VersionVector};
+use tombolo_crdt::{Element, Hlc, Operation, RangeRemove, Register, VersionVector};
 
 use crate::{
     Commit, Event, KeyRange, ReadError, Revision, Store,
@@ -114,7 +116,8 @@ impl Store {
                 return Err(ReadError::Compacted { oldest: state.published.compacted.max(1) });
             }
             let touches = state.index.get(key).map(|entry| entry.touches.iter().map(|touch| touch.commit));
-            let commits: Vec<u64> = touches.into_iter().flatten().filter(|&at| at <= state.published.commit).collect();
+            let commits = touches.into_iter().flatten().chain(state.index.range_removals(key));
+            let commits: BTreeSet<u64> = commits.filter(|&at| at <= state.published.commit).collect();
             (commits, self.shared().engine.snapshot())
         };
         let mut register = Register::default();
@@ -146,24 +149,26 @@ fn size(event: &Event) -> usize {
 
 /// Applies what a commit did to one key, as far as the cut contains it.
 fn fold(register: &mut Register<Bytes>, row: &CommitRow, wanted: &[u8], cut: &VersionVector) {
-    for part in row.parts.iter().filter(|part| is_in(cut, part.dot())) {
-        let dot = part.dot();
+    for part in row.parts.iter().filter(|part| cut.covers(part.dot())) {
         for (index, operation) in part.numbered() {
             match operation {
                 Operation::Put { key, value, supersedes, .. } if key == wanted => {
                     remove(register, supersedes);
-                    register.add(dot.element(index), part.record.header.hlc, value.clone());
+                    register.add(part.dot().element(index), part.record.header.hlc, value.clone());
                 }
                 Operation::Remove { key, elements } if key == wanted => remove(register, elements),
+                // What went at the time is not what goes at every cut: a write that the cut lacks may have been first.
+                Operation::RangeRemove(RangeRemove { start, end })
+                    if wanted >= start.as_ref() && end.as_ref().is_none_or(|end| wanted < end.as_ref()) =>
+                {
+                    let seen = |element: &Element| part.context.as_ref().is_some_and(|c| c.covers_element(*element));
+                    let elements: Vec<Element> = register.siblings().map(|(element, _)| element).filter(seen).collect();
+                    remove(register, &elements);
+                }
                 _ => {}
             }
         }
-        row.cleared.iter().filter(|cleared| cleared.key == wanted).for_each(|c| remove(register, &c.elements));
     }
-}
-
-fn is_in(cut: &VersionVector, dot: Dot) -> bool {
-    cut.covers(dot)
 }
 
 fn remove(register: &mut Register<Bytes>, elements: &[Element]) {

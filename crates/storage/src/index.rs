@@ -17,6 +17,8 @@ pub(crate) struct Index {
     /// Entries are boxed: small nodes are searched faster, and the half-empty ones cost less.
     keys: BTreeMap<Box<[u8]>, Box<KeyEntry>>,
     leases: HashMap<LeaseRef, LeaseEntry>,
+    /// The removals of ranges, ascending by commit. They may matter to keys that they did not touch here.
+    range_removals: Vec<(u64, KeyRange)>,
 }
 
 /// One key: what it holds, and what of it was visible when.
@@ -152,6 +154,20 @@ impl Index {
         if self.keys.get(key).is_some_and(|entry| entry.is_forgotten()) {
             self.keys.remove(key);
         }
+    }
+
+    pub(crate) fn note_range_removal(&mut self, commit: u64, range: KeyRange) {
+        self.range_removals.push((commit, range));
+    }
+
+    /// The commits that removed a range with this key in it.
+    pub(crate) fn range_removals(&self, key: &[u8]) -> impl Iterator<Item = u64> {
+        self.range_removals.iter().filter(move |(_, range)| range.contains(key)).map(|(commit, _)| *commit)
+    }
+
+    /// Drops the removals of ranges whose rows have gone.
+    pub(crate) fn forget_range_removals(&mut self, last: u64) {
+        self.range_removals.retain(|(commit, _)| *commit > last);
     }
 
     pub(crate) fn lease(&self, lease: LeaseRef) -> Option<&LeaseEntry> {

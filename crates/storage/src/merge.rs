@@ -112,17 +112,26 @@ impl<'a> Merge<'a> {
                 self.write(Write { layer, key, removes: supersedes, adds });
             }
             Operation::Remove { key, elements } => self.write(Write { layer, key, removes: elements, adds: None }),
-            Operation::RangeRemove(range) if matches!(self.effects, Effects::Fresh(_)) => {
-                let context = self.head.log(layer).context(&part.record.header);
-                let found = covered(self.index, range, &context);
-                self.cleared(&found);
-                self.cleared.extend(found);
-            }
-            Operation::RangeRemove(_) => {}
+            Operation::RangeRemove(range) => self.range_removal(part, range),
             Operation::LeaseGrant { id, ttl_s } => self.grant(element, *id, *ttl_s),
             Operation::LeaseEnd { lease, elements } => self.end(*lease, elements),
             Operation::Unknown { .. } => unreachable!("the gate refuses records that cannot be interpreted"),
         }
+    }
+
+    /// A replay is told what went, by name; a cut that lacks some commits is not, and looks at the range again.
+    fn range_removal(&mut self, part: &Part, range: &RangeRemove) {
+        let Some(context) = &part.context else { return };
+        let range = match range {
+            RangeRemove { start, end: Some(end) } => KeyRange::before(own_key(start), own_key(end)),
+            RangeRemove { start, end: None } => KeyRange::from_key(own_key(start)),
+        };
+        if matches!(self.effects, Effects::Fresh(_)) {
+            let found = covered(self.index, &range, context);
+            self.cleared(&found);
+            self.cleared.extend(found);
+        }
+        self.index.note_range_removal(self.number, range);
     }
 
     /// Changes one key's register, and with it the digest, the leases and what clients see. One search of the index.
@@ -224,12 +233,8 @@ fn was_shown(touches: &[Touch], number: u64, element: Element) -> bool {
 }
 
 /// What a range removal removes: the elements in the range that its author had seen.
-fn covered(index: &Index, RangeRemove { start, end }: &RangeRemove, context: &VersionVector) -> Vec<Cleared> {
-    let range = match end {
-        Some(end) => KeyRange::before(start.clone(), end.clone()),
-        None => KeyRange::from_key(start.clone()),
-    };
-    let entries = index.range(&range).map(|(key, entry)| {
+fn covered(index: &Index, range: &KeyRange, context: &VersionVector) -> Vec<Cleared> {
+    let entries = index.range(range).map(|(key, entry)| {
         let elements = entry.register.siblings().map(|(element, _)| element);
         Cleared { key: own_key(key), elements: elements.filter(|element| context.covers_element(*element)).collect() }
     });

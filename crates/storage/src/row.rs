@@ -4,6 +4,10 @@
 //! row and a row in another's place are both noticed, whatever the engine thinks of them.
 
 use bytes::Bytes;
+use tombolo_crdt::{
+    DecodeError, Dot, VersionVector,
+    codec::{Reader, put_varint},
+};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 pub(crate) mod base;
@@ -55,6 +59,19 @@ pub(crate) fn unseal(row: &Bytes, number: u64) -> Option<Bytes> {
     let at = row.len().checked_sub(HASH_LEN)?;
     let content = row.slice(..at);
     (row[at..] == xxh3_64_with_seed(&content, number).to_be_bytes()).then_some(content)
+}
+
+fn put_vector(out: &mut Vec<u8>, vector: &VersionVector) {
+    put_varint(out, vector.len() as u64);
+    for dot in vector.iter() {
+        out.extend_from_slice(&dot.replica.get().to_be_bytes());
+        put_varint(out, dot.seq);
+    }
+}
+
+fn read_vector(reader: &mut Reader) -> Result<VersionVector, DecodeError> {
+    let count = reader.varint("vector")?;
+    (0..count).map(|_| Ok(Dot::new(reader.replica_id("vector")?, reader.varint("vector")?))).collect()
 }
 
 /// The rows there are, in sum: their bytes, and their hashes. Each hash is bound to its row's number, so that rows that are

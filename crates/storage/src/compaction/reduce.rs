@@ -122,7 +122,7 @@ fn reduced(part: &Part, needed: &HashSet<Element>) -> Part {
     let mut record = Record { header, operations };
     let (bytes, chain) = record.encode(&Chain::BEGINNING);
     record.header.chain = chain;
-    Part { layer: part.layer, record, bytes, indices: Some(indices) }
+    Part { layer: part.layer, record, bytes, indices: Some(indices), context: None }
 }
 
 /// The keys that a row touches.

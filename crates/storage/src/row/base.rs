@@ -17,11 +17,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use tombolo_crdt::{
-    Chain, DecodeError, Dot, Hlc, ReplicaId, VersionVector,
+    Chain, DecodeError, Hlc, ReplicaId, VersionVector,
     codec::{Reader, put_varint},
 };
 
-use super::{seal, unseal};
+use super::{put_vector, read_vector, seal, unseal};
 use crate::{
     Revision,
     log::{Log, Stream},
@@ -150,17 +150,4 @@ fn read_log(reader: &mut Reader, own: ReplicaId) -> Result<Log, DecodeError> {
         streams.insert(replica, (seq, Stream { chain, context }));
     }
     Ok(Log::restore(own, streams, read_vector(reader)?))
-}
-
-fn put_vector(out: &mut Vec<u8>, vector: &VersionVector) {
-    put_varint(out, vector.len() as u64);
-    for dot in vector.iter() {
-        out.extend_from_slice(&dot.replica.get().to_be_bytes());
-        put_varint(out, dot.seq);
-    }
-}
-
-fn read_vector(reader: &mut Reader) -> Result<VersionVector, DecodeError> {
-    let count = reader.varint("vector")?;
-    (0..count).map(|_| Ok(Dot::new(reader.replica_id("vector")?, reader.varint("vector")?))).collect()
 }

@@ -4,6 +4,7 @@
 //! content := form (1) ‖ revision ‖ flags (1)
 //!            ‖ [ length ‖ record ]                    of the mesh layer, then of the private layer, as flagged
 //!            ‖ [ count ‖ { element index } ]          of each record, in form 2
+//!            ‖ [ vector ]                             of each record that removes a range: its full context
 //!            ‖ count ‖ { key ‖ elements }             what range removals removed here
 //!            ‖ count ‖ { effect }
 //! ```
@@ -17,11 +18,11 @@
 
 use bytes::Bytes;
 use tombolo_crdt::{
-    DecodeError, Dot, Element, Operation, Record, ReplicaId,
+    DecodeError, Dot, Element, Operation, Record, ReplicaId, VersionVector,
     codec::{Reader, put_bytes, put_elements, put_varint},
 };
 
-use super::{Kind, seal, unseal};
+use super::{Kind, put_vector, read_vector, seal, unseal};
 use crate::{ReadError, Revision};
 
 const WHOLE: u8 = 1;
@@ -52,6 +53,8 @@ pub(crate) struct Part {
     pub(crate) bytes: Bytes,
     /// In a remainder, the element index of each operation that is left.
     pub(crate) indices: Option<Vec<u32>>,
+    /// What the author had seen, when the record removes a range: at a cut, the range says what goes, not the state of here.
+    pub(crate) context: Option<VersionVector>,
 }
 
 /// What is replicated, and what stays at home.
@@ -111,6 +114,10 @@ impl Part {
     pub(crate) fn dot(&self) -> Dot {
         self.record.header.dot
     }
+
+    pub(crate) fn removes_ranges(&self) -> bool {
+        self.record.operations.iter().any(|operation| matches!(operation, Operation::RangeRemove(_)))
+    }
 }
 
 impl CommitRow {
@@ -136,6 +143,9 @@ impl CommitRow {
             put_bytes(&mut out, &part.bytes);
             if !is_whole {
                 put_indices(&mut out, part);
+            }
+            if let Some(context) = &part.context {
+                put_vector(&mut out, context);
             }
         }
         put_varint(&mut out, self.cleared.len() as u64);
@@ -323,7 +333,11 @@ fn read_part(reader: &mut Reader, layer: Layer, form: u8) -> Result<Part, Decode
         }
         indices = Some((0..count).map(|_| index(reader)).collect::<Result<_, _>>()?);
     }
-    Ok(Part { layer, record, bytes, indices })
+    let mut part = Part { layer, record, bytes, indices, context: None };
+    if part.removes_ranges() {
+        part.context = Some(read_vector(reader)?);
+    }
+    Ok(part)
 }
 
 fn revision(reader: &mut Reader) -> Result<Revision, DecodeError> {

@@ -3,11 +3,18 @@
 use std::sync::Arc;
 
 use tombolo_storage::{
-    Answer, Commit, Committer, OpenError, Request, RequestError, Store, WallTime,
+    Answer, Commit, Committer, OpenError, OpenOptions, Request, RequestError, Store, WallTime,
     engine::{Engine, memory::MemoryEngine},
 };
 
-use crate::support::{NOW, options};
+use crate::support::NOW;
+
+const ENTROPY: u8 = 7;
+
+/// Randomness that gives a mesh, a replica and its private layer different names, ordered as the seed is.
+pub(crate) fn entropy_of(seed: u8) -> [u8; 32] {
+    std::array::from_fn(|at| seed.wrapping_add((at / 8) as u8 * 64))
+}
 
 /// A store, its engine, and a clock that stands until it is pushed.
 pub(crate) struct Bench {
@@ -15,6 +22,8 @@ pub(crate) struct Bench {
     pub(crate) store: Store,
     pub(crate) committer: Committer,
     pub(crate) wall: WallTime,
+    /// What the store's identity is made from.
+    entropy: u8,
 }
 
 /// How a store stops.
@@ -37,12 +46,20 @@ impl Bench {
         Self::try_on(engine, NOW).expect("the rows open")
     }
 
+    /// A store of an identity of its own.
+    pub(crate) fn of(entropy: u8, wall: WallTime) -> Self {
+        Self::open(MemoryEngine::new(), wall, entropy).expect("the rows open")
+    }
+
     pub(crate) fn try_on(engine: MemoryEngine, wall: WallTime) -> Result<Self, OpenError> {
+        Self::open(engine, wall, ENTROPY)
+    }
+
+    fn open(engine: MemoryEngine, wall: WallTime, entropy: u8) -> Result<Self, OpenError> {
         let engine = Arc::new(engine);
-        let mut options = options();
-        options.wall = wall;
+        let options = OpenOptions::new(wall, entropy_of(entropy));
         let (store, committer) = Store::open_on(Box::new(Arc::clone(&engine)), &options)?;
-        Ok(Self { engine, store, committer, wall })
+        Ok(Self { engine, store, committer, wall, entropy })
     }
 
     pub(crate) fn try_run(&mut self, request: Request) -> Result<Answer, RequestError> {
@@ -91,8 +108,8 @@ impl Bench {
     }
 
     pub(crate) fn reopen(self, how: Stop) -> Self {
-        let wall = self.wall;
-        Self::try_on(self.stop(how), wall).expect("the rows open again")
+        let (wall, entropy) = (self.wall, self.entropy);
+        Self::open(self.stop(how), wall, entropy).expect("the rows open again")
     }
 
     /// The numbers of the commit rows there are.
