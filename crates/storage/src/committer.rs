@@ -59,7 +59,9 @@ pub(crate) struct Staged {
     /// What the last compaction asked for.
     base: Option<StagedBase>,
     /// A sealed group has not been published.
-    pub(crate) is_under_way: bool,
+    is_under_way: bool,
+    /// It holds a compaction.
+    is_base_under_way: bool,
 }
 
 impl Committer {
@@ -230,6 +232,7 @@ impl Committer {
         let changes = std::mem::take(&mut self.staged.changes);
         self.prepare_write(&changes)?;
         self.staged.is_under_way = true;
+        self.staged.is_base_under_way = self.staged.base.is_some();
         let head = &self.head;
         let landmark = Landmark {
             published: Published { commit: head.commit, revision: head.revision, compacted: head.compacted },
@@ -249,7 +252,7 @@ impl Committer {
     ///
     /// The group was not persisted, or that failed: see [`commit`](Self::commit).
     pub fn publish(&mut self, group: Group) -> Result<Vec<Arc<Commit>>, CommitError> {
-        self.staged.is_under_way = false;
+        (self.staged.is_under_way, self.staged.is_base_under_way) = (false, false);
         let outcome = group.outcome.unwrap_or_else(|| Err("a group was published that is not on disk".to_owned()));
         outcome.map_err(|cause| self.poison(cause))?;
         let Landmark { published, frontier, digest, row_bytes, base, fence } = group.landmark;
@@ -437,6 +440,11 @@ fn refused(dot: Dot, refusal: Refusal) -> IngestError {
 }
 
 impl Staged {
+    /// Whether a compaction was asked for that is not durable. No row may go before it is.
+    pub(crate) fn holds_base(&self) -> bool {
+        self.base.is_some() || self.is_base_under_way
+    }
+
     fn push(&mut self, number: u64, row: Bytes) {
         if self.rows.is_empty() {
             self.first = number;

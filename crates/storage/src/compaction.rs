@@ -150,7 +150,7 @@ struct Slice {
 type StoredRow = (Bytes, CommitRow);
 
 impl Committer {
-    /// Housekeeping between groups: brings the disk up to date when the durability says so, and drops compacted history in
+    /// Housekeeping, between groups or beside them: brings the disk up to date when the durability says so, and drops compacted history in
     /// slices. Returns whether more is due now.
     ///
     /// # Errors
@@ -161,7 +161,7 @@ impl Committer {
             return Err(CommitError::Poisoned { cause });
         }
         self.sync_if_due(wall)?;
-        if !self.staged.changes.is_empty() || self.staged.is_under_way {
+        if self.staged.holds_base() {
             return Ok(false);
         }
         let Some(sweep) = self.compaction.due(wall).cloned() else { return Ok(false) };

@@ -286,3 +286,44 @@ fn a_store_whose_last_rows_were_dropped_goes_on_counting() {
     assert_eq!(bench.run(put("b", "1")).revision.get(), 4);
     assert_eq!(bench.store.published().commit, 5);
 }
+
+#[test]
+fn a_store_that_is_never_idle_is_swept_all_the_same() {
+    let mut bench = Bench::new();
+    fill(&mut bench, 1000);
+    bench.compact(900);
+    bench.pass_grace();
+    let rows = bench.commit_rows().len();
+    for round in 0..10 {
+        bench.try_run(put("busy", &round.to_string())).unwrap();
+        let mut group = bench.committer.seal().unwrap().expect("there is something to write");
+        bench.try_run(put("busy", "next")).unwrap();
+        bench.committer.maintain(bench.wall).unwrap();
+        group.persist();
+        bench.committer.publish(group).unwrap();
+    }
+    assert!(bench.commit_rows().len() < rows - 800);
+    bench.commit();
+    let before = seen(&bench);
+    assert_eq!(seen(&bench.reopen(Stop::Crash)), before);
+}
+
+#[test]
+fn nothing_is_swept_for_a_compaction_that_is_not_durable() {
+    let mut bench = Bench::new();
+    fill(&mut bench, 600);
+    bench.compact(500);
+    bench.pass_grace();
+    bench.try_run(put("a", "1")).unwrap();
+    bench.try_run(Request::Compact { revision: 550 }).unwrap();
+    let mut group = bench.committer.seal().unwrap().expect("there is something to write");
+    let rows = bench.commit_rows();
+    bench.committer.maintain(bench.wall).unwrap();
+    assert_eq!(bench.commit_rows(), rows);
+    let crashed = Bench::try_on(bench.engine.crash(), bench.wall).unwrap();
+    assert_eq!(crashed.store.published().compacted, 500);
+    group.persist();
+    bench.committer.publish(group).unwrap();
+    bench.sweep();
+    assert!(bench.commit_rows().len() < rows.len() - 500);
+}
