@@ -166,3 +166,87 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tombolo_storage::{
+        Health, KeyRange, OpenOptions, Outcome, Put, RangeQuery, Request, Store, WallTime, engine::memory::MemoryEngine,
+    };
+
+    use super::*;
+
+    struct Rig {
+        engine: Arc<MemoryEngine>,
+        store: Store,
+        queue: CommitQueue,
+        thread: CommitThread,
+        groups: mpsc::Receiver<Group>,
+    }
+
+    fn rig() -> Rig {
+        let engine = Arc::new(MemoryEngine::new());
+        let options = OpenOptions::new(WallTime(1), [7; 32]);
+        let (store, committer) = Store::open_on(Box::new(Arc::clone(&engine)), &options).unwrap();
+        let metrics = Arc::new(Metrics::default());
+        let (thread, queue, groups) = CommitThread::start(committer, Durability::Fsync, metrics).unwrap();
+        Rig { engine, store, queue, thread, groups }
+    }
+
+    fn put(key: &'static str) -> Request {
+        Request::Put(Put { key: key.into(), value: Some("v".into()), lease: Some(0), previous: false })
+    }
+
+    fn keys(store: &Store) -> usize {
+        store.range(&RangeQuery::all(KeyRange::all())).unwrap().pairs.len()
+    }
+
+    #[test]
+    fn a_group_brings_its_commits_with_its_replies_in_order() {
+        let mut rig = rig();
+        let _waiting = [rig.queue.enter(put("a"), 1).unwrap(), rig.queue.enter(put("b"), 1).unwrap()];
+        let (mut commits, mut replies) = (0, Vec::new());
+        while replies.len() < 2 {
+            let group = rig.groups.blocking_recv().unwrap();
+            commits += group.commits.len();
+            replies.extend(group.replies.into_iter().map(|(_, reply)| reply.unwrap()));
+            assert_eq!(commits, replies.len(), "a reply comes with what it speaks of");
+        }
+        let revisions: Vec<_> = replies.iter().map(|answer| answer.revision.get()).collect();
+        assert_eq!(revisions, [2, 3]);
+        assert!(matches!(replies[0].outcome, Outcome::Put(_)));
+        rig.thread.stop().unwrap();
+    }
+
+    #[test]
+    fn after_a_failed_sync_nobody_is_told_success_and_reads_go_on() {
+        let mut rig = rig();
+        let _first = rig.queue.enter(put("a"), 1).unwrap();
+        assert!(rig.groups.blocking_recv().unwrap().replies[0].1.is_ok());
+        rig.engine.fail_sync_in(1);
+        let _second = rig.queue.enter(put("b"), 1).unwrap();
+        let group = rig.groups.blocking_recv().unwrap();
+        assert!(group.commits.is_empty());
+        assert!(matches!(group.replies[0].1, Err(Refusal::Commit(_))));
+        let _third = rig.queue.enter(put("c"), 1).unwrap();
+        assert!(rig.groups.blocking_recv().unwrap().replies[0].1.is_err(), "a poisoned store stays so");
+        assert_eq!((rig.store.health(), keys(&rig.store)), (Health::Poisoned, 1));
+    }
+
+    #[test]
+    fn what_waits_at_a_stop_is_carried_out_before_it() {
+        let mut rig = rig();
+        let waiting: Vec<_> = (0..50).map(|_| rig.queue.enter(put("k"), 1).unwrap()).collect();
+        let announced = thread::spawn(move || {
+            while let Some(group) = rig.groups.blocking_recv() {
+                for (waiting, reply) in group.replies {
+                    let _ = waiting.send(reply);
+                }
+            }
+        });
+        rig.thread.stop().unwrap();
+        announced.join().unwrap();
+        assert!(waiting.into_iter().all(|reply| reply.blocking_recv().unwrap().is_ok()));
+        assert!(matches!(rig.queue.enter(put("late"), 1), Err(Refusal::Stopped)));
+        assert_eq!(rig.store.published().revision.get(), 51);
+    }
+}

@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{sync::mpsc, task, time};
 use tombolo_storage::{Committer, OpenOptions, Store};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -33,6 +34,7 @@ mod signal;
 /// Runs a server until it is told to stop.
 pub async fn run(config: Config) -> Result<(), Failure> {
     remark(&config);
+    raise_open_files();
     let clients = bind(&config.client_listeners).await?;
     let others = bind(&config.metrics_listeners).await?;
     let mut signals = signal::Signals::new()?;
@@ -163,6 +165,15 @@ fn prepare(path: &Path) -> io::Result<()> {
         warn!(path = %path.display(), mode = %format_args!("{mode:o}"), "others can look into the data folder; 700 is advised");
     }
     Ok(())
+}
+
+/// Allows as many open files as the system lets this process have: the usual first limit is about the number of connections alone.
+fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(why) = setrlimit(Resource::Nofile, limit) {
+        warn!(%why, "the limit on open files stays as it is");
+    }
 }
 
 fn remark(config: &Config) {
