@@ -107,14 +107,13 @@ pub(super) enum LogLevel {
 }
 
 impl LogLevel {
+    /// Libraries speak of single connections and frames below errors: what a client does wrong must not fill the log.
     pub(super) fn filter(self) -> String {
-        let level = match self {
-            Self::Debug => "debug",
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error | Self::Panic => "error",
-        };
-        // Libraries speak of single connections and frames below warnings.
-        if self == Self::Debug { "info,tombolo=debug,tombolo_server=debug".to_owned() } else { level.to_owned() }
+        match self {
+            Self::Debug => "info,tombolo_server=debug,tombolod=debug,h2=error".to_owned(),
+            Self::Info => "info,h2=error".to_owned(),
+            Self::Warn => "warn,h2=error".to_owned(),
+            Self::Error | Self::Panic => "error".to_owned(),
+        }
     }
 }
