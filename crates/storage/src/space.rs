@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::{Request, RequestError, WallTime, engine::Change, store::HealthState};
 
-/// Room below which nothing is added. Engine flushes and compactions in flight need some of their own.
-pub(crate) const RESERVE_BYTES: u64 = 64 << 20;
+/// Room below which nothing is added: a memtable that is being flushed takes its size again, and so may the next one.
+pub(crate) const RESERVE_BYTES: u64 = 128 << 20;
 /// Room below which not even deletes and compactions are taken, which also write before they free.
 const FLOOR_BYTES: u64 = 16 << 20;
 /// Milliseconds after which the room is looked up again.
