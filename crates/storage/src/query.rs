@@ -34,38 +34,70 @@ pub(crate) fn read_revision(asked: i64, current: Revision, compacted: i64, slot:
     Ok(revision)
 }
 
+/// What a query selects, its values still to be fetched.
+pub(crate) struct Selection<C> {
+    /// The pairs that may be in the answer; cut by the limit already when that is known to be safe.
+    pub(crate) kept: Vec<C>,
+    /// Pairs that the limit is held against.
+    passed: usize,
+    /// Pairs in the range.
+    count: usize,
+}
+
 /// Answers a query from the pairs of its range, given ascending by key.
 pub(crate) fn answer<C: Candidate>(
     query: &RangeQuery,
     current: Revision,
     candidates: impl Iterator<Item = C>,
-    mut fetch: impl FnMut(C) -> Result<KeyValue, ReadError>,
+    fetch: impl FnMut(C) -> Result<KeyValue, ReadError>,
 ) -> Result<RangeAnswer, ReadError> {
-    if query.count_only {
-        let count = candidates.count() as i64;
-        return Ok(RangeAnswer { revision: current, pairs: Vec::new(), more: false, count });
-    }
-    let limit = usize::try_from(query.limit).ok().filter(|&limit| limit > 0).unwrap_or(usize::MAX);
-    // Only in key order and unfiltered is the limit known to cut before everything has been seen.
-    let keep = if is_plain(query) { limit } else { usize::MAX };
-    let (mut kept, mut count) = (Vec::new(), 0);
+    finish(query, current, select(query, candidates, |candidate| candidate), fetch)
+}
+
+/// Goes through the pairs of a query's range, ascending by key, and keeps what may be in the answer. `keep` turns a pair that
+/// is looked at into one that stays.
+pub(crate) fn select<C: Candidate, K>(
+    query: &RangeQuery,
+    candidates: impl Iterator<Item = C>,
+    mut keep: impl FnMut(C) -> K,
+) -> Selection<K> {
+    let most = match (query.count_only, is_plain(query)) {
+        (true, _) => 0,
+        // Only in key order and unfiltered is the limit known to cut before everything has been seen.
+        (false, true) => limit(query),
+        (false, false) => usize::MAX,
+    };
+    let mut selection = Selection { kept: Vec::new(), passed: 0, count: 0 };
     for candidate in candidates {
-        count += 1;
-        if kept.len() < keep && passes(query, &candidate) {
-            kept.push(candidate);
+        selection.count += 1;
+        if passes(query, &candidate) {
+            selection.passed += 1;
+            if selection.kept.len() < most {
+                selection.kept.push(keep(candidate));
+            }
         }
     }
+    selection
+}
+
+/// Makes a selection the answer to its query.
+pub(crate) fn finish<C: Candidate>(
+    query: &RangeQuery,
+    current: Revision,
+    selection: Selection<C>,
+    mut fetch: impl FnMut(C) -> Result<KeyValue, ReadError>,
+) -> Result<RangeAnswer, ReadError> {
+    let Selection { mut kept, passed, count } = selection;
     let mut pairs = Vec::new();
-    let passed = if is_plain(query) { count } else { kept.len() };
     match query.order {
         Order::By { target: SortTarget::Value, descending } => {
             pairs = kept.into_iter().map(&mut fetch).collect::<Result<Vec<_>, _>>()?;
             pairs.sort_by(|a, b| direct(a.value.cmp(&b.value), descending));
-            pairs.truncate(limit);
+            pairs.truncate(limit(query));
         }
         order => {
             sort(&mut kept, order);
-            kept.truncate(limit);
+            kept.truncate(limit(query));
             pairs.reserve_exact(kept.len());
             for candidate in kept {
                 pairs.push(fetch(candidate)?);
@@ -75,7 +107,12 @@ pub(crate) fn answer<C: Candidate>(
     if query.keys_only {
         pairs.iter_mut().for_each(|pair| pair.value = bytes::Bytes::new());
     }
-    Ok(RangeAnswer { revision: current, more: passed > limit, pairs, count: count as i64 })
+    let more = !query.count_only && passed > limit(query);
+    Ok(RangeAnswer { revision: current, pairs, more, count: count as i64 })
+}
+
+fn limit(query: &RangeQuery) -> usize {
+    usize::try_from(query.limit).ok().filter(|&limit| limit > 0).unwrap_or(usize::MAX)
 }
 
 fn is_plain(query: &RangeQuery) -> bool {

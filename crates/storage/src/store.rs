@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tombolo_crdt::{ReplicaId, VersionVector};
 
@@ -170,18 +171,14 @@ impl Store {
         let state = self.shared.state.read();
         let Published { revision: current, compacted, .. } = state.published;
         let revision = query::read_revision(query.revision, current, compacted, self.shared.owner.identity.slot)?;
-        let visible = state.index.visible(&query.range, revision);
-        if query.count_only || query.range.as_single().is_some() {
-            let found = visible.map(|(key, visible)| Found { key: own_key(key), visible });
-            return query::answer(query, current, found, |found| self.fetch(&*self.shared.engine, found));
-        }
-        let found: Vec<Found> = visible.map(|(key, visible)| Found { key: own_key(key), visible }).collect();
-        let snapshot = (found.len() > SNAPSHOT_ABOVE).then(|| self.shared.engine.snapshot());
+        let seen = state.index.visible(&query.range, revision).map(|(key, visible)| Pair { key, visible });
+        let selection = query::select(query, seen, |seen: Seen<'_>| Found { key: own_key(seen.key), visible: seen.visible });
+        let snapshot = (selection.kept.len() > SNAPSHOT_ABOVE).then(|| self.shared.engine.snapshot());
         // Fetching may read the disk: the committer must not wait for that.
         drop(state);
         match snapshot {
-            Some(snapshot) => query::answer(query, current, found.into_iter(), |found| self.fetch(&*snapshot, found)),
-            None => query::answer(query, current, found.into_iter(), |f| self.fetch(&*self.shared.engine, f)),
+            Some(snapshot) => query::finish(query, current, selection, |found| self.fetch(&*snapshot, found)),
+            None => query::finish(query, current, selection, |found| self.fetch(&*self.shared.engine, found)),
         }
     }
 
@@ -256,15 +253,18 @@ impl Store {
     }
 }
 
-/// A pair of the index whose value has not been fetched.
-struct Found {
-    key: bytes::Bytes,
+/// A pair of the index whose value has not been fetched, while the index is looked at and after.
+struct Pair<K> {
+    key: K,
     visible: Visible,
 }
 
-impl Candidate for Found {
+type Seen<'a> = Pair<&'a [u8]>;
+type Found = Pair<Bytes>;
+
+impl<K: AsRef<[u8]>> Candidate for Pair<K> {
     fn key(&self) -> &[u8] {
-        &self.key
+        self.key.as_ref()
     }
 
     fn create_revision(&self) -> i64 {

@@ -3,7 +3,11 @@
 //! One keyspace, because rows keyed by rising commit numbers cost a quarter of what random keys in three cost, and because a
 //! keyspace that nobody writes pins fjall's journals. Every batch names its durability: a batch without one is lost by a kill.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, Metadata},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, config::BlockSizePolicy};
@@ -18,11 +22,14 @@ const MEMTABLE_BYTES_MAX: u64 = 64 << 20;
 const BLOCK_BYTES: u32 = 8 << 10;
 /// Bytes of the block cache.
 const CACHE_BYTES: u64 = 64 << 20;
+/// The unit in which file systems tell how much they have allocated.
+const BLOCK_UNIT: u64 = 512;
 /// The name of the one keyspace.
 const ROWS: &str = "rows";
 
 /// fjall, behind the seam.
 pub struct FjallEngine {
+    path: PathBuf,
     database: Database,
     rows: Keyspace,
 }
@@ -44,7 +51,7 @@ impl FjallEngine {
                 .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
         };
         let rows = database.keyspace(ROWS, options)?;
-        Ok(Self { database, rows })
+        Ok(Self { path: path.to_owned(), database, rows })
     }
 }
 
@@ -52,12 +59,14 @@ impl FjallEngine {
 pub fn missing_file(path: &Path) -> Option<String> {
     let markers = ["version", "keyspaces/0/current", "keyspaces/1/current"];
     let missing = markers.into_iter().find(|marker| !path.join(marker).is_file());
-    missing.map(str::to_owned).or_else(|| (!has_journal(path)).then(|| "*.jnl".to_owned()))
+    missing.map(str::to_owned).or_else(|| journals(path).next().is_none().then(|| "*.jnl".to_owned()))
 }
 
-fn has_journal(path: &Path) -> bool {
-    let Ok(mut entries) = fs::read_dir(path) else { return false };
-    entries.any(|entry| entry.is_ok_and(|entry| entry.path().extension().is_some_and(|extension| extension == "jnl")))
+/// The journal files. They are made as long as they may become, so that their length says nothing about the disk they take.
+fn journals(path: &Path) -> impl Iterator<Item = Metadata> {
+    let entries = fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+    let journals = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "jnl"));
+    journals.filter_map(|entry| entry.metadata().ok())
 }
 
 impl Engine for FjallEngine {
@@ -90,7 +99,7 @@ impl Engine for FjallEngine {
     }
 
     fn disk_bytes(&self) -> u64 {
-        self.rows.disk_space() + self.database.journal_disk_space().unwrap_or(0)
+        self.rows.disk_space() + journals(&self.path).map(|journal| journal.blocks() * BLOCK_UNIT).sum::<u64>()
     }
 }
 
