@@ -43,7 +43,10 @@ impl Owner {
     pub(crate) fn mint(entropy: &[u8; 32]) -> Self {
         let word = |at: usize| entropy[at..at + 8].iter().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
         let mesh = MeshId(u128::from(word(0)) << 64 | u128::from(word(8)));
-        let [replica, private] = [word(16), word(24)].map(mint_replica);
+        let replica = mint_replica(word(16));
+        // However poor the draw, the layers never share a name: each has a seq 1 of its own.
+        let private = Some(mint_replica(word(24))).filter(|private| *private != replica);
+        let private = private.unwrap_or_else(|| mint_replica(!word(24)));
         Self { identity: Identity { mesh, replica, slot: Slot::FIRST }, private }
     }
 }

@@ -1,5 +1,6 @@
 //! The store's tests through its public interface, as one binary.
 
+mod against_model;
 mod compaction;
 mod convergence;
 mod engine;
@@ -7,6 +8,7 @@ mod folders;
 mod memory;
 mod merge;
 mod mesh;
+mod model;
 mod random;
 mod store;
 mod support;
