@@ -1,0 +1,179 @@
+//! The first format on disk, opened for ever.
+//!
+//! `tests/fixtures/v1` was written when the format was frozen and is never written again: `rows.hex` holds every row of a
+//! small store, `engine` the same rows in a folder of fjall's, and `shown.txt` what a store on them showed. A version that cannot read them
+//! cannot read its users' data.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use tombolo_storage::{
+    ArrivalBudget, KeyRange, Op, OpenOptions, Request, Store, Transaction,
+    engine::{Change, Engine, Persist, fjall::FjallEngine, memory::MemoryEngine},
+};
+
+use crate::{
+    memory::{Bench, entropy_of},
+    support::*,
+};
+
+const SEED: u8 = 7;
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1")
+}
+
+fn fixture(name: &str) -> String {
+    fs::read_to_string(fixtures().join(name)).expect("the fixture is there")
+}
+
+#[test]
+fn rows_of_the_first_format_show_what_they_always_showed() {
+    let engine = MemoryEngine::new();
+    engine.write(read_rows(&fixture("rows.hex")), Persist::Disk).expect("memory takes rows");
+    assert_eq!(show_on(Box::new(engine)), fixture("shown.txt"));
+}
+
+#[test]
+fn a_folder_of_the_first_format_shows_what_it_always_showed() {
+    let copy = tempfile::tempdir().unwrap();
+    copy_folder(&fixtures().join("engine"), copy.path());
+    let engine = FjallEngine::open(copy.path()).expect("fjall opens its folder");
+    assert_eq!(show_on(Box::new(engine)), fixture("shown.txt"));
+}
+
+#[test]
+fn a_store_of_the_first_format_takes_writes() {
+    let engine = MemoryEngine::new();
+    engine.write(read_rows(&fixture("rows.hex")), Persist::Disk).expect("memory takes rows");
+    let (store, mut committer) = open_on(Box::new(engine));
+    let before = store.published().revision.get();
+    assert_eq!(run(&mut committer, put("next", "1")).revision.get(), before + 1);
+    assert_eq!(value(&store, "next").as_deref(), Some("1"));
+}
+
+#[test]
+#[ignore = "wrote the fixture when the format was frozen; a second run would make it worthless"]
+fn write_the_fixture() {
+    let bench = furnish();
+    let rows = bench.engine.snapshot().scan(&[0], &[0xff]).map(|row| row.unwrap()).collect::<Vec<_>>();
+    let mut text = String::new();
+    for (key, value) in &rows {
+        writeln!(text, "{} {}", hex(key), hex(value)).unwrap();
+    }
+    fs::write(fixtures().join("rows.hex"), text).unwrap();
+    fs::write(fixtures().join("shown.txt"), show(&bench.store)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let engine = FjallEngine::open(folder.path()).unwrap();
+        let changes = rows.into_iter().map(|(key, value)| Change::Put(key, value)).collect();
+        engine.write(changes, Persist::Disk).unwrap();
+    }
+    copy_folder(folder.path(), &fixtures().join("engine"));
+}
+
+/// Everything the format knows: both layers, whole rows and remainders, a base, records of another replica, leases, ranges.
+fn furnish() -> Bench {
+    let mut bench = Bench::of(SEED, NOW);
+    bench.run(Request::LeaseGrant { id: 77, ttl_s: 60 });
+    bench.run(put_leased("leased", "with a lease", 77));
+    bench.run(put("overwritten", "first"));
+    bench.run(put("overwritten", "second"));
+    bench.run(put("deleted", "short-lived"));
+    bench.run(delete(single("deleted")));
+    let both = vec![Op::Put(put_op("txn/a", "stays")), Op::Put(put_op("txn/b", "goes"))];
+    bench.run(Request::Txn(Transaction { then: both, ..Transaction::default() }));
+    bench.run(put("compact_rev_key", "5"));
+    for number in 0..70 {
+        bench.run(put(&format!("many/{number:02}"), "x"));
+    }
+    bench.run(delete(KeyRange::before(bytes("many/"), bytes("many/68"))));
+    bench.run(delete(single("txn/b")));
+    let revision = bench.store.published().revision.get();
+    bench.compact(revision);
+    bench.sweep();
+    let mut other = Bench::of(SEED + 1, NOW);
+    other.run(put("overwritten", "elsewhere"));
+    other.run(put("foreign", "from another replica"));
+    other.run(Request::LeaseGrant { id: 78, ttl_s: 30 });
+    let everything = ArrivalBudget { commits: usize::MAX, bytes: usize::MAX };
+    let seen = bench.store.frontier();
+    for arrival in other.store.arrivals(&seen, 0, everything).expect("the log is whole").records {
+        bench.committer.ingest(NOW, arrival.bytes).expect("the record passes the gate");
+        bench.commit();
+    }
+    bench.run(put("after", "the compaction"));
+    bench.run(delete(KeyRange::from_key(bytes("txn/"))));
+    bench
+}
+
+fn open_on(engine: Box<dyn Engine>) -> (Store, tombolo_storage::Committer) {
+    Store::open_on(engine, &OpenOptions::new(NOW, entropy_of(SEED))).expect("the rows open")
+}
+
+fn show_on(engine: Box<dyn Engine>) -> String {
+    let (store, _committer) = open_on(engine);
+    show(&store)
+}
+
+/// What a store shows, as text.
+fn show(store: &Store) -> String {
+    let mut text = String::new();
+    let published = store.published();
+    writeln!(text, "{published:?}\nfrontier {:?}\ndigest {:032x}", store.frontier(), store.digest()).unwrap();
+    let mut leases = store.leases();
+    leases.sort_unstable();
+    writeln!(text, "leases {leases:?}").unwrap();
+    for revision in published.compacted..=published.revision.get() {
+        writeln!(text, "at {revision}").unwrap();
+        for pair in all_at(store, revision) {
+            writeln!(text, "  {pair:?}").unwrap();
+        }
+    }
+    for commit in history(store, published.compacted + 1) {
+        writeln!(text, "{commit:?}").unwrap();
+    }
+    for key in ["overwritten", "foreign", "txn/a"] {
+        writeln!(text, "{key}: {:?}", store.read_at(key.as_bytes(), &store.frontier()).expect("now can be read")).unwrap();
+    }
+    text
+}
+
+fn read_rows(text: &str) -> Vec<Change> {
+    let row = |line: &str| {
+        let (key, value) = line.split_once(' ').expect("a row has a key and a value");
+        Change::Put(unhex(key).into(), unhex(value).into())
+    };
+    text.lines().map(row).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("the fixture is hex")).collect()
+}
+
+/// Copies a folder; a file that ends in zeros, as a preallocated journal does, without them.
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy_folder(&path, &target);
+        } else {
+            let mut content = fs::read(&path).unwrap();
+            if path.extension().is_some_and(|extension| extension == "jnl") {
+                content.truncate(content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+            }
+            fs::write(&target, content).unwrap();
+        }
+    }
+}
