@@ -310,6 +310,7 @@ fn keep(mailbox: &Mailbox, mut file: FenceFile) -> FenceFile {
 
 /// Lets time pass, unless someone waits.
 fn pause(mailbox: &Mailbox, letter: &mut parking_lot::MutexGuard<'_, Letter>) {
+    #[expect(clippy::disallowed_methods, reason = "how long the thread pauses changes nothing that is stored")]
     let until = std::time::Instant::now() + INTERVAL;
     while !letter.is_urgent && !letter.stop {
         if mailbox.changed.wait_until(letter, until).timed_out() {

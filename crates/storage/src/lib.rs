@@ -55,3 +55,8 @@ mod since_base;
 mod space;
 mod store;
 mod view;
+
+/// The README's example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -172,7 +172,8 @@ impl Store {
         let Published { revision: current, compacted, .. } = state.published;
         let revision = query::read_revision(query.revision, current, compacted, self.shared.owner.identity.slot)?;
         let seen = state.index.visible(&query.range, revision).map(|(key, visible)| Pair { key, visible });
-        let selection = query::select(query, seen, |seen: Seen<'_>| Found { key: own_key(seen.key), visible: seen.visible });
+        let selection =
+            query::select(query, seen, |seen: Seen<'_>| Found { key: own_key(seen.key), visible: seen.visible });
         let snapshot = (selection.kept.len() > SNAPSHOT_ABOVE).then(|| self.shared.engine.snapshot());
         // Fetching may read the disk: the committer must not wait for that.
         drop(state);
