@@ -157,7 +157,9 @@ impl Committer {
         }
         let record = Record::decode(bytes.clone())?;
         let dot = record.header.dot;
-        if dot.replica == self.head.mesh.own() && !self.head.mesh.frontier().covers(dot) {
+        // Nobody is told the private layer's name, and under it nothing comes in.
+        let is_beyond_ours = dot.replica == self.head.mesh.own() && !self.head.mesh.frontier().covers(dot);
+        if is_beyond_ours || dot.replica == self.head.private.own() {
             return Err(IngestError::OwnDot { dot });
         }
         self.head.mesh.gate(&record.header).map_err(|refusal| refused(dot, refusal))?;
@@ -170,6 +172,9 @@ impl Committer {
         }
         if self.head.revision.next().is_none() {
             return Err(IngestError::RevisionsExhausted);
+        }
+        if !self.space.has_room(wall, false, &self.shared.health) {
+            return Err(IngestError::NoSpace);
         }
         self.head.clock.observe(wall.0, record.header.hlc);
         self.append(vec![Part { layer: Layer::Mesh, record, bytes, indices: None, context: None }])?;

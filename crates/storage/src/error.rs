@@ -216,6 +216,9 @@ pub enum IngestError {
     /// This replica's share of the revision space is used up.
     #[error("this replica has no revisions left in its slot")]
     RevisionsExhausted,
+    /// The disk has no room to write safely.
+    #[error("the disk is full")]
+    NoSpace,
     /// An earlier persist failed; the store only reads until it is reopened.
     #[error("the store is poisoned: {cause}")]
     Poisoned {

@@ -39,16 +39,17 @@ impl Space {
         request: &Request,
         health: &HealthState,
     ) -> Result<(), RequestError> {
+        if self.has_room(wall, frees(request), health) { Ok(()) } else { Err(RequestError::NoSpace) }
+    }
+
+    /// Whether there is room for something that adds, or for something that `frees` and only writes to do so.
+    pub(crate) fn has_room(&mut self, wall: WallTime, frees: bool, health: &HealthState) -> bool {
         let is_due = wall.0.abs_diff(self.looked_at.0) >= LOOK_AFTER_MS || self.written >= LOOK_AFTER_BYTES;
         if is_due {
             self.look(wall);
             health.set_no_space(self.free < self.reserve);
         }
-        if self.free >= self.reserve {
-            return Ok(());
-        }
-        let least = if frees(request) { FLOOR_BYTES.min(self.reserve / 4) } else { self.reserve };
-        if self.free < least { Err(RequestError::NoSpace) } else { Ok(()) }
+        self.free >= if frees { FLOOR_BYTES.min(self.reserve / 4) } else { self.reserve }
     }
 
     pub(crate) fn note_write(&mut self, changes: &[Change]) {
@@ -82,4 +83,62 @@ fn reads_or_deletes(ops: &[crate::Op]) -> bool {
         crate::Op::Put(_) => false,
         crate::Op::Txn(nested) => reads_or_deletes(&nested.then) && reads_or_deletes(&nested.otherwise),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{Delete, KeyRange, Op, Put, Transaction};
+
+    fn put() -> Put {
+        Put { key: Bytes::from_static(b"a"), value: Some(Bytes::new()), lease: Some(0), previous: false }
+    }
+
+    fn delete() -> Delete {
+        Delete { range: KeyRange::all(), previous: false }
+    }
+
+    fn transaction(op: Op) -> Request {
+        Request::Txn(Transaction {
+            otherwise: vec![Op::Txn(Transaction { then: vec![op], ..Default::default() })],
+            ..Default::default()
+        })
+    }
+
+    #[test]
+    fn a_full_disk_takes_what_makes_room_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let health = HealthState::default();
+        let mut full = Space::of(Some(folder.path()), u64::MAX);
+        for refused in [Request::Put(put()), transaction(Op::Put(put())), Request::LeaseGrant { id: 1, ttl_s: 1 }] {
+            let answer = full.check(WallTime(0), &refused, &health);
+            assert!(matches!(answer, Err(RequestError::NoSpace)), "{refused:?}");
+        }
+        for taken in [Request::Delete(delete()), transaction(Op::Delete(delete())), Request::Compact { revision: 1 }] {
+            assert!(full.check(WallTime(0), &taken, &health).is_ok(), "{taken:?}");
+        }
+    }
+
+    #[test]
+    fn the_room_is_looked_up_when_time_has_passed_or_much_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let health = HealthState::default();
+        let mut space = Space::of(Some(folder.path()), 1);
+        assert!(space.has_room(WallTime(1000), false, &health));
+        // As if the disk had filled up meanwhile.
+        (space.free, space.reserve) = (0, 1);
+        assert!(!space.has_room(WallTime(1000), false, &health), "nothing has passed");
+        assert!(space.has_room(WallTime(1000 + LOOK_AFTER_MS), false, &health));
+        space.free = 0;
+        space.note_write(&[Change::Put(Bytes::new(), vec![0; LOOK_AFTER_BYTES as usize].into())]);
+        assert!(space.has_room(WallTime(1000 + LOOK_AFTER_MS), false, &health));
+    }
+
+    #[test]
+    fn a_store_without_a_folder_never_runs_out() {
+        let mut space = Space::of(None, u64::MAX);
+        assert!(space.has_room(WallTime(0), false, &HealthState::default()));
+    }
 }
