@@ -6,7 +6,7 @@
 use std::{
     fs::{self, File},
     io,
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread::sleep,
@@ -15,6 +15,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use tombolo_rig::ports::free_port;
 
 /// A server program. Both kinds take etcd's flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +49,7 @@ impl Server {
     /// Prepares a server whose data and log live in `home`. Nothing is started yet.
     pub(crate) fn prepare(program: &Program, home: &Path) -> Result<Self> {
         fs::create_dir_all(home).with_context(|| format!("create {}", home.display()))?;
-        let [client_port, peer_port] = free_ports().context("find free ports")?;
+        let [client_port, peer_port] = [free_port()?, free_port()?];
         Ok(Self { program: program.clone(), home: home.to_path_buf(), client_port, peer_port, child: None })
     }
 
@@ -146,18 +147,6 @@ impl Drop for Server {
     }
 }
 
-/// Ports that were free a moment ago. All are held until the last is found, so that they differ.
-fn free_ports<const N: usize>() -> io::Result<[u16; N]> {
-    let mut ports = [0; N];
-    let mut held = Vec::with_capacity(N);
-    for port in &mut ports {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        *port = listener.local_addr()?.port();
-        held.push(listener);
-    }
-    Ok(ports)
-}
-
 /// The first word of a program's `--version` output that looks like one.
 fn version(output: &str) -> Option<String> {
     let words = output.split_whitespace();
@@ -170,7 +159,7 @@ fn version(output: &str) -> Option<String> {
 mod tests {
     use std::path::Path;
 
-    use super::{Program, Server, free_ports, version};
+    use super::{Program, Server, version};
 
     #[test]
     fn a_version_is_found_among_other_words() {
@@ -180,12 +169,6 @@ mod tests {
         );
         assert_eq!(version("tombolod 0.1.0").as_deref(), Some("0.1.0"));
         assert_eq!(version("usage: none"), None);
-    }
-
-    #[test]
-    fn free_ports_differ() {
-        let [one, two] = free_ports().unwrap();
-        assert_ne!(one, two);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod http;
 pub mod kill;
 pub mod load;
 pub mod normalise;
+pub mod ports;
 pub mod process;
 pub mod random;
 pub mod request;

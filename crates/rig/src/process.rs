@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -18,6 +18,7 @@ use tombolo_proto::etcdserverpb::RangeRequest;
 
 use crate::{
     connect::Connection,
+    ports::free_port,
     requirement::{self, Tool},
 };
 
@@ -322,16 +323,9 @@ impl Launch {
 }
 
 impl Ports {
-    /// Three ports that nobody listens on. They are held together, so that they differ.
+    /// Three ports that nobody listens on.
     fn free() -> Result<Self> {
-        let listeners = [(); 3].map(|()| TcpListener::bind(loopback(0)));
-        let listeners: [_; 3] = listeners;
-        let mut ports = [0; 3];
-        for (port, listener) in ports.iter_mut().zip(listeners) {
-            *port = listener?.local_addr()?.port();
-        }
-        let [client, peer, metrics] = ports;
-        Ok(Self { client, peer, metrics })
+        Ok(Self { client: free_port()?, peer: free_port()?, metrics: free_port()? })
     }
 }
 

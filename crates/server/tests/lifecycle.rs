@@ -5,7 +5,7 @@
 use std::{
     fs,
     io::Read,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -70,7 +70,7 @@ impl Drop for Server {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    tombolo_rig::ports::free_port().unwrap()
 }
 
 fn command(folder: &Path, port: u16) -> Command {

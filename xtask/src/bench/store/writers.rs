@@ -110,7 +110,9 @@ fn commit_all(
     loop {
         // With a group under way there is something to do besides waiting for jobs.
         let is_idle = under_way.is_none() && jobs.blocking_recv_many(&mut waiting, QUEUE_PUTS_MAX) == 0;
-        while waiting.len() < QUEUE_PUTS_MAX && let Ok(job) = jobs.try_recv() {
+        while waiting.len() < QUEUE_PUTS_MAX
+            && let Ok(job) = jobs.try_recv()
+        {
             waiting.push(job);
         }
         if is_idle {
