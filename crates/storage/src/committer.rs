@@ -15,7 +15,6 @@ use crate::{
     engine::{Change, EngineError},
     error::IngestError,
     fence::FenceKeeper,
-    folder::FolderLock,
     group::{Group, Landmark, StagedBase},
     head::Head,
     log::Refusal,
@@ -40,8 +39,6 @@ pub struct Committer {
     pub(crate) compaction: Compaction,
     pub(crate) space: Space,
     pub(crate) fence: FenceKeeper,
-    /// Held for as long as the committer lives.
-    pub(crate) _lock: FolderLock,
     pub(crate) sync_timer: SyncTimer,
     /// All commit rows in sum.
     pub(crate) tally: Tally,

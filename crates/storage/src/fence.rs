@@ -342,6 +342,44 @@ mod tests {
     }
 
     #[test]
+    fn a_fence_of_the_first_version_reads() {
+        let fence = Fence {
+            is_clean: true,
+            is_weak: true,
+            has_failed: false,
+            commit: 3,
+            revision: 4,
+            reserved: 1 << 40,
+            mesh: Position { seq: 6, chain: Chain::from_bytes([7; 16]) },
+            private: Position { seq: 8, chain: Chain::from_bytes([9; 16]) },
+        };
+        // Read for ever: magic, generation, flags, commit, revision, reservation, two positions, padding, hash.
+        let v1 = [
+            "544246454e434531 000000000000000b 03 0000000000000003 0000000000000004 0000010000000000",
+            "0000000000000006 07070707070707070707070707070707",
+            "0000000000000008 09090909090909090909090909090909",
+            "00000000000000000000000000000000 f87ba0e9ccc19375",
+        ];
+        let hex: Vec<u8> = v1.concat().bytes().filter(|byte| *byte != b' ').collect();
+        let digits = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        let bytes: Vec<u8> = hex.chunks(2).map(digits).collect();
+        assert_eq!(fence.encode(11), bytes);
+        assert_eq!(Fence::decode(&bytes), Some((11, fence)));
+    }
+
+    #[test]
+    fn a_failure_is_marked_before_anyone_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("FENCE");
+        let mut keeper = FenceKeeper::start(fence(1), FenceFile::create(&path, &fence(1)).unwrap()).unwrap();
+        keeper.mark_failed();
+        keeper.advance(fence(2));
+        drop(keeper);
+        let (_, on_disk) = FenceFile::open(&path).unwrap().unwrap();
+        assert!(on_disk.has_failed, "what comes later does not hide it");
+    }
+
+    #[test]
     fn a_reservation_is_renewed_before_it_runs_out() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("FENCE");

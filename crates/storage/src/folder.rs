@@ -108,10 +108,10 @@ impl Folder {
         let fence = Fence::new(owner.identity.slot.beginning());
         let fence_path = path.join("FENCE");
         if fence_path.exists() {
-            // Left by a creation that was interrupted; one that knows of commits was not.
+            // A creation that was interrupted leaves the fence it began with. One that was ever in use has another.
             let left = FenceFile::open(&fence_path).map_err(io_error("open", path, "FENCE"))?;
-            if left.is_some_and(|(_, fence)| fence.commit > 0) {
-                return Err(damaged("there is no MANIFEST, but FENCE knows of commits".to_owned()));
+            if left.is_some_and(|(_, left)| left != fence) {
+                return Err(damaged("there is no MANIFEST, but FENCE was in use".to_owned()));
             }
             fs::remove_file(&fence_path).map_err(io_error("remove", path, "FENCE"))?;
         }
@@ -203,8 +203,7 @@ fn parse(text: &str) -> Result<(Owner, Birth), OpenError> {
         return Err(OpenError::NewerFormat { found: format, known: FORMAT });
     }
     let end = text.rfind("hash ").ok_or_else(unreadable)?;
-    let hash = format!("{:016x}", xxh3_64(&text.as_bytes()[..end]));
-    if field(text, "hash") != Some(hash.as_str()) {
+    if text[end..] != format!("hash {:016x}\n", xxh3_64(&text.as_bytes()[..end])) {
         return Err(damaged("MANIFEST does not carry its own hash".to_owned()));
     }
     let hex = |name| field(text, name).and_then(|value| u128::from_str_radix(value, 16).ok());
@@ -254,4 +253,77 @@ pub(crate) fn damaged(what: String) -> OpenError {
 fn io_error(action: &'static str, folder: &Path, name: &str) -> impl FnOnce(io::Error) -> OpenError {
     let path = folder.join(name);
     move |source| OpenError::Io { action, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Store, WallTime,
+        engine::{Change, Persist, fjall::FjallEngine},
+    };
+
+    fn options() -> OpenOptions {
+        OpenOptions::new(WallTime(0), std::array::from_fn(|at| at as u8))
+    }
+
+    /// A manifest as the first version wrote it. Read for ever.
+    const V1: &str = "tombolo data folder\nformat 1\nmesh 000102030405060708090a0b0c0d0e0f\nreplica 1011121314151617\n\
+        private 18191a1b1c1d1e1f\nslot 7\ninode 4711\nborn 1700000000123456789\nhash fda58844f3ef9f9f\n";
+
+    #[test]
+    fn a_manifest_of_the_first_version_reads() {
+        let (owner, birth) = parse(V1).unwrap();
+        assert_eq!(owner.identity.mesh, MeshId(0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f));
+        assert_eq!(owner.identity.replica.get(), 0x1011_1213_1415_1617);
+        assert_eq!(owner.private.get(), 0x1819_1a1b_1c1d_1e1f);
+        assert_eq!(owner.identity.slot.number(), 7);
+        assert_eq!(birth, Birth { inode: 4711, nanos: 1_700_000_000_123_456_789 });
+        assert_eq!(render(&owner, birth), V1);
+    }
+
+    #[test]
+    fn a_creation_that_is_interrupted_is_begun_again() {
+        let steps: [fn(&Path); 4] = [
+            |path| drop(create_private_dir(path).and_then(|()| lock(path)).unwrap()),
+            |path| drop(Folder::open(path, &options()).unwrap()),
+            |path| {
+                let _folder = Folder::open(path, &options()).unwrap();
+                FjallEngine::open(&Folder::engine_path(path)).unwrap();
+            },
+            |path| {
+                let _folder = Folder::open(path, &options()).unwrap();
+                FjallEngine::open(&Folder::engine_path(path)).unwrap();
+                fs::write(path.join("MANIFEST.new"), "half").unwrap();
+            },
+        ];
+        for (at, interrupted) in steps.into_iter().enumerate() {
+            let folder = tempfile::tempdir().unwrap();
+            interrupted(folder.path());
+            let (store, _) = Store::open(folder.path(), &options()).unwrap_or_else(|e| panic!("after step {at}: {e}"));
+            let identity = store.identity();
+            drop(store);
+            let again = Store::open(folder.path(), &OpenOptions::new(WallTime(0), [9; 32])).unwrap().0;
+            assert_eq!(again.identity(), identity, "what was made is kept");
+        }
+    }
+
+    #[test]
+    fn an_engine_with_rows_is_never_taken_into_a_new_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = Folder::open(folder.path(), &options()).unwrap();
+        let engine = FjallEngine::open(&Folder::engine_path(folder.path())).unwrap();
+        let row = Change::Put(b"c".to_vec().into(), b"row".to_vec().into());
+        engine.write(vec![row], Persist::Disk).unwrap();
+        assert!(matches!(made.seal_if_empty(&engine), Err(OpenError::Damaged { .. })));
+        assert!(!folder.path().join("MANIFEST").exists());
+    }
+
+    #[test]
+    fn two_poor_draws_name_two_layers() {
+        for byte in [0, 7, 0xff] {
+            let owner = Owner::mint(&[byte; 32]);
+            assert_ne!(owner.identity.replica, owner.private);
+        }
+    }
 }

@@ -93,10 +93,11 @@ pub(crate) fn open(
         owner,
         durability: options.durability,
         health: Default::default(),
+        _lock: lock,
     });
     let store = Store::from_shared(Arc::clone(&shared));
     let staged = Staged::default();
-    Ok((store, Committer { shared, head, staged, compaction, space, fence, sync_timer, tally, _lock: lock }))
+    Ok((store, Committer { shared, head, staged, compaction, space, fence, sync_timer, tally }))
 }
 
 /// Reads every row and applies it.
@@ -265,5 +266,99 @@ fn unreadable(error: ReadError) -> OpenError {
     match error {
         ReadError::Engine(error) => OpenError::Engine(error),
         error => damaged(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        Put, Request, WallTime,
+        engine::{fjall::FjallEngine, memory::MemoryEngine},
+    };
+
+    /// A folder whose rows are in memory, where they can be lost: its fence is on the disk.
+    fn open_on(path: &Path, engine: &Arc<MemoryEngine>) -> Result<(Store, Committer), OpenError> {
+        let options = OpenOptions::new(WallTime(0), std::array::from_fn(|at| at as u8));
+        drop(FjallEngine::open(&Folder::engine_path(path))?);
+        let folder = Folder::open(path, &options)?;
+        folder.seal_if_empty(&**engine)?;
+        super::open(Box::new(Arc::clone(engine)), Some(folder), None, &options)
+    }
+
+    fn put(committer: &mut Committer, value: &'static [u8]) -> Result<(), crate::CommitError> {
+        let value = Some(Bytes::from_static(value));
+        let put = Put { key: Bytes::from_static(b"a"), value, lease: Some(0), previous: false };
+        committer.execute(WallTime(1), Request::Put(put)).unwrap();
+        committer.commit().map(drop)
+    }
+
+    fn loss(opened: Result<(Store, Committer), OpenError>) -> Option<IdentityLoss> {
+        match opened {
+            Err(OpenError::NeedsNewIdentity { cause }) => Some(cause),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_log_below_its_fence_and_a_log_beside_its_fence_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Arc::new(MemoryEngine::new());
+        let (store, mut committer) = open_on(folder.path(), &engine).unwrap();
+        put(&mut committer, b"1").unwrap();
+        let short = Arc::new(engine.crash());
+        put(&mut committer, b"2").unwrap();
+        drop((store, committer));
+        assert_eq!(loss(open_on(folder.path(), &short)), Some(IdentityLoss::LostSuffix { log: 1, fence: 2 }));
+        // Another second record under the same name.
+        let other = tempfile::tempdir().unwrap();
+        let forked = Arc::new(MemoryEngine::new());
+        let (store, mut committer) = open_on(other.path(), &forked).unwrap();
+        put(&mut committer, b"1").unwrap();
+        put(&mut committer, b"3").unwrap();
+        drop((store, committer));
+        assert_eq!(loss(open_on(folder.path(), &forked)), Some(IdentityLoss::ForkedLog { commit: 2 }));
+        assert!(open_on(folder.path(), &engine).is_ok());
+    }
+
+    #[test]
+    fn a_folder_whose_write_failed_needs_a_new_identity_even_if_nothing_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Arc::new(MemoryEngine::new());
+        let (store, mut committer) = open_on(folder.path(), &engine).unwrap();
+        put(&mut committer, b"1").unwrap();
+        engine.fail_sync_in(1);
+        put(&mut committer, b"2").unwrap_err();
+        drop((store, committer));
+        let engine = Arc::new(engine.kill());
+        assert_eq!(loss(open_on(folder.path(), &engine)), Some(IdentityLoss::FailedSync));
+    }
+
+    #[test]
+    fn a_failed_close_does_not_count_as_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Arc::new(MemoryEngine::new());
+        let (store, mut committer) = open_on(folder.path(), &engine).unwrap();
+        put(&mut committer, b"1").unwrap();
+        engine.fail_in(1);
+        committer.close().unwrap_err();
+        drop(store);
+        let engine = Arc::new(engine.crash());
+        assert_eq!(loss(open_on(folder.path(), &engine)), Some(IdentityLoss::FailedSync));
+    }
+
+    #[test]
+    fn revisions_go_on_above_the_log_and_below_what_is_reserved() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Arc::new(MemoryEngine::new());
+        for round in 0..3 {
+            let (store, mut committer) = open_on(folder.path(), &engine).unwrap();
+            assert_eq!(store.published().revision.get(), 1 + round);
+            put(&mut committer, b"1").unwrap();
+        }
     }
 }

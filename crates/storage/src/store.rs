@@ -9,7 +9,7 @@ use tombolo_crdt::{ReplicaId, VersionVector};
 use crate::{
     Committer, Durability, KeyValue, OpenError, OpenOptions, RangeAnswer, RangeQuery, ReadError, Revision, Slot,
     engine::{Engine, fjall::FjallEngine},
-    folder::{Folder, Owner},
+    folder::{Folder, FolderLock, Owner},
     index::{Index, Visible, own_key},
     query::{self, Candidate},
     recover,
@@ -77,6 +77,8 @@ pub(crate) struct Shared {
     pub(crate) owner: Owner,
     pub(crate) durability: Durability,
     pub(crate) health: HealthState,
+    /// Held for as long as anyone reads or writes: the engine is open until then.
+    pub(crate) _lock: FolderLock,
 }
 
 /// What changes with each commit. The index may be ahead of the rest: readers bound themselves by `published`.

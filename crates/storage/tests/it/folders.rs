@@ -42,7 +42,7 @@ fn copy_sparse(from: &Path, to: &Path) {
     target.set_len(length).expect("the file is sized");
 }
 
-/// Every file below a folder with its size and a hash of its bytes; the lock aside, which nobody reads.
+/// Every file below a folder with its size and a hash of its bytes and of when it was changed; the lock aside, which nobody reads.
 pub(crate) fn listing(folder: &Path) -> BTreeMap<PathBuf, (u64, u64)> {
     let mut files = BTreeMap::new();
     list(folder, folder, &mut files);
@@ -55,11 +55,14 @@ fn list(root: &Path, folder: &Path, files: &mut BTreeMap<PathBuf, (u64, u64)>) {
         if path.is_dir() {
             list(root, &path, files);
         } else if !path.ends_with("LOCK") {
-            let bytes = fs::read(&path).expect("the file is read");
-            let mut hasher = DefaultHasher::new();
-            bytes.hash(&mut hasher);
+            let (mut bytes, mut hasher) = (Vec::new(), DefaultHasher::new());
+            let mut file = File::open(&path).expect("the file opens");
+            // The tests write little: what is beyond a mebibyte are holes. Who changes them changes the time of it.
+            Read::by_ref(&mut file).take(1 << 20).read_to_end(&mut bytes).expect("the file is read");
+            let metadata = file.metadata().expect("the file is inspected");
+            (bytes, metadata.modified().expect("there is a time of change")).hash(&mut hasher);
             let name = path.strip_prefix(root).expect("the file is below the folder").to_owned();
-            files.insert(name, (bytes.len() as u64, hasher.finish()));
+            files.insert(name, (metadata.len(), hasher.finish()));
         }
     }
 }

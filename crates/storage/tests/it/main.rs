@@ -5,6 +5,7 @@ mod compaction;
 mod convergence;
 mod engine;
 mod faults;
+mod folder;
 mod folders;
 mod format_v1;
 mod gate;
