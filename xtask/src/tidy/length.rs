@@ -1,6 +1,6 @@
 //! Length is ratcheted: a function fits a glance, a file holds one idea.
 //!
-//! What is rightly long stands in the list of [`allowed`](super::allowed) with its reason.
+//! What is rightly long stands in the list of [`allowed`] with its reason.
 
 use super::{Finding, allowed, source};
 use crate::folder::TextFile;
