@@ -185,6 +185,10 @@ impl Recovered {
         if number < expected || (number > expected && number > swept + 1) {
             return Err(ReadError::Rot { commit: expected });
         }
+        // Only compaction leaves remainders: one that no base knows of says that the base is lost.
+        if row.is_remainder() && number > swept {
+            return Err(ReadError::Rot { commit: number });
+        }
         if number > base_commit && self.head.commit <= base_commit {
             self.reach_base()?;
         }

@@ -1,6 +1,8 @@
 //! Compaction forgets what nobody can ask for any more, and nothing else, wherever it is interrupted.
 
-use tombolo_storage::{Event, HistoryBudget, KeyRange, Op, RangeQuery, ReadError, Request, Transaction};
+use tombolo_storage::{
+    Event, HistoryBudget, KeyRange, Op, RangeQuery, ReadError, Request, Transaction, engine::Engine,
+};
 
 use crate::{
     memory::{Bench, Stop},
@@ -326,4 +328,21 @@ fn nothing_is_swept_for_a_compaction_that_is_not_durable() {
     bench.committer.publish(group).unwrap();
     bench.sweep();
     assert!(bench.commit_rows().len() < rows.len() - 500);
+}
+
+#[test]
+fn a_remainder_without_its_base_is_damage() {
+    let mut bench = Bench::new();
+    let both = vec![Op::Put(put_op("kept", "1")), Op::Put(put_op("gone", "1"))];
+    bench.run(Request::Txn(Transaction { then: both, ..Transaction::default() }));
+    bench.run(delete(single("gone")));
+    bench.run(put("last", "1"));
+    bench.compact(3);
+    bench.sweep();
+    let snapshot = bench.engine.snapshot();
+    let bases: Vec<_> = snapshot.scan(b"b", b"c").map(|row| row.unwrap().0).collect();
+    assert!(!bases.is_empty());
+    bases.iter().for_each(|base| assert!(bench.engine.lose(base)));
+    let wall = bench.wall;
+    assert!(Bench::try_on(bench.stop(crate::memory::Stop::Kill), wall).is_err());
 }
