@@ -129,10 +129,7 @@ fn the_last_row_of_a_range_is_found<S: Subject>() {
     let subject = S::new();
     write(&subject, Persist::Disk, vec![put("b1", "1"), put("b2", "2"), put("c1", "3")]);
     let snapshot = subject.engine().snapshot();
-    let last = |start: &str, end: &str| {
-        let row = snapshot.last(start.as_bytes(), end.as_bytes()).unwrap();
-        row.map(|(key, value)| (key, value))
-    };
+    let last = |start: &str, end: &str| snapshot.last(start.as_bytes(), end.as_bytes()).unwrap();
     assert_eq!(last("b", "c"), Some((bytes("b2"), bytes("2"))));
     assert_eq!(last("b", "b2"), Some((bytes("b1"), bytes("1"))));
     assert_eq!(last("a", "b"), None);
@@ -159,7 +156,7 @@ fn a_batch_is_seen_whole_or_not_at_all<S: Subject + Sync>() {
             while newest < 200 {
                 let seen = scan(subject.engine(), "", "z");
                 let values: Vec<u64> = seen.iter().map(|(_, value)| value.parse().expect("a number")).collect();
-                assert!(values.len() == 0 || values.len() == 8, "{seen:?}");
+                assert!(values.is_empty() || values.len() == 8, "{seen:?}");
                 assert!(values.iter().all(|value| *value == values[0]), "{seen:?}");
                 newest = values.first().copied().unwrap_or(0);
             }

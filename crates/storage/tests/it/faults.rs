@@ -1,11 +1,11 @@
 //! An engine that fails, forgets and rots: what was acknowledged is there or is named as lost, and no value is ever wrong.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tombolo_crdt::VersionVector;
 use tombolo_storage::{
-    CommitError, Health, IngestError, KeyRange, KeyValue, OpenError, RangeQuery, ReadError, Request, RequestError,
-    Store,
+    CommitError, Durability, Health, IngestError, KeyRange, KeyValue, OpenError, RangeQuery, ReadError, Request,
+    RequestError, Store, WallTime,
     engine::{Engine, memory::MemoryEngine},
 };
 
@@ -111,6 +111,31 @@ fn what_a_reopened_store_shows_is_on_disk() {
     assert_eq!(value(&bench.store, "a").as_deref(), Some("1"));
     let bench = bench.reopen(Stop::Crash);
     assert_eq!(value(&bench.store, "a").as_deref(), Some("1"));
+}
+
+#[test]
+fn under_an_interval_the_disk_is_brought_up_to_date_in_time() {
+    for (durability, is_synced) in
+        [(Durability::Interval(Duration::from_secs(1)), true), (Durability::Os, false), (Durability::Fsync, true)]
+    {
+        let engine = Arc::new(MemoryEngine::new());
+        let mut options = options();
+        options.durability = durability;
+        let (_, mut committer) = Store::open_on(Box::new(Arc::clone(&engine)), &options).unwrap();
+        run(&mut committer, put("a", "1"));
+        let rows = |engine: &MemoryEngine| engine.crash().snapshot().scan(b"c", b"d").count();
+        assert_eq!(rows(&engine), usize::from(durability == Durability::Fsync));
+        committer.maintain(WallTime(NOW.0 + 999)).unwrap();
+        assert_eq!(rows(&engine), usize::from(durability == Durability::Fsync), "not yet");
+        committer.maintain(WallTime(NOW.0 + 1000)).unwrap();
+        assert_eq!(rows(&engine), usize::from(is_synced), "{durability}");
+        // A clock that was set back does not put the next one off.
+        run(&mut committer, put("a", "2"));
+        committer.maintain(WallTime(NOW.0 - 86_400_000)).unwrap();
+        assert_eq!(rows(&engine), if is_synced { 2 } else { 0 }, "{durability}");
+        committer.close().unwrap();
+        assert_eq!(rows(&engine), 2, "{durability}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tombolo_storage::{
-    ArrivalBudget, KeyRange, Op, OpenOptions, Request, Store, Transaction,
+    ArrivalBudget, KeyRange, Op, OpenOptions, Request, Store, Transaction, WallTime,
     engine::{Change, Engine, Persist, fjall::FjallEngine, memory::MemoryEngine},
 };
 
@@ -97,10 +97,20 @@ fn furnish() -> Bench {
     let revision = bench.store.published().revision.get();
     bench.compact(revision);
     bench.sweep();
-    let mut other = Bench::of(SEED + 1, NOW);
+    // From here on rows are whole: a range removal with its context, and a removal that uncovers an older write.
+    let more = (0..66).map(|number| Op::Put(put_op(&format!("more/{number:02}"), "y"))).collect();
+    bench.run(Request::Txn(Transaction { then: more, ..Transaction::default() }));
+    bench.run(delete(KeyRange::before(bytes("more/"), bytes("more0"))));
+    let both = vec![Op::Put(put_op("both", "layers")), Op::Put(put_op("compact_rev_key", "6"))];
+    bench.run(Request::Txn(Transaction { then: both, ..Transaction::default() }));
+    bench.run(put("uncovered", "early"));
+    let mut other = Bench::of(SEED + 1, WallTime(NOW.0 + 100_000));
     other.run(put("overwritten", "elsewhere"));
     other.run(put("foreign", "from another replica"));
     other.run(Request::LeaseGrant { id: 78, ttl_s: 30 });
+    other.run(put_leased("uncovered", "late", 78));
+    other.run(Request::LeaseRevoke { id: 78 });
+    other.run(Request::LeaseGrant { id: 79, ttl_s: 30 });
     let everything = ArrivalBudget { commits: usize::MAX, bytes: usize::MAX };
     let seen = bench.store.frontier();
     for arrival in other.store.arrivals(&seen, 0, everything).expect("the log is whole").records {
@@ -108,7 +118,7 @@ fn furnish() -> Bench {
         bench.commit();
     }
     bench.run(put("after", "the compaction"));
-    bench.run(delete(KeyRange::from_key(bytes("txn/"))));
+    bench.run(delete(KeyRange::before(bytes("txn/"), bytes("txn0"))));
     bench
 }
 
@@ -138,7 +148,7 @@ fn show(store: &Store) -> String {
     for commit in history(store, published.compacted + 1) {
         writeln!(text, "{commit:?}").unwrap();
     }
-    for key in ["overwritten", "foreign", "txn/a"] {
+    for key in ["overwritten", "foreign", "txn/a", "uncovered", "more/07"] {
         writeln!(text, "{key}: {:?}", store.read_at(key.as_bytes(), &store.frontier()).expect("now can be read"))
             .unwrap();
     }
