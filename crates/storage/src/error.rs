@@ -7,7 +7,7 @@ use tombolo_crdt::{ContextFault, DecodeError, Dot};
 
 use crate::engine::EngineError;
 
-/// Why a folder was not opened. Nothing in it has changed.
+/// Why a folder was not opened. Nothing in it has changed, but that the engine may have tidied its own files by then.
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// Another process holds the folder.

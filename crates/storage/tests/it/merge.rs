@@ -229,6 +229,30 @@ fn a_loser_that_dies_between_compaction_and_sweep_is_still_in_the_cuts_before() 
 }
 
 #[test]
+fn a_loser_that_was_never_shown_is_kept_as_long() {
+    let mut mesh = Mesh::new(2, 1000);
+    mesh.sites[0].run(put("lamp", "early"));
+    mesh.sites[1].run(put("lamp", "late"));
+    mesh.send(0, 1, EVERYTHING).unwrap();
+    let bench = &mut mesh.sites[1];
+    let cut = bench.store.frontier();
+    bench.run(put("other", "1"));
+    bench.compact(bench.store.published().revision.get());
+    bench.run(put("lamp", "both are replaced"));
+    let before = bench.store.read_at(b"lamp", &cut);
+    assert_eq!(before.unwrap().len(), 2);
+    let base = bench.store.frontier();
+    bench.sweep();
+    // Cuts from the compaction on can be read, and at the compaction both were there.
+    mesh.reopen(1, Stop::Crash);
+    let bench = &mesh.sites[1];
+    let at_compaction: tombolo_crdt::VersionVector =
+        base.iter().map(|dot| tombolo_crdt::Dot::new(dot.replica, dot.seq.min(2))).collect();
+    let siblings = bench.store.read_at(b"lamp", &at_compaction).unwrap();
+    assert_eq!(siblings.iter().map(|sibling| text(&sibling.value)).collect::<Vec<_>>(), ["early", "late"]);
+}
+
+#[test]
 fn a_log_begins_where_compaction_has_come_and_says_so() {
     let mut mesh = Mesh::new(2, 0);
     mesh.sites[0].run(put("a", "1"));
