@@ -1,9 +1,12 @@
-//! Writers that each wait for their put, and one committer thread that makes all waiting puts durable as one group.
+//! Writers that each wait for their put, on one thread that also executes, and one thread that waits for the disk.
 //!
-//! This is the server's shape without gRPC: writers are tasks of one runtime, and a group's replies come back in one
-//! message. With a thread for each writer most of what one measures is the kernel waking sixty-four threads.
+//! A writer is a task that brings its put to the committer and sleeps until the group it is in is published. While one
+//! group is on its way to the disk the next one fills up. With a thread for each writer most of what one measures is the
+//! kernel waking sixty-four threads; with a thread for the committer, two more wakes for each group.
 
 use std::{
+    cell::RefCell,
+    rc::Rc,
     thread,
     time::{Duration, SystemTime},
 };
@@ -11,15 +14,12 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use tokio::{
     runtime,
-    sync::{mpsc, oneshot},
-    task::JoinSet,
+    sync::{Notify, mpsc, oneshot},
+    task::{JoinSet, LocalSet},
 };
 use tombolo_storage::{Committer, Group, Put, Request, WallTime};
 
 use crate::bench::load::{Values, key, mix};
-
-/// Puts that wait at most; more than there are writers, so that none ever waits to wait.
-const QUEUE_PUTS_MAX: usize = 1024;
 
 /// How much to write.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +31,14 @@ pub(super) struct Work {
     pub(super) seed: u64,
 }
 
-/// A put on its way to the committer, and the way back to its writer.
-type Job = (Request, oneshot::Sender<()>);
+/// What the writers share: they take turns, none holds it while it waits.
+struct Shared {
+    committer: RefCell<Committer>,
+    /// Who waits for the group that is filling up.
+    waiting: RefCell<Vec<oneshot::Sender<()>>>,
+    /// Something was executed.
+    executed: Notify,
+}
 
 impl Work {
     /// Puts in all.
@@ -42,102 +48,78 @@ impl Work {
 
     /// Does the work. Returns the committer and the number of groups it made durable.
     pub(super) fn run(self, committer: Committer) -> Result<(Committer, u64)> {
-        let (queue, jobs) = mpsc::channel(QUEUE_PUTS_MAX);
-        let (groups, replies) = mpsc::channel(QUEUE_PUTS_MAX);
-        let committer = thread::spawn(move || commit_all(committer, jobs, &groups));
+        let (to_disk, mut sealed) = mpsc::channel::<Group>(1);
+        let (on_disk, durable) = mpsc::channel::<Group>(1);
+        let disk = thread::spawn(move || {
+            while let Some(mut group) = sealed.blocking_recv() {
+                group.persist();
+                if on_disk.blocking_send(group).is_err() {
+                    return;
+                }
+            }
+        });
+        let shared = Rc::new(Shared {
+            committer: RefCell::new(committer),
+            waiting: RefCell::new(Vec::new()),
+            executed: Notify::new(),
+        });
         let runtime = runtime::Builder::new_current_thread().build()?;
-        let written = runtime.block_on(self.write(queue, replies));
-        let committed = committer.join().map_err(|_| anyhow!("the committer panicked"))?;
-        // If both failed, the committer knows why.
-        let (committer, groups) = committed?;
-        written?;
-        Ok((committer, groups))
+        let groups = runtime.block_on(LocalSet::new().run_until(self.write(Rc::clone(&shared), to_disk, durable)))?;
+        disk.join().map_err(|_| anyhow!("the disk thread panicked"))?;
+        let shared = Rc::into_inner(shared).context("a writer is still there")?;
+        Ok((shared.committer.into_inner(), groups))
     }
 
+    /// Runs the writers and sends their groups to the disk, one at a time. Returns the number of groups.
     async fn write(
         self,
-        queue: mpsc::Sender<Job>,
-        mut replies: mpsc::Receiver<Vec<oneshot::Sender<()>>>,
-    ) -> Result<()> {
+        shared: Rc<Shared>,
+        to_disk: mpsc::Sender<Group>,
+        mut durable: mpsc::Receiver<Group>,
+    ) -> Result<u64> {
         let values = Values::new(self.seed);
         let mut writers = JoinSet::new();
         for writer in 0..self.writers {
             let numbers = writer * self.each..(writer + 1) * self.each;
-            writers.spawn(one_writer(self, numbers, values.clone(), queue.clone()));
+            writers.spawn_local(one_writer(self, numbers, values.clone(), Rc::clone(&shared)));
         }
-        drop(queue);
-        while let Some(group) = replies.recv().await {
-            for writer in group {
+        let mut groups = 0;
+        loop {
+            let sealed = shared.committer.borrow_mut().seal()?;
+            let Some(group) = sealed else {
+                tokio::select! {
+                    () = shared.executed.notified() => continue,
+                    done = writers.join_next() => match done {
+                        Some(done) => done.context("a writer panicked")??,
+                        None => return Ok(groups),
+                    },
+                }
+                continue;
+            };
+            let waiting = std::mem::take(&mut *shared.waiting.borrow_mut());
+            to_disk.send(group).await.context("the disk thread ended")?;
+            let group = durable.recv().await.context("the disk thread ended")?;
+            shared.committer.borrow_mut().publish(group)?;
+            groups += 1;
+            for writer in waiting {
                 writer.send(()).map_err(|()| anyhow!("a writer ended"))?;
             }
+            while shared.committer.borrow_mut().maintain(now())? {}
         }
-        while let Some(done) = writers.join_next().await {
-            done.context("a writer panicked")??;
-        }
-        Ok(())
     }
 }
 
-async fn one_writer(work: Work, numbers: std::ops::Range<u64>, values: Values, queue: mpsc::Sender<Job>) -> Result<()> {
+async fn one_writer(work: Work, numbers: std::ops::Range<u64>, values: Values, shared: Rc<Shared>) -> Result<()> {
     for number in numbers {
         let key = key(mix(work.seed ^ number) % work.keys);
         let put = Put { key, value: Some(values.value(number)), lease: Some(0), previous: false };
-        let (done, answer) = oneshot::channel();
-        queue.send((Request::Put(put), done)).await.context("the committer ended")?;
-        answer.await.context("the committer ended")?;
+        let (done, published) = oneshot::channel();
+        shared.committer.borrow_mut().execute(now(), Request::Put(put))?;
+        shared.waiting.borrow_mut().push(done);
+        shared.executed.notify_one();
+        published.await.context("the group was not published")?;
     }
     Ok(())
-}
-
-/// Takes what is waiting and executes it while the group before is on its way to the disk, on a thread of its own; answers
-/// each group as one message; until every writer is done.
-fn commit_all(
-    mut committer: Committer,
-    mut jobs: mpsc::Receiver<Job>,
-    groups: &mpsc::Sender<Vec<oneshot::Sender<()>>>,
-) -> Result<(Committer, u64)> {
-    let (to_disk, mut sealed) = mpsc::channel::<Group>(1);
-    let (on_disk, mut durable) = mpsc::channel::<Group>(1);
-    let disk = thread::spawn(move || {
-        while let Some(mut group) = sealed.blocking_recv() {
-            group.persist();
-            if on_disk.blocking_send(group).is_err() {
-                return;
-            }
-        }
-    });
-    let (mut count, mut waiting, mut under_way) = (0, Vec::new(), None);
-    loop {
-        // With a group under way there is something to do besides waiting for jobs.
-        let is_idle = under_way.is_none() && jobs.blocking_recv_many(&mut waiting, QUEUE_PUTS_MAX) == 0;
-        while waiting.len() < QUEUE_PUTS_MAX
-            && let Ok(job) = jobs.try_recv()
-        {
-            waiting.push(job);
-        }
-        if is_idle {
-            break;
-        }
-        let mut writers = Vec::with_capacity(waiting.len());
-        for (request, writer) in waiting.drain(..) {
-            committer.execute(now(), request)?;
-            writers.push(writer);
-        }
-        if let Some(answered) = under_way.take() {
-            let group = durable.blocking_recv().context("the disk thread ended")?;
-            committer.publish(group)?;
-            groups.blocking_send(answered).context("the writers ended")?;
-        }
-        if let Some(group) = committer.seal()? {
-            to_disk.blocking_send(group).context("the disk thread ended")?;
-            under_way = Some(writers);
-            count += 1;
-        }
-        while committer.maintain(now())? {}
-    }
-    drop(to_disk);
-    disk.join().map_err(|_| anyhow!("the disk thread panicked"))?;
-    Ok((committer, count))
 }
 
 /// The moment, as the store is told it.
