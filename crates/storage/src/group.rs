@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A group of commits on its way to the disk.
-#[must_use = "a group that is dropped is never published, and poisons nothing: its requests are lost"]
+#[must_use = "a group that is dropped is never published, and no other can be sealed after it"]
 pub struct Group {
     pub(crate) shared: Arc<Shared>,
     pub(crate) changes: Vec<Change>,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tombolo_crdt::{Element, Hlc, Operation, RangeRemove, Register, VersionVector};
 
 use crate::{
-    Commit, Event, KeyRange, ReadError, Revision, Store,
+    Commit, Event, KeyRange, ReadError, Store,
     committer::{events, first_commit_at},
     engine::Snapshot,
     is_foreign,
@@ -174,13 +174,5 @@ fn fold(register: &mut Register<Bytes>, row: &CommitRow, wanted: &[u8], cut: &Ve
 fn remove(register: &mut Register<Bytes>, elements: &[Element]) {
     for &element in elements {
         register.remove(element);
-    }
-}
-
-/// The revision after which a watcher that has seen a chunk goes on.
-impl HistoryChunk {
-    /// Whether everything published up to `revision` was looked at.
-    pub fn reaches(&self, revision: Revision) -> bool {
-        self.next > revision.get()
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! content := form (1) ‖ revision ‖ flags (1)
-//!            ‖ [ length ‖ record ]                    of the mesh layer, then of the private layer, as flagged
-//!            ‖ [ count ‖ { element index } ]          of each record, in form 2
-//!            ‖ [ vector ]                             of each record that removes a range: its full context
+//!            ‖ [ part ]                               of the mesh layer, then of the private layer, as flagged
 //!            ‖ count ‖ { key ‖ elements }             what range removals removed here
 //!            ‖ count ‖ { effect }
+//! part    := length ‖ record
+//!            ‖ [ count ‖ { element index } ]          in form 2
+//!            ‖ [ vector ]                             of a record that removes a range: its full context
 //! ```
 //!
 //! Form 1 holds the records as their authors wrote them. Form 2 is what compaction leaves of a row of which only some
