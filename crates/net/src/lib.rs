@@ -1,0 +1,1 @@
+//! How replicas exchange records: the anti-entropy protocol as a value, and its driver over QUIC.
