@@ -3,7 +3,13 @@
 
 use std::{cmp::Ordering, collections::BTreeMap, fmt};
 
-use crate::{Dot, Element, ReplicaId};
+use crate::{
+    DecodeError, Dot, Element, ReplicaId,
+    codec::{Reader, put_varint},
+};
+
+/// An entry takes at least a replica and one byte of seq.
+const ENTRY_BYTES_MIN: usize = 9;
 
 /// The highest dense seq of each replica. A replica that is not named stands at 0.
 ///
@@ -72,6 +78,40 @@ impl VersionVector {
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
+
+    /// Appends `count ‖ { replica (8) ‖ seq }`, ascending by replica: the one form of a vector. O(entries).
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.entries.len() as u64);
+        for (replica, seq) in &self.entries {
+            out.extend_from_slice(&replica.get().to_be_bytes());
+            put_varint(out, *seq);
+        }
+    }
+
+    /// Reads what [`VersionVector::encode`] wrote. O(entries).
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no vector in its one form: replicas strictly ascending, none of them at 0.
+    pub fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let what = "version vector";
+        let count = reader.varint(what)?;
+        // A false count is seen before anything is read for it.
+        if count > (reader.remaining() / ENTRY_BYTES_MIN) as u64 {
+            return Err(DecodeError::Truncated { what });
+        }
+        let mut last = None;
+        let mut vector = Self::new();
+        for _ in 0..count {
+            let (replica, seq) = (reader.replica_id(what)?, reader.seq(what)?);
+            if last >= Some(replica) {
+                return Err(DecodeError::NotCanonical { what });
+            }
+            last = Some(replica);
+            vector.entries.insert(replica, seq);
+        }
+        Ok(vector)
+    }
 }
 
 impl FromIterator<Dot> for VersionVector {
@@ -130,6 +170,45 @@ mod tests {
         assert!(a.covers(Dot::new(id(1), 5)));
         assert!(!a.covers(Dot::new(id(1), 6)));
         assert!(!a.covers(Dot::new(id(9), 1)));
+    }
+
+    fn read(bytes: &[u8]) -> Result<VersionVector, DecodeError> {
+        VersionVector::decode(&mut Reader::new(bytes.to_vec().into()))
+    }
+
+    fn encoded(entries: &[(u64, u64)]) -> Vec<u8> {
+        let mut bytes = vec![entries.len() as u8];
+        for &(replica, seq) in entries {
+            bytes.extend_from_slice(&replica.to_be_bytes());
+            put_varint(&mut bytes, seq);
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_vector_has_one_form() {
+        for entries in [&[][..], &[(1, 1)], &[(1, 300), (2, 1), (u64::MAX, Dot::SEQ_MAX)]] {
+            let mut bytes = Vec::new();
+            vector(entries).encode(&mut bytes);
+            assert_eq!(bytes, encoded(entries));
+            assert_eq!(read(&bytes), Ok(vector(entries)));
+            (0..bytes.len()).for_each(|end| assert!(read(&bytes[..end]).is_err(), "cut at {end}"));
+        }
+        let fault = Err(DecodeError::NotCanonical { what: "version vector" });
+        for entries in [&[(0, 1)][..], &[(1, 0)], &[(1, Dot::SEQ_MAX + 1)], &[(1, 1), (1, 2)], &[(2, 1), (1, 1)]] {
+            assert_eq!(read(&encoded(entries)), fault, "{entries:?}");
+        }
+        assert_eq!(read(&[0x80, 0]), fault);
+    }
+
+    #[test]
+    fn a_vector_ends_where_its_count_says() {
+        let mut reader = Reader::new([encoded(&[(1, 1)]), vec![7]].concat().into());
+        assert_eq!(VersionVector::decode(&mut reader), Ok(vector(&[(1, 1)])));
+        assert_eq!(reader.remaining(), 1);
+        let mut lie = Vec::new();
+        put_varint(&mut lie, u64::MAX);
+        assert_eq!(read(&lie), Err(DecodeError::Truncated { what: "version vector" }));
     }
 
     #[test]
