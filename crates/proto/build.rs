@@ -4,7 +4,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const CONTRACTS: [&str; 2] = ["etcd/mvcc.proto", "etcd/rpc.proto"];
+const CONTRACTS: [&str; 3] = ["etcd/mvcc.proto", "etcd/rpc.proto", "tombolo/v1/mesh.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");

@@ -1,8 +1,11 @@
 //! The client: a list of endpoints and the stubs of the API on one shared connection.
 
-use tombolo_proto::etcdserverpb::{
-    cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
-    maintenance_client::MaintenanceClient, watch_client::WatchClient,
+use tombolo_proto::{
+    etcdserverpb::{
+        cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
+        maintenance_client::MaintenanceClient, watch_client::WatchClient,
+    },
+    v1::mesh_client::MeshClient,
 };
 
 use crate::{ClientError, ClientOptions, Endpoint, Transport};
@@ -64,6 +67,11 @@ impl Client {
     /// Status, alarms and upkeep of the server that answers.
     pub fn maintenance(&self) -> MaintenanceClient<Transport> {
         MaintenanceClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// The mesh of the server that answers: invitations, members and how far each is behind. etcd does not have it.
+    pub fn mesh(&self) -> MeshClient<Transport> {
+        MeshClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 }
 
