@@ -22,7 +22,7 @@ use tombolo_crdt::ReplicaId;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
-    Identity, IdentityLoss, MeshId, OpenError, OpenOptions, Slot,
+    Founding, Identity, IdentityLoss, MeshId, OpenError, OpenOptions, Revision, Slot,
     engine::{Engine, fjall::missing_file},
     fence::{Fence, FenceFile},
 };
@@ -39,15 +39,22 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// Mints the identity of the first replica of a new mesh.
-    pub(crate) fn mint(entropy: &[u8; 32]) -> Self {
+    /// The owner of a new folder: what its founding says, and the rest minted.
+    pub(crate) fn found(options: &OpenOptions) -> Self {
+        let entropy = &options.entropy;
         let word = |at: usize| entropy[at..at + 8].iter().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
-        let mesh = MeshId(u128::from(word(0)) << 64 | u128::from(word(8)));
-        let replica = mint_replica(word(16));
+        let identity = match options.founding {
+            Founding::NewMesh => Identity {
+                mesh: MeshId(u128::from(word(0)) << 64 | u128::from(word(8))),
+                replica: mint_replica(word(16)),
+                slot: Slot::FIRST,
+            },
+            Founding::Join { mesh, replica, slot } => Identity { mesh, replica, slot },
+        };
         // However poor the draw, the layers never share a name: each has a seq 1 of its own.
-        let private = Some(mint_replica(word(24))).filter(|private| *private != replica);
+        let private = Some(mint_replica(word(24))).filter(|private| *private != identity.replica);
         let private = private.unwrap_or_else(|| mint_replica(!word(24)));
-        Self { identity: Identity { mesh, replica, slot: Slot::FIRST }, private }
+        Self { identity, private }
     }
 }
 
@@ -92,11 +99,22 @@ impl Folder {
         if manifest.exists() {
             return Self::check(path, lock);
         }
-        // The manifest is written last. Without one, nothing was ever acknowledged here.
-        if let Some(stray) = stray_entry(path)? {
-            return Err(damaged(format!("there is no MANIFEST, but {stray} is there")));
-        }
+        check_unowned(path)?;
         Self::create(path, lock, options)
+    }
+
+    /// Who a folder belongs to, as its manifest says; `None` when it is absent, or nothing was ever acknowledged in it.
+    pub(crate) fn peek(path: &Path) -> Result<Option<Identity>, OpenError> {
+        match fs::read_to_string(path.join("MANIFEST")) {
+            Ok(text) => parse(&text).map(|(owner, _)| Some(owner.identity)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if path.exists() {
+                    check_unowned(path)?;
+                }
+                Ok(None)
+            }
+            Err(error) => Err(io_error("read", path, "MANIFEST")(error)),
+        }
     }
 
     pub(crate) fn engine_path(path: &Path) -> PathBuf {
@@ -104,15 +122,10 @@ impl Folder {
     }
 
     fn create(path: &Path, lock: FolderLock, options: &OpenOptions) -> Result<Self, OpenError> {
-        let owner = Owner::mint(&options.entropy);
+        let owner = Owner::found(options);
         let fence = Fence::new(owner.identity.slot.beginning());
         let fence_path = path.join("FENCE");
         if fence_path.exists() {
-            // A creation that was interrupted leaves the fence it began with. One that was ever in use has another.
-            let left = FenceFile::open(&fence_path).map_err(io_error("open", path, "FENCE"))?;
-            if left.is_some_and(|(_, left)| left != fence) {
-                return Err(damaged("there is no MANIFEST, but FENCE was in use".to_owned()));
-            }
             fs::remove_file(&fence_path).map_err(io_error("remove", path, "FENCE"))?;
         }
         let fence_file = FenceFile::create(&fence_path, &fence).map_err(io_error("create", path, "FENCE"))?;
@@ -238,12 +251,32 @@ fn lock(path: &Path) -> Result<FolderLock, OpenError> {
     }
 }
 
-/// Something in a folder without a manifest that opening a new folder does not explain.
-fn stray_entry(path: &Path) -> Result<Option<String>, OpenError> {
-    let ours = ["LOCK", "FENCE", "MANIFEST.new", "engine"];
+/// What may lie in a folder that is not made yet: what a creation leaves that was interrupted, and what a replica that joins
+/// a mesh keeps there before it has a store.
+const BEFORE_THE_MANIFEST: [&str; 9] =
+    ["LOCK", "FENCE", "MANIFEST.new", "engine", "KEY", "KEY.new", "MEMBERSHIP", "MEMBERSHIP.new", "lost+found"];
+
+/// Sees that a folder without a manifest is not one that lost it. The manifest is written last: without one, nothing was ever
+/// acknowledged here.
+fn check_unowned(path: &Path) -> Result<(), OpenError> {
     let entries = fs::read_dir(path).map_err(io_error("list", path, ""))?;
     let mut names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    Ok(names.find(|name| !ours.contains(&name.as_str()) && name != "lost+found"))
+    if let Some(stray) = names.find(|name| !BEFORE_THE_MANIFEST.contains(&name.as_str())) {
+        return Err(damaged(format!("there is no MANIFEST, but {stray} is there")));
+    }
+    let fence = path.join("FENCE");
+    if !fence.exists() {
+        return Ok(());
+    }
+    // A creation that was interrupted leaves the fence it began with, in whatever slot. One that was ever in use has another.
+    let left = FenceFile::open(&fence).map_err(io_error("open", path, "FENCE"))?;
+    let begun = |fence: Fence| Revision::new(fence.revision).map(|revision| Fence::new(revision.slot().beginning()));
+    match left {
+        Some((_, left)) if begun(left) != Some(left) => {
+            Err(damaged("there is no MANIFEST, but FENCE was in use".to_owned()))
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn damaged(what: String) -> OpenError {
@@ -309,6 +342,20 @@ mod tests {
     }
 
     #[test]
+    fn a_creation_that_is_interrupted_may_be_begun_again_for_another_owner() {
+        let slot = Slot::new(9).unwrap();
+        let founding = Founding::Join { mesh: MeshId(1), replica: mint_replica(2), slot };
+        let joining = OpenOptions { founding, ..options() };
+        for [first, then] in [[options(), joining.clone()], [joining, options()]] {
+            let folder = tempfile::tempdir().unwrap();
+            drop(Folder::open(folder.path(), &first).unwrap());
+            assert_eq!(Store::peek(folder.path()).unwrap(), None);
+            let (store, _) = Store::open(folder.path(), &then).unwrap();
+            assert_eq!(store.identity(), Owner::found(&then).identity);
+        }
+    }
+
+    #[test]
     fn an_engine_with_rows_is_never_taken_into_a_new_folder() {
         let folder = tempfile::tempdir().unwrap();
         let made = Folder::open(folder.path(), &options()).unwrap();
@@ -322,8 +369,12 @@ mod tests {
     #[test]
     fn two_poor_draws_name_two_layers() {
         for byte in [0, 7, 0xff] {
-            let owner = Owner::mint(&[byte; 32]);
+            let owner = Owner::found(&OpenOptions::new(WallTime(0), [byte; 32]));
             assert_ne!(owner.identity.replica, owner.private);
         }
+        // Nor does whoever joins under a name that the draw comes to as well.
+        let private = Owner::found(&options()).private;
+        let founding = Founding::Join { mesh: MeshId(1), replica: private, slot: Slot::FIRST };
+        assert_ne!(Owner::found(&OpenOptions { founding, ..options() }).private, private);
     }
 }

@@ -21,7 +21,7 @@ pub use event::{Commit, Event, LeaseChange};
 pub use group::Group;
 pub use history::{HistoryBudget, HistoryChunk, SiblingValue};
 pub use key_range::{KeyRange, RangeEnd};
-pub use options::{OpenOptions, WallTime};
+pub use options::{Founding, OpenOptions, WallTime};
 pub use request::{Comparison, Delete, Guard, Op, Operand, Order, Put, RangeQuery, Request, SortTarget, Transaction};
 pub use revision::{Revision, Slot, is_foreign};
 pub use store::{Health, Identity, MeshId, Published, Sizes, Store};

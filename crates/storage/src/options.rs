@@ -1,6 +1,8 @@
 //! How a store is opened, and the moment at which things happen to it.
 
-use crate::Durability;
+use tombolo_crdt::ReplicaId;
+
+use crate::{Durability, MeshId, Slot};
 
 /// A moment of the wall clock: milliseconds since the Unix epoch. The store never looks at a clock; callers say what time it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,11 +17,30 @@ pub struct OpenOptions {
     pub wall: WallTime,
     /// Fresh randomness, from which the identity of a new folder is minted. Opening an existing folder does not use it.
     pub entropy: [u8; 32],
+    /// Who a new folder belongs to. Opening an existing folder does not use it.
+    pub founding: Founding,
+}
+
+/// Who a new folder belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Founding {
+    /// A mesh of its own, of which it is the first replica.
+    #[default]
+    NewMesh,
+    /// A mesh that there is, as the replica that was admitted to it.
+    Join {
+        /// The mesh.
+        mesh: MeshId,
+        /// The replica. Nobody else may ever have written under this name.
+        replica: ReplicaId,
+        /// The share of the revision space that it was handed: the store begins at its [beginning](Slot::beginning).
+        slot: Slot,
+    },
 }
 
 impl OpenOptions {
-    /// The default: fsync before a commit counts as done.
+    /// The default: fsync before a commit counts as done; a new folder begins a mesh of its own.
     pub fn new(wall: WallTime, entropy: [u8; 32]) -> Self {
-        Self { durability: Durability::Fsync, wall, entropy }
+        Self { durability: Durability::Fsync, wall, entropy, founding: Founding::NewMesh }
     }
 }

@@ -150,14 +150,24 @@ impl Store {
         recover::open(Box::new(engine), Some(folder), None, options)
     }
 
+    /// Who a folder belongs to; `None` when it is absent, or no store was ever completed in it. Nothing is opened, written or
+    /// locked: a folder in use answers too, and one that [`open`](Self::open) would refuse may.
+    ///
+    /// # Errors
+    ///
+    /// Something else lies in the folder, or the manifest is damaged, missing from a store, or of a newer version.
+    pub fn peek(path: &Path) -> Result<Option<Identity>, OpenError> {
+        Folder::peek(path)
+    }
+
     /// Opens a store on an engine that is not in a folder: for tests and simulation. It has no fence, and its identity comes
-    /// from the options' entropy every time.
+    /// from the options every time.
     ///
     /// # Errors
     ///
     /// Rows that are missing or do not carry their own hash.
     pub fn open_on(engine: Box<dyn Engine>, options: &OpenOptions) -> Result<(Self, Committer), OpenError> {
-        recover::open(engine, None, Some(Owner::mint(&options.entropy)), options)
+        recover::open(engine, None, Some(Owner::found(options)), options)
     }
 
     pub(crate) fn from_shared(shared: Arc<Shared>) -> Self {

@@ -10,6 +10,7 @@ mod faults;
 mod folder;
 mod folders;
 mod format_v1;
+mod founding;
 mod gate;
 mod memory;
 mod merge;
