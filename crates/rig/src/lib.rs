@@ -18,6 +18,7 @@ pub mod normalise;
 pub mod ports;
 pub mod process;
 pub mod random;
+pub mod relay;
 pub mod request;
 pub mod requirement;
 pub mod watching;

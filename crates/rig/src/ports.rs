@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, TcpListener, UdpSocket},
     process,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -20,7 +20,7 @@ const STRIDE: u32 = 16;
 /// More ports than any stretch of a machine that is still of use has taken.
 const TRIES_MAX: u32 = 1_000;
 
-/// A loopback port that nobody listens on.
+/// A loopback port that nobody listens on, neither over TCP nor over UDP.
 ///
 /// # Errors
 ///
@@ -29,7 +29,8 @@ pub fn free_port() -> io::Result<u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..TRIES_MAX {
         let port = candidate(process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        let address = (Ipv4Addr::LOCALHOST, port);
+        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
             return Ok(port);
         }
     }
