@@ -4,7 +4,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
     compaction::CompactionArgs, del::DelArgs, endpoint::EndpointArgs, get::GetArgs, lease::LeaseCommand,
-    member::MemberCommand, put::PutArgs, txn::TxnArgs, watch::WatchArgs,
+    member::MemberCommand, mesh::MeshCommand, put::PutArgs, txn::TxnArgs, watch::WatchArgs,
 };
 
 pub(crate) mod globals;
@@ -48,6 +48,9 @@ pub(crate) enum Command {
     /// Membership related commands
     #[command(subcommand)]
     Member(MemberCommand),
+    /// Invites sites into the mesh and shows how far each is behind
+    #[command(subcommand)]
+    Mesh(MeshCommand),
     /// Prints the version of tombolo
     Version,
 }

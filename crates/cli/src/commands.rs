@@ -14,6 +14,7 @@ pub(crate) mod endpoint;
 pub(crate) mod get;
 pub(crate) mod lease;
 pub(crate) mod member;
+pub(crate) mod mesh;
 pub(crate) mod put;
 mod selection;
 pub(crate) mod txn;
@@ -44,6 +45,7 @@ async fn dispatch(command: Command, context: Context) -> Result<(), Failure> {
         Command::Watch(args) => watch::run(&context, &args).await,
         Command::Lease(command) => lease::run(&context, &command).await,
         Command::Member(command) => member::run(&context, &command).await,
+        Command::Mesh(command) => mesh::run(&context, &command).await,
         Command::Version => version::run(),
     }
 }

@@ -1,4 +1,4 @@
-//! How a command ends: etcd's exit codes, and one line on standard error.
+//! How a command ends: etcd's exit codes with one of our own, and one line on standard error.
 //!
 //! A failure says what failed, in the server's words where the server spoke, then where, then what to try.
 
@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 
 pub(crate) mod hint;
 
-/// etcd's exit codes (0 is success).
+/// etcd's exit codes (0 is success), and what etcd has no code for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// The command failed: the server refused it, or did not answer in time.
@@ -23,6 +23,8 @@ pub(crate) enum Exit {
     Interrupted = 5,
     /// Standard output could not be written.
     Io = 6,
+    /// `mesh status --wait` has waited in vain.
+    NotConverged = 7,
     /// The command line is wrong.
     BadArguments = 128,
 }
@@ -140,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn exit_codes_are_etcd_s() {
+    fn exit_codes_are_etcd_s_and_one_of_our_own() {
         let codes = [
             Exit::Error,
             Exit::BadConnection,
@@ -148,8 +150,9 @@ mod tests {
             Exit::BadFeature,
             Exit::Interrupted,
             Exit::Io,
+            Exit::NotConverged,
             Exit::BadArguments,
         ];
-        assert_eq!(codes.map(|exit| exit as u8), [1, 2, 3, 4, 5, 6, 128]);
+        assert_eq!(codes.map(|exit| exit as u8), [1, 2, 3, 4, 5, 6, 7, 128]);
     }
 }

@@ -1,7 +1,8 @@
 //! `tombolo`: the command line of Tombolo, in etcdctl's words.
 //!
-//! It is a client and nothing more: every command is a call of etcd's v3 API, so it drives any server that speaks it. What
-//! goes to standard output is byte for byte what etcdctl prints; errors and hints go to standard error, one line each.
+//! It is a client and nothing more. Every command but those below `mesh` is a call of etcd's v3 API, so it drives any server that
+//! speaks it, and what goes to standard output is byte for byte what etcdctl prints. Errors and hints go to standard error, one
+//! line each.
 
 use std::process::ExitCode;
 

@@ -6,4 +6,5 @@ pub(crate) mod duration;
 pub(crate) mod integer;
 pub(crate) mod quote;
 pub(crate) mod size;
+pub(crate) mod span;
 pub(crate) mod unquote;

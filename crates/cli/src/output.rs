@@ -2,15 +2,18 @@
 //!
 //! An [`Answer`] is what a server said; a [`Format`] is one of etcdctl's four ways to show it. Each format is one file
 //! and knows every answer, so that adding an answer makes the compiler ask all four. What they write is compared with
-//! etcdctl byte for byte.
+//! etcdctl byte for byte, where etcdctl knows the answer.
 
 use std::io::{self, Write};
 
 use tombolo_client::Endpoint;
-use tombolo_proto::etcdserverpb::{
-    DeleteRangeResponse, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeResponse,
-    LeaseTimeToLiveResponse, MemberListResponse, PutResponse, RangeResponse, StatusResponse, TxnResponse,
-    WatchResponse,
+use tombolo_proto::{
+    etcdserverpb::{
+        DeleteRangeResponse, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeResponse,
+        LeaseTimeToLiveResponse, MemberListResponse, PutResponse, RangeResponse, StatusResponse, TxnResponse,
+        WatchResponse,
+    },
+    v1::{MeshInviteResponse, MeshMembersResponse, MeshStatusResponse},
 };
 
 use crate::{
@@ -20,9 +23,12 @@ use crate::{
 
 mod fields;
 mod json;
+mod mesh;
 mod rows;
 mod simple;
 mod table;
+
+pub(crate) use mesh::peer_name;
 
 /// What a server said, as far as it is shown.
 #[derive(Debug)]
@@ -48,6 +54,9 @@ pub(crate) enum Answer<'a> {
     Members(&'a MemberListResponse),
     Health(&'a [EndpointHealth]),
     Status(&'a [EndpointStatus]),
+    Invitation(&'a MeshInviteResponse),
+    MeshMembers(&'a MeshMembersResponse),
+    MeshStatus(&'a MeshStatusResponse),
 }
 
 /// One line of `endpoint health`.

@@ -1,7 +1,7 @@
 //! What to try after a failure, for those whose text does not say it.
 
 /// Words of a server's error, and the advice that goes with them.
-const ADVICE: [(&str, &str); 12] = [
+const ADVICE: [(&str, &str); 14] = [
     ("revision has been compacted", "history before that revision is gone: use a later one, or leave --rev out"),
     ("is a future revision", "the store has not reached that revision: leave --rev out to read what is current"),
     ("requested lease not found", "it expired or was revoked: `tombolo lease list` shows those alive"),
@@ -13,6 +13,11 @@ const ADVICE: [(&str, &str); 12] = [
     ("request is too large", "split the value, or raise the server's --max-request-bytes"),
     ("key not found", "--ignore-value and --ignore-lease update a key that exists"),
     ("lease is provided", "give either --lease or --ignore-lease"),
+    (
+        "unknown service tombolo.v1",
+        "that server is no Tombolo, or an older one: `tombolo endpoint status` shows what it is",
+    ),
+    ("NOSLOTS", "invite from another site: `tombolo mesh members` shows who has slots to hand on"),
     (
         "context deadline exceeded",
         "the server is slow or stuck: raise --command-timeout, or see `tombolo endpoint health`",

@@ -13,6 +13,8 @@ use tombolo_proto::{
 use super::{Answer, EndpointHealth, EndpointStatus};
 use crate::notation::quote::Quoted;
 
+mod mesh;
+
 pub(super) fn write(out: &mut impl Write, answer: &Answer<'_>) -> io::Result<()> {
     match answer {
         Answer::Put(response) => {
@@ -41,6 +43,9 @@ pub(super) fn write(out: &mut impl Write, answer: &Answer<'_>) -> io::Result<()>
         Answer::Members(response) => members(out, response),
         Answer::Health(list) => list.iter().try_for_each(|item| health(out, item)),
         Answer::Status(list) => list.iter().try_for_each(|item| status(out, item)),
+        Answer::Invitation(response) => mesh::invitation(out, response),
+        Answer::MeshMembers(response) => mesh::members(out, response),
+        Answer::MeshStatus(response) => mesh::status(out, response),
     }
 }
 
@@ -202,6 +207,20 @@ mod tests {
         let health = "\"Endpoint\" : \"a:2379\"\n\"Health\" : true\n\"Took\" : 2.084579ms\n\"Error\" : \n\n\
             \"Endpoint\" : \"b:1\"\n\"Health\" : false\n\"Took\" : 5s\n\"Error\" : context deadline exceeded\n\n";
         check(&Answer::Health(&samples::health()), health);
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_mesh_has_no_line() {
+        let invitation = "\"Ticket\" : \"tmb1abc\"\n\"ExpiresMs\" : 1700000000000\n\"Issuer\" : \"00000000000000a1\"\n\
+            \"Slots\" : \"24576-32767\"\n";
+        check(&Answer::Invitation(&samples::mesh::invitation()), invitation);
+        let text = samples::shown(Format::Fields, false, &Answer::MeshStatus(&samples::mesh::status()));
+        assert_eq!(text.matches("\"LagMs\"").count(), 2, "{text}");
+        assert_eq!(text.matches("\"RttUs\"").count(), 1, "{text}");
+        assert!(text.contains("\"Frontier\" : \"00000000000000b2:3\"\n"), "{text}");
+        assert!(text.contains("\"Alarm\" : \"SKEW\"\n\"Peer\" : \"00000000000000b2\"\n"), "{text}");
+        let text = samples::shown(Format::Fields, false, &Answer::MeshMembers(&samples::mesh::members()));
+        assert!(text.contains("\"Slots\" : \"0-32767\"\n\"Issuer\" : \"00000000000000a1\"\n\n"), "{text}");
     }
 
     #[test]

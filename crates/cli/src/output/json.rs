@@ -15,6 +15,7 @@ use tombolo_proto::{
 
 use super::{Answer, EndpointHealth, EndpointStatus};
 
+mod mesh;
 mod object;
 
 use object::{Object, base64, list, string};
@@ -46,6 +47,9 @@ pub(super) fn write(out: &mut impl Write, answer: &Answer<'_>, hex: bool) -> io:
         }
         Answer::Health(endpoints) => list(endpoints.iter().map(health)),
         Answer::Status(endpoints) => list(endpoints.iter().map(status)),
+        Answer::Invitation(response) => mesh::invitation(response),
+        Answer::MeshMembers(response) => mesh::members(response),
+        Answer::MeshStatus(response) => mesh::status(response),
     };
     writeln!(out, "{text}")
 }

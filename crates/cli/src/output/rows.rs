@@ -5,6 +5,10 @@ use tombolo_proto::etcdserverpb::MemberListResponse;
 use super::{Answer, EndpointHealth, EndpointStatus};
 use crate::notation::size;
 
+mod mesh;
+
+pub(super) use mesh::measures;
+
 /// A heading and the rows below it, each as long as the heading.
 #[derive(Debug)]
 pub(super) struct Rows {
@@ -19,6 +23,8 @@ impl Rows {
             Answer::Members(response) => Some(members(response)),
             Answer::Health(list) => Some(health(list)),
             Answer::Status(list) => Some(status(list)),
+            Answer::MeshMembers(response) => Some(mesh::members(response)),
+            Answer::MeshStatus(response) => Some(mesh::status(response)),
             _ => None,
         }
     }

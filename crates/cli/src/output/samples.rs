@@ -13,6 +13,8 @@ use tombolo_proto::{
 use super::{Answer, EndpointHealth, EndpointStatus, Format, Printer};
 use crate::notation::duration::GoDuration;
 
+pub(super) mod mesh;
+
 pub(super) const LEASE: i64 = 0x6b93_a200_296c_d615;
 
 /// What a printer writes for an answer, as text.

@@ -11,6 +11,8 @@ use tombolo_proto::{
 
 use super::{Answer, EndpointHealth, rows::Rows};
 
+mod mesh;
+
 /// The choices that only this format has.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Style {
@@ -43,7 +45,9 @@ pub(super) fn write(out: &mut impl Write, answer: &Answer<'_>, style: Style) -> 
             response.leases.iter().try_for_each(|lease| writeln!(out, "{:016x}", lease.id))
         }
         Answer::Health(list) => list.iter().try_for_each(|health| healthy(out, health)),
-        Answer::Members(_) | Answer::Status(_) => {
+        Answer::Invitation(response) => writeln!(out, "{}", response.ticket),
+        Answer::MeshStatus(response) => mesh::status(out, response),
+        Answer::Members(_) | Answer::Status(_) | Answer::MeshMembers(_) => {
             let rows = Rows::of(answer).map(|list| list.rows).unwrap_or_default();
             rows.iter().try_for_each(|row| writeln!(out, "{}", row.join(", ")))
         }
@@ -117,6 +121,8 @@ fn healthy(out: &mut impl Write, health: &EndpointHealth) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use tombolo_proto::v1::MeshStatusResponse;
+
     use super::super::{Format, Printer, samples};
     use super::*;
 
@@ -187,6 +193,37 @@ mod tests {
         assert_eq!(shown(&Answer::Members(&samples::members())), members);
         let status = "a:2379, abc, 3.5.1, 20 kB, true, false, 2, 17, 16, memberID:1 alarm:NOSPACE , x\n";
         assert_eq!(shown(&Answer::Status(&samples::status())), status);
+    }
+
+    #[test]
+    fn an_invitation_is_its_ticket_alone() {
+        assert_eq!(shown(&Answer::Invitation(&samples::mesh::invitation())), "tmb1abc\n");
+    }
+
+    #[test]
+    fn the_status_of_a_mesh_fits_one_screen() {
+        let expected = [
+            "site factory  replica 00000000000000a1  v0.1.0  up 3d4h",
+            "  mesh     0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
+            "  data     43 records, revision 42, commit 44",
+            "  digest   7f7f7f7f7f7f7f7f7f7f7f7f7f7f7f7f",
+            "  PEERS   REPLICA           STATE        RTT   LAG   BEHIND  AHEAD  IN FLIGHT  DIGEST",
+            "  office  00000000000000b2  connected    18ms  0ms   0       0      0          equal",
+            "  ship    00000000000000c3  unreachable  -     2h3m  1204    -      -          unknown",
+            "    for 2h4m: timed out",
+            "  ALARM    SKEW office: its clock is 70s ahead",
+        ];
+        let text = shown(&Answer::MeshStatus(&samples::mesh::status()));
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+        let alone = MeshStatusResponse { name: "a".into(), ..Default::default() };
+        assert!(shown(&Answer::MeshStatus(&alone)).contains("tombolo mesh invite"));
+    }
+
+    #[test]
+    fn members_of_a_mesh_are_comma_separated_rows() {
+        let expected = "00000000000000a1, active, factory, 10.0.0.1:2380, http://10.0.0.1:2379, 0-32767, 00000000000000a1\n\
+                        00000000000000b2, active, , , , none, 00000000000000a1\n";
+        assert_eq!(shown(&Answer::MeshMembers(&samples::mesh::members())), expected);
     }
 
     #[test]

@@ -85,6 +85,17 @@ mod tests {
     }
 
     #[test]
+    fn a_mesh_is_a_row_for_the_endpoint_and_one_for_each_peer() {
+        let shown = samples::shown(Format::Table, false, &Answer::MeshStatus(&samples::mesh::status()));
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines.len(), 7, "{shown}");
+        let words = |line: usize| lines[line].split('|').map(str::trim).collect::<Vec<_>>();
+        assert_eq!(words(3)[1..4], ["factory", "00000000000000a1", "answering"], "{shown}");
+        assert_eq!(words(4)[9..11], ["equal", "SKEW"], "{shown}");
+        assert_eq!(words(5)[3..8], ["unreachable", "-", "2h3m", "1204", "-"], "{shown}");
+    }
+
+    #[test]
     fn an_empty_list_is_its_heading() {
         check(
             &Answer::Health(&[]),

@@ -1,0 +1,84 @@
+//! A mesh as fields. What is not known has no line.
+
+use std::io::{self, Write};
+
+use tombolo_proto::v1::{MeshInviteResponse, MeshMembersResponse, MeshStatusResponse, Peer};
+
+use super::super::mesh;
+
+pub(super) fn invitation(out: &mut impl Write, response: &MeshInviteResponse) -> io::Result<()> {
+    text(out, "Ticket", &response.ticket)?;
+    writeln!(out, "\"ExpiresMs\" : {}", response.expires_ms)?;
+    text(out, "Issuer", &mesh::replica(response.issuer))?;
+    text(out, "Slots", &mesh::slots(&response.slots))
+}
+
+pub(super) fn members(out: &mut impl Write, response: &MeshMembersResponse) -> io::Result<()> {
+    text(out, "Mesh", &mesh::hexadecimal(&response.mesh))?;
+    text(out, "Replica", &mesh::replica(response.replica))?;
+    for member in &response.members {
+        text(out, "Replica", &mesh::replica(member.replica))?;
+        text(out, "Name", &member.name)?;
+        text(out, "State", mesh::member_state(member))?;
+        member.peer_addresses.iter().try_for_each(|address| text(out, "PeerAddress", address))?;
+        member.client_urls.iter().try_for_each(|url| text(out, "ClientURL", url))?;
+        text(out, "Slots", &mesh::slots(&member.slots))?;
+        text(out, "Issuer", &mesh::replica(member.issuer))?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+pub(super) fn status(out: &mut impl Write, response: &MeshStatusResponse) -> io::Result<()> {
+    text(out, "Mesh", &mesh::hexadecimal(&response.mesh))?;
+    text(out, "Replica", &mesh::replica(response.replica))?;
+    text(out, "Name", &response.name)?;
+    text(out, "Version", &response.version)?;
+    writeln!(out, "\"UptimeMs\" : {}", response.uptime_ms)?;
+    writeln!(out, "\"Revision\" : {}", response.revision)?;
+    writeln!(out, "\"Commit\" : {}", response.commit)?;
+    writeln!(out, "\"Records\" : {}", response.records)?;
+    text(out, "Digest", &mesh::hexadecimal(&response.digest))?;
+    for entry in &response.frontier {
+        text(out, "Frontier", &format!("{}:{}", mesh::replica(entry.replica), entry.seq))?;
+    }
+    writeln!(out)?;
+    response.peers.iter().try_for_each(|item| peer(out, item))?;
+    for alarm in &response.alarms {
+        text(out, "Alarm", mesh::alarm_kind(alarm))?;
+        if alarm.peer != 0 {
+            text(out, "Peer", &mesh::replica(alarm.peer))?;
+        }
+        text(out, "Text", &alarm.text)?;
+        writeln!(out, "\"SinceMs\" : {}\n", alarm.since_ms)?;
+    }
+    Ok(())
+}
+
+fn peer(out: &mut impl Write, peer: &Peer) -> io::Result<()> {
+    text(out, "Peer", &mesh::replica(peer.replica))?;
+    text(out, "Name", &peer.name)?;
+    text(out, "State", mesh::peer_state(peer))?;
+    writeln!(out, "\"SinceMs\" : {}", peer.since_ms)?;
+    text(out, "Address", &peer.address)?;
+    number(out, "RttUs", peer.rtt_us)?;
+    number(out, "LagMs", peer.lag_ms)?;
+    number(out, "RecordsBehind", peer.records_behind)?;
+    number(out, "RecordsAhead", peer.records_ahead)?;
+    number(out, "BytesInFlight", peer.bytes_in_flight)?;
+    text(out, "Digests", mesh::digests(peer))?;
+    number(out, "ComparedMs", peer.compared_ms)?;
+    number(out, "SkewMs", peer.skew_ms)?;
+    writeln!(out, "\"SentBytes\" : {}", peer.sent_bytes)?;
+    writeln!(out, "\"ReceivedBytes\" : {}", peer.received_bytes)?;
+    text(out, "LastError", &peer.last_error)?;
+    writeln!(out)
+}
+
+fn text(out: &mut impl Write, name: &str, value: &str) -> io::Result<()> {
+    writeln!(out, "\"{name}\" : {}", super::Quoted(value.as_bytes()))
+}
+
+fn number(out: &mut impl Write, name: &str, value: Option<impl std::fmt::Display>) -> io::Result<()> {
+    value.map_or(Ok(()), |value| writeln!(out, "\"{name}\" : {value}"))
+}

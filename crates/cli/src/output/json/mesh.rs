@@ -1,0 +1,99 @@
+//! A mesh as JSON. The names are those of the protocol; ids, which programs must not round, are hexadecimal strings, and what is
+//! not known is left out.
+
+use tombolo_proto::v1::{
+    Member, MeshAlarm, MeshInviteResponse, MeshMembersResponse, MeshStatusResponse, Peer, SlotRange,
+};
+
+use super::{
+    super::mesh,
+    object::{Object, list},
+    strings,
+};
+
+pub(super) fn invitation(response: &MeshInviteResponse) -> String {
+    Object::new()
+        .string("ticket", &response.ticket)
+        .number("expires_ms", response.expires_ms)
+        .string("issuer", &mesh::replica(response.issuer))
+        .value_if_some("slots", response.slots.as_ref().map(slots))
+        .end()
+}
+
+pub(super) fn members(response: &MeshMembersResponse) -> String {
+    Object::new()
+        .string("mesh", &mesh::hexadecimal(&response.mesh))
+        .string("replica", &mesh::replica(response.replica))
+        .field("members", &list(response.members.iter().map(member)))
+        .end()
+}
+
+fn member(member: &Member) -> String {
+    Object::new()
+        .string("replica", &mesh::replica(member.replica))
+        .string("name", &member.name)
+        .string("state", mesh::member_state(member))
+        .field("peer_addresses", &list(strings(&member.peer_addresses)))
+        .field("client_urls", &list(strings(&member.client_urls)))
+        .value_if_some("slots", member.slots.as_ref().map(slots))
+        .string("issuer", &mesh::replica(member.issuer))
+        .end()
+}
+
+fn slots(range: &SlotRange) -> String {
+    Object::new().number("first", range.first).number("count", range.count).end()
+}
+
+pub(super) fn status(response: &MeshStatusResponse) -> String {
+    let frontier = response
+        .frontier
+        .iter()
+        .map(|entry| Object::new().string("replica", &mesh::replica(entry.replica)).number("seq", entry.seq).end());
+    Object::new()
+        .string("mesh", &mesh::hexadecimal(&response.mesh))
+        .string("replica", &mesh::replica(response.replica))
+        .string("name", &response.name)
+        .string("version", &response.version)
+        .number("uptime_ms", response.uptime_ms)
+        .number("revision", response.revision)
+        .number("commit", response.commit)
+        .number("records", response.records)
+        .field("frontier", &list(frontier))
+        .string("digest", &mesh::hexadecimal(&response.digest))
+        .field("peers", &list(response.peers.iter().map(peer)))
+        .field("alarms", &list(response.alarms.iter().map(alarm)))
+        .end()
+}
+
+fn peer(peer: &Peer) -> String {
+    let object = Object::new()
+        .string("replica", &mesh::replica(peer.replica))
+        .string("name", &peer.name)
+        .string("state", mesh::peer_state(peer))
+        .number("since_ms", peer.since_ms)
+        .string("address", &peer.address);
+    let object = known(object, "rtt_us", peer.rtt_us);
+    let object = known(object, "lag_ms", peer.lag_ms);
+    let object = known(object, "records_behind", peer.records_behind);
+    let object = known(object, "records_ahead", peer.records_ahead);
+    let object = known(object, "bytes_in_flight", peer.bytes_in_flight).string("digests", mesh::digests(peer));
+    let object = known(object, "compared_ms", peer.compared_ms);
+    known(object, "skew_ms", peer.skew_ms)
+        .number("sent_bytes", peer.sent_bytes)
+        .number("received_bytes", peer.received_bytes)
+        .string_unless_empty("last_error", &peer.last_error)
+        .end()
+}
+
+fn alarm(alarm: &MeshAlarm) -> String {
+    let object = Object::new().string("kind", mesh::alarm_kind(alarm));
+    let object = if alarm.peer == 0 { object } else { object.string("peer", &mesh::replica(alarm.peer)) };
+    object.string("text", &alarm.text).number("since_ms", alarm.since_ms).end()
+}
+
+fn known(object: Object, name: &str, value: Option<impl Into<i128>>) -> Object {
+    match value {
+        None => object,
+        Some(value) => object.number(name, value),
+    }
+}

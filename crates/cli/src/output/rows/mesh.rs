@@ -1,0 +1,64 @@
+//! Members and peers of a mesh as rows.
+
+use std::time::Duration;
+
+use tombolo_proto::v1::{MeshMembersResponse, MeshStatusResponse, Peer};
+
+use super::{super::mesh, Rows};
+use crate::notation::{duration::GoDuration, span::Span};
+
+pub(super) fn members(response: &MeshMembersResponse) -> Rows {
+    let heading = &["REPLICA", "STATE", "NAME", "PEER ADDRS", "CLIENT ADDRS", "SLOTS", "ISSUER"];
+    let rows = response.members.iter().map(|member| {
+        vec![
+            mesh::replica(member.replica),
+            mesh::member_state(member).to_owned(),
+            member.name.clone(),
+            member.peer_addresses.join(","),
+            member.client_urls.join(","),
+            mesh::slots(&member.slots),
+            mesh::replica(member.issuer),
+        ]
+    });
+    Rows { heading, rows: rows.collect() }
+}
+
+/// The peers, with the names of the alarms that concern each. What concerns the endpoint itself stands in a row of its own.
+pub(super) fn status(response: &MeshStatusResponse) -> Rows {
+    let heading =
+        &["NAME", "REPLICA", "STATE", "RTT", "LAG", "BEHIND", "AHEAD", "IN FLIGHT", "DIGEST", "ALARMS", "LAST ERROR"];
+    let alarms = |replica: u64| {
+        let concerned = response.alarms.iter().filter(|alarm| alarm.peer == replica);
+        concerned.map(mesh::alarm_kind).collect::<Vec<_>>().join(" ")
+    };
+    let mut own = vec![response.name.clone(), mesh::replica(response.replica), "answering".to_owned()];
+    own.resize(heading.len(), String::new());
+    own[8] = mesh::hexadecimal(&response.digest);
+    own[9] = alarms(0);
+    let peers = response.peers.iter().map(|peer| {
+        let mut row = measures(peer);
+        row.extend([alarms(peer.replica), peer.last_error.clone()]);
+        row
+    });
+    Rows { heading, rows: std::iter::once(own).chain(peers).collect() }
+}
+
+/// Name, replica, state, round trip, lag, records behind and ahead, bytes in flight, digests.
+pub(in super::super) fn measures(peer: &Peer) -> Vec<String> {
+    vec![
+        peer.name.clone(),
+        mesh::replica(peer.replica),
+        mesh::peer_state(peer).to_owned(),
+        known(peer.rtt_us.map(|micros| GoDuration(Duration::from_micros(micros)))),
+        known(peer.lag_ms.map(Span)),
+        known(peer.records_behind),
+        known(peer.records_ahead),
+        known(peer.bytes_in_flight),
+        mesh::digests(peer).to_owned(),
+    ]
+}
+
+/// What is not known is not zero.
+fn known(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}

@@ -1,0 +1,79 @@
+//! A mesh of three, one of which is away.
+
+use bytes::Bytes;
+use tombolo_proto::v1::{
+    DigestComparison, FrontierEntry, Member, MemberState, MeshAlarm, MeshAlarmKind, MeshInviteResponse,
+    MeshMembersResponse, MeshStatusResponse, Peer, PeerState, SlotRange,
+};
+
+pub(in super::super) fn invitation() -> MeshInviteResponse {
+    let slots = Some(SlotRange { first: 24_576, count: 8_192 });
+    MeshInviteResponse { ticket: "tmb1abc".into(), expires_ms: 1_700_000_000_000, issuer: 0xa1, slots }
+}
+
+pub(in super::super) fn members() -> MeshMembersResponse {
+    let founder = Member {
+        replica: 0xa1,
+        name: "factory".into(),
+        state: MemberState::Active.into(),
+        peer_addresses: vec!["10.0.0.1:2380".into()],
+        client_urls: vec!["http://10.0.0.1:2379".into()],
+        slots: Some(SlotRange { first: 0, count: 32_768 }),
+        issuer: 0xa1,
+    };
+    let silent = Member { replica: 0xb2, issuer: 0xa1, state: MemberState::Active.into(), ..Default::default() };
+    MeshMembersResponse { mesh: Bytes::from_static(&[0x0f; 16]), replica: 0xa1, members: vec![founder, silent] }
+}
+
+pub(in super::super) fn status() -> MeshStatusResponse {
+    let office = Peer {
+        replica: 0xb2,
+        name: "office".into(),
+        state: PeerState::Connected.into(),
+        since_ms: 9_000,
+        address: "10.0.0.2:2380".into(),
+        rtt_us: Some(18_000),
+        lag_ms: Some(0),
+        records_behind: Some(0),
+        records_ahead: Some(0),
+        bytes_in_flight: Some(0),
+        digests: DigestComparison::Equal.into(),
+        compared_ms: Some(400),
+        skew_ms: Some(-2),
+        sent_bytes: 10,
+        received_bytes: 20,
+        last_error: String::new(),
+    };
+    let ship = Peer {
+        replica: 0xc3,
+        name: "ship".into(),
+        state: PeerState::Unreachable.into(),
+        since_ms: 7_440_000,
+        address: "10.0.0.3:2380".into(),
+        lag_ms: Some(7_430_000),
+        records_behind: Some(1_204),
+        digests: DigestComparison::Unknown.into(),
+        last_error: "timed out".into(),
+        ..Default::default()
+    };
+    let alarm = MeshAlarm {
+        kind: MeshAlarmKind::Skew.into(),
+        peer: 0xb2,
+        text: "its clock is 70s ahead".into(),
+        since_ms: 5_000,
+    };
+    MeshStatusResponse {
+        mesh: Bytes::from_static(&[0x0f; 16]),
+        replica: 0xa1,
+        name: "factory".into(),
+        version: "0.1.0".into(),
+        uptime_ms: 273_600_000,
+        revision: 42,
+        commit: 44,
+        records: 43,
+        frontier: vec![FrontierEntry { replica: 0xa1, seq: 40 }, FrontierEntry { replica: 0xb2, seq: 3 }],
+        digest: Bytes::from_static(&[0x7f; 16]),
+        peers: vec![office, ship],
+        alarms: vec![alarm],
+    }
+}

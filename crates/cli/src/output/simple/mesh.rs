@@ -1,0 +1,46 @@
+//! The status of a mesh on one screen: this site, its peers as aligned columns, its alarms.
+
+use std::io::{self, Write};
+
+use tombolo_proto::v1::MeshStatusResponse;
+
+use super::super::{mesh, rows};
+use crate::notation::span::Span;
+
+const HEADING: [&str; 8] = ["REPLICA", "STATE", "RTT", "LAG", "BEHIND", "AHEAD", "IN FLIGHT", "DIGEST"];
+
+pub(super) fn status(out: &mut impl Write, response: &MeshStatusResponse) -> io::Result<()> {
+    let MeshStatusResponse { name, version, uptime_ms, revision, commit, records, .. } = response;
+    writeln!(out, "site {name}  replica {}  v{version}  up {}", mesh::replica(response.replica), Span(*uptime_ms))?;
+    writeln!(out, "  mesh     {}", mesh::hexadecimal(&response.mesh))?;
+    writeln!(out, "  data     {records} records, revision {revision}, commit {commit}")?;
+    writeln!(out, "  digest   {}", mesh::hexadecimal(&response.digest))?;
+    peers(out, response)?;
+    for alarm in &response.alarms {
+        let whom = response.peers.iter().find(|peer| peer.replica == alarm.peer && alarm.peer != 0);
+        let whom = whom.map(|peer| format!(" {}", mesh::peer_name(peer))).unwrap_or_default();
+        writeln!(out, "  ALARM    {}{whom}: {}", mesh::alarm_kind(alarm), alarm.text)?;
+    }
+    Ok(())
+}
+
+fn peers(out: &mut impl Write, response: &MeshStatusResponse) -> io::Result<()> {
+    if response.peers.is_empty() {
+        return writeln!(out, "  peers    none: `tombolo mesh invite` makes a ticket for one");
+    }
+    let mut table = vec![["PEERS"].iter().chain(&HEADING).map(|word| (*word).to_owned()).collect::<Vec<_>>()];
+    table.extend(response.peers.iter().map(rows::measures));
+    let columns = HEADING.len() + 1;
+    let widths: Vec<usize> =
+        (0..columns).map(|column| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    for (place, row) in table.iter().enumerate() {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        writeln!(out, "  {}", line.trim_end())?;
+        let Some(peer) = place.checked_sub(1).and_then(|place| response.peers.get(place)) else { continue };
+        if !peer.last_error.is_empty() && peer.rtt_us.is_none() {
+            writeln!(out, "    for {}: {}", Span(peer.since_ms), peer.last_error)?;
+        }
+    }
+    Ok(())
+}
