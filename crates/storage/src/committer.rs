@@ -238,7 +238,7 @@ impl Committer {
         let head = &self.head;
         let landmark = Landmark {
             published: Published { commit: head.commit, revision: head.revision, compacted: head.compacted },
-            frontier: head.mesh.frontier().clone(),
+            heads: head.mesh.heads_above(&self.shared.state.read().frontier),
             digest: head.digest.bits(),
             row_bytes: self.tally.bytes,
             base: self.staged.base.take(),
@@ -257,12 +257,12 @@ impl Committer {
         (self.staged.is_under_way, self.staged.is_base_under_way) = (false, false);
         let outcome = group.outcome.unwrap_or_else(|| Err("a group was published that is not on disk".to_owned()));
         outcome.map_err(|cause| self.poison(cause))?;
-        let Landmark { published, frontier, digest, row_bytes, base, fence } = group.landmark;
+        let Landmark { published, heads, digest, row_bytes, base, fence } = group.landmark;
         self.staged.forget_rows(published.commit);
         {
             let mut state = self.shared.state.write();
-            (state.published, state.frontier, state.digest) = (published, frontier, digest);
-            state.row_bytes = row_bytes;
+            (state.published, state.digest, state.row_bytes) = (published, digest, row_bytes);
+            heads.into_iter().for_each(|(last, chain)| state.advance(last, chain));
             if let Some(StagedBase { horizon, first }) = base {
                 (state.horizon, state.compacted_first) = (horizon, first);
             }

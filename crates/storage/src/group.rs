@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use tombolo_crdt::VersionVector;
+use tombolo_crdt::{Chain, Dot};
 
 use crate::{
     Commit,
@@ -34,7 +34,8 @@ pub struct Group {
 /// Where everything stood when a group was closed: what readers are shown once it is durable.
 pub(crate) struct Landmark {
     pub(crate) published: Published,
-    pub(crate) frontier: VersionVector,
+    /// The last record of each author of which the group holds records, with its chain.
+    pub(crate) heads: Vec<(Dot, Chain)>,
     pub(crate) digest: u128,
     pub(crate) row_bytes: u64,
     pub(crate) base: Option<StagedBase>,

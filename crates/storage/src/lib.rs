@@ -24,6 +24,7 @@ pub use key_range::{KeyRange, RangeEnd};
 pub use options::{Founding, OpenOptions, WallTime};
 pub use request::{Comparison, Delete, Guard, Op, Operand, Order, Put, RangeQuery, Request, SortTarget, Transaction};
 pub use revision::{Revision, Slot, is_foreign};
+pub use standing::Standing;
 pub use store::{Health, Identity, MeshId, Published, Sizes, Store};
 
 mod answer;
@@ -53,6 +54,7 @@ mod revision;
 mod row;
 mod since_base;
 mod space;
+mod standing;
 mod store;
 mod view;
 

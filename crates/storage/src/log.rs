@@ -68,6 +68,12 @@ impl Log {
         self.streams.iter().map(|(&replica, stream)| (Dot::new(replica, self.frontier.seq(replica)), stream))
     }
 
+    /// The last records, with their chains, of the authors that stand above `frontier`. O(authors).
+    pub(crate) fn heads_above(&self, frontier: &VersionVector) -> Vec<(Dot, Chain)> {
+        let above = self.streams().filter(|(last, _)| !frontier.covers(*last));
+        above.map(|(last, stream)| (last, stream.chain)).collect()
+    }
+
     /// The name of this replica's next record.
     pub(crate) fn next_dot(&self) -> Dot {
         Dot::new(self.own, self.frontier.seq(self.own) + 1)

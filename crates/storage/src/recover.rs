@@ -77,6 +77,7 @@ pub(crate) fn open(
         index,
         published,
         frontier: head.mesh.frontier().clone(),
+        chains: head.mesh.streams().map(|(last, stream)| (last.replica, stream.chain)).collect(),
         digest: head.digest.bits(),
         row_bytes: tally.bytes,
         horizon,

@@ -1,10 +1,10 @@
 //! The reading side of a store, and what both sides share.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use tombolo_crdt::{ReplicaId, VersionVector};
+use tombolo_crdt::{Chain, Dot, ReplicaId, VersionVector};
 
 use crate::{
     Committer, Durability, KeyValue, OpenError, OpenOptions, RangeAnswer, RangeQuery, ReadError, Revision, Slot,
@@ -86,6 +86,8 @@ pub(crate) struct State {
     pub(crate) index: Index,
     pub(crate) published: Published,
     pub(crate) frontier: VersionVector,
+    /// The chain of each author's last record in it.
+    pub(crate) chains: BTreeMap<ReplicaId, Chain>,
     pub(crate) digest: u128,
     pub(crate) row_bytes: u64,
     /// The last commit of the oldest readable revision: rows up to there may be missing.
@@ -96,6 +98,14 @@ pub(crate) struct State {
     pub(crate) cuts_from: VersionVector,
     /// The log is complete from here on.
     pub(crate) floor: Floor,
+}
+
+impl State {
+    /// Takes note of the last record that is now published of an author.
+    pub(crate) fn advance(&mut self, last: Dot, chain: Chain) {
+        self.frontier.raise(last.replica, last.seq);
+        self.chains.insert(last.replica, chain);
+    }
 }
 
 /// Where the log begins: rows up to this commit may be missing or reduced, and hold the records up to this vector.

@@ -17,5 +17,6 @@ mod merge;
 mod mesh;
 mod model;
 mod random;
+mod standing;
 mod store;
 mod support;
