@@ -12,12 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
-use tombolo_storage::{Answer, Commit, CommitError, Committer, Durability, RequestError};
+use tombolo_storage::{Answer, Commit, CommitError, Committer, Durability, IngestError, RequestError, WallTime};
 use tracing::{error, info};
 
-use self::queue::{Job, Taken};
+use self::queue::{Job, Taken, Work};
 use crate::{clock, limits, metrics::Metrics};
 
 pub(crate) use self::queue::CommitQueue;
@@ -50,12 +51,65 @@ impl From<RequestError> for Refusal {
     }
 }
 
+/// What became of records from a peer.
+#[derive(Debug)]
+pub(crate) struct Ingested {
+    /// Records, from the first on, that are durable here now: applied by this, or before.
+    pub(crate) taken: usize,
+    /// Why the next of them was not applied; those after it were not tried.
+    pub(crate) refusal: Option<IngestRefusal>,
+}
+
+/// Why a record from a peer was not applied.
+#[derive(Debug)]
+pub(crate) enum IngestRefusal {
+    /// The store refused it.
+    Record(IngestError),
+    /// Its group was not made durable.
+    Commit(Arc<CommitError>),
+    /// Too many requests wait.
+    QueueFull,
+    /// The server is stopping.
+    Stopped,
+}
+
+impl Ingested {
+    fn none(refusal: IngestRefusal) -> Self {
+        Self { taken: 0, refusal: Some(refusal) }
+    }
+}
+
 /// Requests that became durable together.
 pub(crate) struct Group {
     /// What watchers and the lease table have to know before the replies go out.
     pub(crate) commits: Vec<Arc<Commit>>,
     /// Who waits, and what each is told.
-    pub(crate) replies: Vec<(oneshot::Sender<Reply>, Reply)>,
+    pub(crate) replies: Vec<Answered>,
+}
+
+/// Someone who waits, and what is to be told.
+pub(crate) enum Answered {
+    Request(oneshot::Sender<Reply>, Reply),
+    Ingest(oneshot::Sender<Ingested>, Ingested),
+}
+
+impl Answered {
+    /// Tells it. Whoever does not wait any more does not need the answer.
+    pub(crate) fn tell(self) {
+        match self {
+            Self::Request(waiting, reply) => drop(waiting.send(reply)),
+            Self::Ingest(waiting, ingested) => drop(waiting.send(ingested)),
+        }
+    }
+
+    /// Takes back success: its group was not made durable.
+    fn fail(&mut self, why: &Arc<CommitError>) {
+        match self {
+            Self::Request(_, Err(_)) => {}
+            Self::Request(_, reply) => *reply = Err(Refusal::Commit(Arc::clone(why))),
+            Self::Ingest(_, ingested) => *ingested = Ingested::none(IngestRefusal::Commit(Arc::clone(why))),
+        }
+    }
 }
 
 /// The running thread.
@@ -128,21 +182,37 @@ impl Worker {
         let started = Instant::now();
         let wall = clock::wall();
         let mut replies = Vec::with_capacity(jobs.len());
-        for Job { request, reply, .. } in jobs.drain(..) {
-            let answer = self.committer.execute(wall, request).map_err(Refusal::from);
-            replies.push((reply, answer));
+        for Job { work, .. } in jobs.drain(..) {
+            replies.push(match work {
+                Work::Request { request, reply } => {
+                    Answered::Request(reply, self.committer.execute(wall, request).map_err(Refusal::from))
+                }
+                Work::Ingest { records, reply } => Answered::Ingest(reply, self.ingest(wall, records)),
+            });
         }
         let executed = Instant::now();
         let commits = self.committer.commit().unwrap_or_else(|why| {
             self.complain(&why);
             let why = Arc::new(why);
-            for (_, reply) in replies.iter_mut().filter(|(_, reply)| reply.is_ok()) {
-                *reply = Err(Refusal::Commit(Arc::clone(&why)));
-            }
+            replies.iter_mut().for_each(|answered| answered.fail(&why));
             Vec::new()
         });
         self.metrics.committed(replies.len(), commits.len(), executed - started, executed.elapsed());
         Group { commits, replies }
+    }
+
+    /// Applies records in their order up to the first that cannot be. One that is here already is as good as applied.
+    fn ingest(&mut self, wall: WallTime, records: Vec<Bytes>) -> Ingested {
+        let mut taken = 0;
+        for record in records {
+            match self.committer.ingest(wall, record) {
+                Ok(_) => self.metrics.records_ingested.add(1),
+                Err(IngestError::Duplicate { .. }) => {}
+                Err(why) => return Ingested { taken, refusal: Some(IngestRefusal::Record(why)) },
+            }
+            taken += 1;
+        }
+        Ingested { taken, refusal: None }
     }
 
     /// Answers whether more housekeeping is due at once.
@@ -170,7 +240,8 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use tombolo_storage::{
-        Health, KeyRange, OpenOptions, Outcome, Put, RangeQuery, Request, Store, WallTime, engine::memory::MemoryEngine,
+        ArrivalBudget, Health, KeyRange, OpenOptions, Outcome, Put, RangeQuery, Request, Store,
+        engine::memory::MemoryEngine,
     };
 
     use super::*;
@@ -184,8 +255,12 @@ mod tests {
     }
 
     fn rig() -> Rig {
+        rig_of([7; 32])
+    }
+
+    fn rig_of(entropy: [u8; 32]) -> Rig {
         let engine = Arc::new(MemoryEngine::new());
-        let options = OpenOptions::new(WallTime(1), [7; 32]);
+        let options = OpenOptions::new(WallTime(1), entropy);
         let (store, committer) = Store::open_on(Box::new(Arc::clone(&engine)), &options).unwrap();
         let metrics = Arc::new(Metrics::default());
         let (thread, queue, groups) = CommitThread::start(committer, Durability::Fsync, metrics).unwrap();
@@ -194,6 +269,39 @@ mod tests {
 
     fn put(key: &'static str) -> Request {
         Request::Put(Put { key: key.into(), value: Some("v".into()), lease: Some(0), previous: false })
+    }
+
+    fn reply_of(answered: Answered) -> Reply {
+        match answered {
+            Answered::Request(_, reply) => reply,
+            Answered::Ingest(..) => panic!("a request was sent"),
+        }
+    }
+
+    fn next_reply(rig: &mut Rig) -> Reply {
+        reply_of(rig.groups.blocking_recv().unwrap().replies.remove(0))
+    }
+
+    /// Sends records and tells what became of them, with the commits they made.
+    fn ingest(rig: &mut Rig, records: Vec<Bytes>) -> (Ingested, usize) {
+        let queue = rig.queue.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let waiting = thread::spawn(move || runtime.block_on(queue.ingest(records)));
+        let Group { commits, replies } = rig.groups.blocking_recv().unwrap();
+        replies.into_iter().for_each(Answered::tell);
+        (waiting.join().unwrap(), commits.len())
+    }
+
+    /// The records of `count` puts at another replica.
+    fn foreign_records(count: usize) -> Vec<Bytes> {
+        let mut author = rig_of([8; 32]);
+        for _ in 0..count {
+            let _waiting = author.queue.enter(put("k"), 1).unwrap();
+            author.groups.blocking_recv().unwrap();
+        }
+        let budget = ArrivalBudget { commits: count, bytes: 1 << 20 };
+        let arrivals = author.store.arrivals(&Default::default(), 0, budget).unwrap();
+        arrivals.records.into_iter().map(|arrival| arrival.bytes).collect()
     }
 
     fn keys(store: &Store) -> usize {
@@ -208,7 +316,7 @@ mod tests {
         while replies.len() < 2 {
             let group = rig.groups.blocking_recv().unwrap();
             commits += group.commits.len();
-            replies.extend(group.replies.into_iter().map(|(_, reply)| reply.unwrap()));
+            replies.extend(group.replies.into_iter().map(|answered| reply_of(answered).unwrap()));
             assert_eq!(commits, replies.len(), "a reply comes with what it speaks of");
         }
         let revisions: Vec<_> = replies.iter().map(|answer| answer.revision.get()).collect();
@@ -221,15 +329,41 @@ mod tests {
     fn after_a_failed_sync_nobody_is_told_success_and_reads_go_on() {
         let mut rig = rig();
         let _first = rig.queue.enter(put("a"), 1).unwrap();
-        assert!(rig.groups.blocking_recv().unwrap().replies[0].1.is_ok());
+        assert!(next_reply(&mut rig).is_ok());
         rig.engine.fail_sync_in(1);
         let _second = rig.queue.enter(put("b"), 1).unwrap();
         let group = rig.groups.blocking_recv().unwrap();
         assert!(group.commits.is_empty());
-        assert!(matches!(group.replies[0].1, Err(Refusal::Commit(_))));
+        assert!(matches!(group.replies.into_iter().map(reply_of).next(), Some(Err(Refusal::Commit(_)))));
         let _third = rig.queue.enter(put("c"), 1).unwrap();
-        assert!(rig.groups.blocking_recv().unwrap().replies[0].1.is_err(), "a poisoned store stays so");
+        assert!(next_reply(&mut rig).is_err(), "a poisoned store stays so");
         assert_eq!((rig.store.health(), keys(&rig.store)), (Health::Poisoned, 1));
+    }
+
+    #[test]
+    fn records_of_a_peer_are_taken_in_order_up_to_one_that_does_not_follow() {
+        let records = foreign_records(4);
+        let mut rig = rig();
+        let (ingested, commits) = ingest(&mut rig, records[..2].to_vec());
+        assert_eq!((ingested.taken, ingested.refusal.is_none(), commits), (2, true, 2));
+        let known_and_new = records[1..3].to_vec();
+        let (ingested, commits) = ingest(&mut rig, known_and_new);
+        assert_eq!((ingested.taken, ingested.refusal.is_none(), commits), (2, true, 1), "known is as good as applied");
+        let with_a_hole = vec![records[2].clone(), Bytes::from_static(b"no record"), records[3].clone()];
+        let (ingested, commits) = ingest(&mut rig, with_a_hole);
+        assert_eq!((ingested.taken, commits), (1, 0), "nothing after a refusal is tried");
+        assert!(matches!(ingested.refusal, Some(IngestRefusal::Record(IngestError::Malformed(_)))));
+        assert_eq!(rig.store.frontier().iter().map(|dot| dot.seq).sum::<u64>(), 3);
+    }
+
+    #[test]
+    fn records_that_were_not_made_durable_are_not_taken() {
+        let records = foreign_records(2);
+        let mut rig = rig();
+        rig.engine.fail_sync_in(1);
+        let (ingested, commits) = ingest(&mut rig, records);
+        assert_eq!((ingested.taken, commits), (0, 0));
+        assert!(matches!(ingested.refusal, Some(IngestRefusal::Commit(_))));
     }
 
     #[test]
@@ -238,9 +372,7 @@ mod tests {
         let waiting: Vec<_> = (0..50).map(|_| rig.queue.enter(put("k"), 1).unwrap()).collect();
         let announced = thread::spawn(move || {
             while let Some(group) = rig.groups.blocking_recv() {
-                for (waiting, reply) in group.replies {
-                    let _ = waiting.send(reply);
-                }
+                group.replies.into_iter().for_each(Answered::tell);
             }
         });
         rig.thread.stop().unwrap();

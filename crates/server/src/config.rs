@@ -6,7 +6,7 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args as _, Command, FromArgMatches as _, error::ErrorKind};
+use clap::{Args as _, Command, FromArgMatches as _, error::ErrorKind, parser::ValueSource};
 use tombolo_storage::Durability;
 
 use self::{
@@ -41,8 +41,16 @@ pub struct Config {
     pub metrics_listeners: Vec<String>,
     /// URLs that clients are told.
     pub advertised_client_urls: Vec<String>,
-    /// URLs that peers are told.
+    /// URLs of this member's place in the mesh, as clients are told.
     pub advertised_peer_urls: Vec<String>,
+    /// `host:port` of the listener for peers.
+    pub peer_listener: String,
+    /// Whether the operator chose that address; the default one may be taken.
+    pub is_peer_listener_chosen: bool,
+    /// `host:port` of each place where peers are told to connect.
+    pub advertised_peer_addresses: Vec<String>,
+    /// The ticket of the mesh to join, or `@` and the name of the file that has it.
+    pub join: Option<String>,
     /// The log's level: a `tracing` filter.
     pub log_level: String,
     /// The log's format.
@@ -77,10 +85,12 @@ impl Config {
         let mut matches = command.try_get_matches_from_mut(arguments)?;
         let refused = foreign::refused(&matches);
         let ignored = foreign::ignored(&matches);
+        let chosen = |name| !matches!(matches.value_source(name), None | Some(ValueSource::DefaultValue));
+        let is_peer_listener_chosen = chosen("listen_peer_urls");
         let flags = Flags::from_arg_matches_mut(&mut matches)?;
         let config = match refused {
             Some(problem) => Err(problem),
-            None => Self::check(flags, ignored),
+            None => Self::check(flags, ignored).map(|config| Self { is_peer_listener_chosen, ..config }),
         };
         config.map_err(|problem| command.error(ErrorKind::ValueValidation, problem))
     }
@@ -94,8 +104,11 @@ impl Config {
             ));
         }
         let metrics = listeners("--listen-metrics-urls", &flags.listen_metrics_urls)?;
-        listeners("--listen-peer-urls", &flags.listen_peer_urls)?;
-        check_advertised("--initial-advertise-peer-urls", &flags.initial_advertise_peer_urls)?;
+        let peers = peer_urls("--listen-peer-urls", &flags.listen_peer_urls)?;
+        let advertised_peers = match flags.initial_advertise_peer_urls.as_slice() {
+            [] => peers.clone(),
+            given => peer_urls("--initial-advertise-peer-urls", &plain(given))?,
+        };
         check_advertised("--advertise-client-urls", &flags.advertise_client_urls)?;
         check_initial_cluster(&flags.initial_cluster, &flags.name)?;
         if flags.name.is_empty() || flags.name.contains(['/', '\0']) {
@@ -105,6 +118,9 @@ impl Config {
             return Err(format!("--max-request-bytes must lie between 1 and {MAX_REQUEST_BYTES_MAX}"));
         }
         let mut remarks = Vec::new();
+        if peers.len() > 1 {
+            remarks.push(format!("--listen-peer-urls: only the first is listened on, {}", peers[0].socket()));
+        }
         let mut progress_notify_interval = flags.watch_progress_notify_interval;
         if progress_notify_interval < PROGRESS_NOTIFY_INTERVAL_MIN {
             remarks.push(format!("--watch-progress-notify-interval is raised to {PROGRESS_NOTIFY_INTERVAL_MIN:?}"));
@@ -119,6 +135,14 @@ impl Config {
             metrics_listeners: metrics.iter().map(Url::socket).collect(),
             advertised_client_urls: advertised(flags.advertise_client_urls, &flags.listen_client_urls),
             advertised_peer_urls: advertised(flags.initial_advertise_peer_urls, &flags.listen_peer_urls),
+            peer_listener: peers.first().map(Url::socket).ok_or("--listen-peer-urls: there is none")?,
+            is_peer_listener_chosen: false,
+            advertised_peer_addresses: advertised_peers
+                .iter()
+                .filter(|url| !url.is_unspecified())
+                .map(Url::socket)
+                .collect(),
+            join: flags.join.map(|join| join.trim().to_owned()).filter(|join| !join.is_empty()),
             log_level: flags.log_level.filter(),
             log_format: flags.log_format,
             durability: flags.durability,
@@ -144,10 +168,18 @@ fn listeners(flag: &str, urls: &[String]) -> Result<Vec<Url>, String> {
     urls.iter().map(parse).collect()
 }
 
-/// Checks URLs that others are told. They may name a proxy that has TLS.
+fn peer_urls(flag: &str, urls: &[String]) -> Result<Vec<Url>, String> {
+    let parse = |text: &String| Url::of_peer(text).map_err(|why| format!("{flag}: {text:?}: {why}"));
+    urls.iter().map(parse).collect()
+}
+
+/// Checks URLs that clients are told. They may name a proxy that has TLS.
 fn check_advertised(flag: &str, urls: &[String]) -> Result<(), String> {
-    let plain: Vec<String> = urls.iter().map(|url| url.replacen("https://", "http://", 1)).collect();
-    listeners(flag, &plain).map(drop)
+    listeners(flag, &plain(urls)).map(drop)
+}
+
+fn plain(urls: &[String]) -> Vec<String> {
+    urls.iter().map(|url| url.replacen("https://", "http://", 1)).collect()
 }
 
 /// Accepts an initial cluster of this member alone.
@@ -256,6 +288,26 @@ mod tests {
         let config = parse(&["--advertise-client-urls=https://store.example:443"]).unwrap();
         assert_eq!(config.advertised_client_urls, ["https://store.example:443"]);
         assert!(parse(&["--advertise-client-urls=https://store.example"]).is_err());
+    }
+
+    #[test]
+    fn peers_are_listened_for_on_the_first_address_and_told_where_they_can_come() {
+        let config = parse(&[]).unwrap();
+        assert_eq!((config.peer_listener.as_str(), config.is_peer_listener_chosen), ("localhost:2380", false));
+        assert_eq!(config.advertised_peer_addresses, ["localhost:2380"]);
+        let config = parse(&["--listen-peer-urls=udp://0.0.0.0:7,http://[::1]:8"]).unwrap();
+        assert_eq!((config.peer_listener.as_str(), config.is_peer_listener_chosen), ("0.0.0.0:7", true));
+        assert_eq!(config.advertised_peer_addresses, ["[::1]:8"], "nobody can connect to every address");
+        assert_eq!(config.remarks.len(), 1);
+        let config = parse(&["--initial-advertise-peer-urls=https://a.example:9,udp://10.0.0.1:9"]).unwrap();
+        assert_eq!(config.advertised_peer_addresses, ["a.example:9", "10.0.0.1:9"]);
+        assert!(parse(&["--listen-peer-urls=tcp://a:1"]).unwrap_err().contains("--listen-peer-urls"));
+    }
+
+    #[test]
+    fn a_ticket_is_taken_as_it_is_and_an_empty_one_is_none() {
+        assert_eq!(parse(&["--join", " tmb1x \n"]).unwrap().join.as_deref(), Some("tmb1x"));
+        assert_eq!(parse(&["--join="]).unwrap().join, None);
     }
 
     #[test]

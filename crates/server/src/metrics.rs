@@ -48,6 +48,7 @@ pub(crate) struct Metrics {
     pub(crate) unhealthy: Counter,
     pub(crate) queue_full: Counter,
     pub(crate) leases_expired: Counter,
+    pub(crate) records_ingested: Counter,
     commits: Counter,
     requests_committed: Counter,
     execution: Histogram,

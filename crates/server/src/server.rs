@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use crate::{
     clock,
-    committer::{CommitThread, Group},
+    committer::{Answered, CommitThread, Group},
     config::Config,
     failure::Failure,
     front::Front,
@@ -111,10 +111,7 @@ async fn announce(replica: Arc<Replica>, mut groups: mpsc::Receiver<Group>) {
             replica.watches.publish(&commits);
             replica.leases.apply(&commits);
         }
-        for (waiting, reply) in replies {
-            // Whoever does not wait any more does not need the answer.
-            let _ = waiting.send(reply);
-        }
+        replies.into_iter().for_each(Answered::tell);
     }
 }
 

@@ -2,18 +2,31 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 use tombolo_storage::Request;
 
-use super::{Refusal, Reply};
+use super::{IngestRefusal, Ingested, Refusal, Reply};
 use crate::limits;
 
-/// One request on its way to the committer.
+/// Something on its way to the committer.
 pub(super) struct Job {
-    pub(super) request: Request,
-    pub(super) reply: oneshot::Sender<Reply>,
+    pub(super) work: Work,
     bytes: usize,
+}
+
+/// What there is to do, and who waits for it.
+pub(super) enum Work {
+    Request {
+        request: Request,
+        reply: oneshot::Sender<Reply>,
+    },
+    /// Records of other replicas, in their order.
+    Ingest {
+        records: Vec<Bytes>,
+        reply: oneshot::Sender<Ingested>,
+    },
 }
 
 /// The way to the committer. Clones share it.
@@ -51,6 +64,17 @@ impl CommitQueue {
         answer.await.unwrap_or(Err(Refusal::Stopped))
     }
 
+    /// Sends records of other replicas to the committer and waits until what was taken of them is durable.
+    pub(crate) async fn ingest(&self, records: Vec<Bytes>) -> Ingested {
+        let bytes = records.iter().map(Bytes::len).sum();
+        let (reply, answer) = oneshot::channel();
+        match self.push(Work::Ingest { records, reply }, bytes) {
+            Ok(()) => answer.await.unwrap_or(Ingested::none(IngestRefusal::Stopped)),
+            Err(Refusal::QueueFull) => Ingested::none(IngestRefusal::QueueFull),
+            Err(_) => Ingested::none(IngestRefusal::Stopped),
+        }
+    }
+
     /// Requests that wait.
     pub(crate) fn len(&self) -> usize {
         self.0.state.lock().jobs.len()
@@ -58,6 +82,11 @@ impl CommitQueue {
 
     pub(super) fn enter(&self, request: Request, bytes: usize) -> Result<oneshot::Receiver<Reply>, Refusal> {
         let (reply, answer) = oneshot::channel();
+        self.push(Work::Request { request, reply }, bytes)?;
+        Ok(answer)
+    }
+
+    fn push(&self, work: Work, bytes: usize) -> Result<(), Refusal> {
         let wake = {
             let mut state = self.0.state.lock();
             if state.closed {
@@ -67,13 +96,13 @@ impl CommitQueue {
                 return Err(Refusal::QueueFull);
             }
             state.bytes += bytes;
-            state.jobs.push_back(Job { request, reply, bytes });
+            state.jobs.push_back(Job { work, bytes });
             std::mem::take(&mut state.asleep)
         };
         if wake {
             self.0.filled.notify_one();
         }
-        Ok(answer)
+        Ok(())
     }
 
     /// Takes the oldest requests, as many as a group may have, waiting at most `patience` for the first.
@@ -114,8 +143,8 @@ mod tests {
     }
 
     fn ids(jobs: &[Job]) -> Vec<i64> {
-        let id = |job: &Job| match job.request {
-            Request::LeaseRevoke { id } => id,
+        let id = |job: &Job| match job.work {
+            Work::Request { request: Request::LeaseRevoke { id }, .. } => id,
             _ => panic!("no such request was sent"),
         };
         jobs.iter().map(id).collect()

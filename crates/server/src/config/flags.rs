@@ -25,13 +25,18 @@ pub(super) struct Flags {
     #[arg(long, env = "TOMBOLO_ADVERTISE_CLIENT_URLS", value_delimiter = ',')]
     pub(super) advertise_client_urls: Vec<String>,
 
-    /// Where to listen for peers; reported, not yet listened on
+    /// Where to listen for peers, over UDP; the first address is used
     #[arg(long, env = "TOMBOLO_LISTEN_PEER_URLS", value_delimiter = ',', default_value = "http://localhost:2380")]
     pub(super) listen_peer_urls: Vec<String>,
 
-    /// Where peers are told to connect [default: the listening URLs]
+    /// Where peers are told to connect [default: the listening URL]
     #[arg(long, env = "TOMBOLO_INITIAL_ADVERTISE_PEER_URLS", value_delimiter = ',')]
     pub(super) initial_advertise_peer_urls: Vec<String>,
+
+    /// Join the mesh that a ticket of `tombolo mesh invite` is for: the ticket, or @ and the name of a file that has it.
+    /// Used once; a folder that belongs to that mesh already is opened as it is
+    #[arg(long, env = "TOMBOLO_JOIN", value_name = "TICKET|@FILE", hide_env_values = true)]
+    pub(super) join: Option<String>,
 
     /// Where to serve metrics and health besides the client URLs
     #[arg(long, env = "TOMBOLO_LISTEN_METRICS_URLS", value_delimiter = ',')]

@@ -1,4 +1,4 @@
-//! Listening URLs: `http://host:port` and nothing else.
+//! Listening URLs: `http://host:port`, and for peers also `udp://host:port`.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -28,6 +28,17 @@ impl Url {
     /// `host:port`, with an IPv6 host in brackets.
     pub(super) fn socket(&self) -> String {
         format!("{}:{}", self.host, self.port)
+    }
+
+    /// Whether it stands for every address of the machine, so that nobody can connect to it by that name.
+    pub(super) fn is_unspecified(&self) -> bool {
+        let bare = self.host.trim_start_matches('[').trim_end_matches(']');
+        bare.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
+    }
+
+    /// The URL of a listener for peers, whose `http://` is a habit from etcd: what is spoken there is QUIC.
+    pub(super) fn of_peer(text: &str) -> Result<Self, UrlError> {
+        text.strip_prefix("udp://").map_or_else(|| text.parse(), |rest| format!("http://{rest}").parse())
     }
 
     /// Whether only this machine can connect.
