@@ -14,6 +14,7 @@ pub mod folder;
 pub mod http;
 pub mod kill;
 pub mod load;
+pub mod mesh;
 pub mod normalise;
 pub mod ports;
 pub mod process;

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -38,6 +38,9 @@ pub struct Launch {
     program: PathBuf,
     name: &'static str,
     flags: Vec<(String, String)>,
+    address: IpAddr,
+    /// Whose network it sees, if not everybody's.
+    namespace: Option<String>,
     in_memory: bool,
     patience: Duration,
 }
@@ -65,6 +68,12 @@ impl Server {
         Launch::new(requirement::tombolod(), "tombolod")
     }
 
+    /// The server at this path, for those who have built it themselves.
+    #[must_use]
+    pub fn tombolo_at(program: &Path) -> Launch {
+        Launch::new(program.to_path_buf(), "tombolod")
+    }
+
     /// A real etcd, if there is one.
     #[must_use]
     pub fn etcd() -> Option<Launch> {
@@ -80,25 +89,41 @@ impl Server {
     /// The client socket.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        loopback(self.ports.client)
+        self.socket(self.ports.client)
     }
 
     /// The peer socket.
     #[must_use]
     pub fn peer_address(&self) -> SocketAddr {
-        loopback(self.ports.peer)
+        self.socket(self.ports.peer)
     }
 
     /// The socket of `--listen-metrics-urls`.
     #[must_use]
     pub fn metrics_address(&self) -> SocketAddr {
-        loopback(self.ports.metrics)
+        self.socket(self.ports.metrics)
     }
 
     /// The data folder.
     #[must_use]
     pub fn folder(&self) -> PathBuf {
         self.home.path().join("data")
+    }
+
+    /// Adds a flag, or replaces its value, from the next start on.
+    pub fn set(&mut self, flag: &str, value: &str) {
+        self.launch.flags.push((flag.to_owned(), value.to_owned()));
+    }
+
+    /// The file that its output goes to.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.home.path().join("output.log")
+    }
+
+    /// Leaves data and output behind when this handle is dropped.
+    pub fn keep_home(&mut self) {
+        self.home.disable_cleanup(true);
     }
 
     /// Time from the last start until the first read was answered.
@@ -197,13 +222,13 @@ impl Server {
         format!("{} said:\n{}", self.launch.name, tail.join("\n"))
     }
 
-    fn log(&self) -> PathBuf {
-        self.home.path().join("output.log")
+    const fn socket(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.launch.address, port)
     }
 
     fn spawn(&mut self) -> Result<()> {
         let log = OpenOptions::new().create(true).append(true).open(self.log())?;
-        let mut command = Command::new(&self.launch.program);
+        let mut command = self.launch.command();
         command.args(self.arguments()).stdin(Stdio::null());
         command.stdout(File::try_clone(&log)?).stderr(log);
         let child = command.spawn().with_context(|| format!("start {}", self.launch.program.display()))?;
@@ -212,7 +237,7 @@ impl Server {
     }
 
     fn arguments(&self) -> Vec<String> {
-        let url = |port: u16| format!("http://{}", loopback(port));
+        let url = |port: u16| format!("http://{}", self.socket(port));
         let mut flags = vec![
             ("--name".to_owned(), "rig".to_owned()),
             ("--data-dir".to_owned(), self.folder().display().to_string()),
@@ -227,7 +252,11 @@ impl Server {
             flags.retain(|(known, _)| known != flag);
             flags.push((flag.clone(), value.clone()));
         }
-        flags.into_iter().flat_map(|(flag, value)| [flag, value]).collect()
+        let mut arguments: Vec<String> = flags.into_iter().flat_map(|(flag, value)| [flag, value]).collect();
+        if !self.launch.address.is_loopback() {
+            arguments.push("--insecure-clients".to_owned());
+        }
+        arguments
     }
 
     async fn wait_ready(&mut self) -> Result<()> {
@@ -269,7 +298,23 @@ impl Drop for Server {
 
 impl Launch {
     fn new(program: PathBuf, name: &'static str) -> Self {
-        Self { program, name, flags: Vec::new(), in_memory: false, patience: Duration::from_secs(30) }
+        Self {
+            program,
+            name,
+            flags: Vec::new(),
+            address: Ipv4Addr::LOCALHOST.into(),
+            namespace: None,
+            in_memory: false,
+            patience: Duration::from_secs(30),
+        }
+    }
+
+    /// Starts it in a network namespace of this machine, with all its sockets on an address there that is reached from
+    /// here too. Such an address is not loopback; the server is told that this is meant.
+    #[must_use]
+    pub fn within(mut self, namespace: &str, address: IpAddr) -> Self {
+        (self.namespace, self.address) = (Some(namespace.to_owned()), address);
+        self
     }
 
     /// Adds a flag, or replaces its value.
@@ -291,6 +336,14 @@ impl Launch {
     pub const fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
+    }
+
+    fn command(&self) -> Command {
+        let Some(namespace) = &self.namespace else { return Command::new(&self.program) };
+        // It replaces itself by the program, so that the process is still the one to kill.
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace]).arg(&self.program);
+        command
     }
 
     /// Starts it on a fresh folder and waits until it is ready.
@@ -327,10 +380,6 @@ impl Ports {
     fn free() -> Result<Self> {
         Ok(Self { client: free_port()?, peer: free_port()?, metrics: free_port()? })
     }
-}
-
-fn loopback(port: u16) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 fn wait(child: &mut Child, patience: Duration) -> Result<Option<ExitStatus>> {
