@@ -1,0 +1,204 @@
+//! Why sessions end.
+//!
+//! Every fault closes the connection and none touches the store. Codes are kept for ever: peers read them in `Bye`.
+
+use thiserror::Error;
+use tombolo_crdt::{ContextFault, DecodeError, Dot, ReplicaId};
+
+/// Why a session ended.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Fault {
+    /// We ended it, for nothing that the peer did.
+    #[error("the session was stopped")]
+    Stopped,
+    /// The peer ended it.
+    #[error("the peer closed the session with code {code}: {text}")]
+    PeerClosed {
+        /// Its fault's code.
+        code: u16,
+        /// Its fault's text.
+        text: String,
+    },
+    /// A frame is no message.
+    #[error("the peer sent a malformed message: {0}")]
+    Malformed(DecodeError),
+    /// A frame is larger than its kind may be.
+    #[error("the peer sent a frame of {bytes} bytes; at most {max} are allowed")]
+    FrameTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The size allowed.
+        max: usize,
+    },
+    /// A message of a kind that must be understood and is not.
+    #[error("the peer sent a message of unknown kind {kind}")]
+    UnknownMessage {
+        /// The kind.
+        kind: u8,
+    },
+    /// A message that may not come now: something before the peer's hello, or a second hello.
+    #[error("the peer sent a message of kind {kind} out of turn")]
+    OutOfTurn {
+        /// The kind.
+        kind: u8,
+    },
+    /// The peer speaks another protocol.
+    #[error("the peer speaks protocol {found}, and we speak {}", crate::PROTOCOL)]
+    WrongProtocol {
+        /// Its version.
+        found: u8,
+    },
+    /// The peer belongs to another mesh.
+    #[error("the peer belongs to mesh {found:032x}")]
+    WrongMesh {
+        /// Its mesh.
+        found: u128,
+    },
+    /// The peer is not who it is supposed to be.
+    #[error("the peer says that it is {found}, and is expected to be {expected}")]
+    WrongReplica {
+        /// Who it says it is.
+        found: ReplicaId,
+        /// Who was expected.
+        expected: ReplicaId,
+    },
+    /// The peer carries our own name.
+    #[error("the peer carries our own name")]
+    OurName,
+    /// The peer knows a record of ours that we do not: this replica has lost what it wrote, and must not write under its
+    /// name any more.
+    #[error("the peer has our record {dot}, and ours end at {known}")]
+    AheadOfUs {
+        /// The record.
+        dot: Dot,
+        /// Our last seq.
+        known: u64,
+    },
+    /// Two records have the same name.
+    #[error("the peer has another record {dot} than we do")]
+    Forked {
+        /// The name.
+        dot: Dot,
+    },
+    /// The peer takes back what it said it had, or says it again.
+    #[error("the peer says that it has {dot}, after having said that it has {said}")]
+    WentBackwards {
+        /// What it says now.
+        dot: Dot,
+        /// The seq it said before.
+        said: u64,
+    },
+    /// The peer left something out.
+    #[error("the peer sent {dot} before {missing}")]
+    Skipped {
+        /// What it sent.
+        dot: Dot,
+        /// What would have had to come before.
+        missing: Dot,
+    },
+    /// The peer sent a record under our name that we did not write.
+    #[error("the peer sent {dot} under our name, which we did not write")]
+    OwnDot {
+        /// The record.
+        dot: Dot,
+    },
+    /// The peer sent something that nobody may write.
+    #[error("the peer sent a bad record: {0}")]
+    BadRecord(BadRecord),
+    /// The peer sent more than it may without waiting.
+    #[error("the peer has sent {bytes} bytes of records unacknowledged; at most {max} are allowed")]
+    Flooded {
+        /// What is unacknowledged.
+        bytes: u64,
+        /// The window.
+        max: u64,
+    },
+    /// The peer's vectors name more replicas than they may.
+    #[error("the peer knows of {count} replicas; at most {max} are allowed")]
+    TooManyReplicas {
+        /// How many it names.
+        count: usize,
+        /// How many are allowed.
+        max: usize,
+    },
+    /// The peer did not say hello in time.
+    #[error("the peer said no hello")]
+    NoHello,
+    /// The peer says nothing.
+    #[error("the peer is silent")]
+    Silent,
+    /// The peer does not apply what it is sent.
+    #[error("the peer does not get on")]
+    Stalled,
+    /// This replica's store has failed.
+    #[error("our store has failed")]
+    LocalTrouble,
+    /// A newer connection has taken the place of this one. Found by the driver.
+    #[error("a newer connection has taken over")]
+    Superseded,
+    /// The peer is no longer a member. Found by the driver.
+    #[error("the peer is not a member any more")]
+    NotAMember,
+}
+
+/// Why a record is bad.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BadRecord {
+    /// It has no readable head.
+    #[error("its head is malformed: {0}")]
+    Nameless(DecodeError),
+    /// It is malformed behind its head.
+    #[error("{dot} is malformed: {cause}")]
+    Malformed {
+        /// The record.
+        dot: Dot,
+        /// What is wrong.
+        cause: DecodeError,
+    },
+    /// It contradicts its author's own context.
+    #[error("{dot} contradicts its context: {cause}")]
+    ContradictsContext {
+        /// The record.
+        dot: Dot,
+        /// What is wrong.
+        cause: ContextFault,
+    },
+}
+
+impl Fault {
+    /// The code that a peer is told; of a fault that it told us, that one.
+    pub fn code(&self) -> u16 {
+        match self {
+            Self::Stopped => 0,
+            Self::PeerClosed { code, .. } => *code,
+            Self::Malformed(_) => 1,
+            Self::FrameTooLarge { .. } => 2,
+            Self::UnknownMessage { .. } => 3,
+            Self::OutOfTurn { .. } => 4,
+            Self::WrongProtocol { .. } => 5,
+            Self::WrongMesh { .. } => 6,
+            Self::WrongReplica { .. } => 7,
+            Self::OurName => 8,
+            Self::AheadOfUs { .. } => 9,
+            Self::Forked { .. } => 10,
+            Self::WentBackwards { .. } => 11,
+            Self::Skipped { .. } => 12,
+            Self::OwnDot { .. } => 13,
+            Self::BadRecord(_) => 14,
+            Self::Flooded { .. } => 15,
+            Self::TooManyReplicas { .. } => 16,
+            Self::NoHello => 17,
+            Self::Silent => 18,
+            Self::Stalled => 19,
+            Self::LocalTrouble => 20,
+            Self::Superseded => 21,
+            Self::NotAMember => 22,
+        }
+    }
+}
+
+impl From<DecodeError> for Fault {
+    fn from(error: DecodeError) -> Self {
+        Self::Malformed(error)
+    }
+}

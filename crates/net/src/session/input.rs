@@ -1,0 +1,117 @@
+//! What a session is told.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use thiserror::Error;
+use tombolo_crdt::{ContextFault, DecodeError, Dot, VersionVector};
+
+use crate::{StabilityRow, Standing};
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A frame's payload arrived from the peer. Hand in the newest standing first.
+    Frame(Bytes),
+    /// A part of a frame arrived: a large one over a slow link is not silence.
+    Arriving,
+    /// Something became durable here, whoever wrote it.
+    Advanced {
+        /// Where this replica stands now.
+        standing: Arc<Standing>,
+        /// Milliseconds since the Unix epoch.
+        wall_ms: u64,
+    },
+    /// Stability rows that were learned elsewhere, for the peer.
+    Rows(Vec<StabilityRow>),
+    /// The answer to a load.
+    Loaded(Result<Loaded, LoadFailure>),
+    /// The answer to an ingest.
+    Ingested(IngestReport),
+    /// The moment that was asked for has come.
+    Deadline,
+    /// The session is no longer wanted.
+    Stop,
+}
+
+/// A stretch of the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// The records that `seen` did not cover, in the order in which they were applied here, as their authors wrote them.
+    pub records: Vec<(Dot, Bytes)>,
+    /// The first commit that was not looked at.
+    pub next: u64,
+}
+
+/// Why the log was not read.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum LoadFailure {
+    /// The peer lacks records that are no longer in the log.
+    #[error("the log is complete only from {floor:?} on")]
+    BelowFloor {
+        /// What the peer must have applied.
+        floor: VersionVector,
+    },
+    /// The log could not be read.
+    #[error("the log could not be read: {cause}")]
+    Unreadable {
+        /// What went wrong.
+        cause: String,
+    },
+}
+
+/// What became of the records of an ingest, which were tried in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IngestReport {
+    /// How many records are applied, durably, or were applied before.
+    pub taken: usize,
+    /// Why the next one, the record at index `taken`, was refused. Those after it were not tried. `None`: all were taken.
+    pub refused: Option<IngestRefusal>,
+}
+
+/// Why a record was not applied. One that was applied before is not refused: it counts as taken.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum IngestRefusal {
+    /// Records of its author before it are missing here.
+    #[error("the record of seq {expected} of its author is next")]
+    Gap {
+        /// The seq that would follow.
+        expected: u64,
+    },
+    /// Something that its author had applied is missing here.
+    #[error("it depends on {missing}, which is not applied")]
+    MissingContext {
+        /// What it depends on.
+        missing: Dot,
+    },
+    /// It carries this replica's name, but this replica did not write it.
+    #[error("it claims to be ours, and is beyond what we wrote")]
+    OwnDot,
+    /// Its chain does not follow from its author's previous record.
+    #[error("it does not chain to the record before it")]
+    BrokenChain,
+    /// Its bytes are not a record.
+    #[error("its bytes are not a record: {0}")]
+    Malformed(DecodeError),
+    /// It contradicts its author's own context.
+    #[error("it contradicts its context: {0}")]
+    ContradictsContext(ContextFault),
+    /// It holds an operation of a kind that this version cannot interpret.
+    #[error("it holds an operation of unknown kind {kind}")]
+    UnknownOperation {
+        /// The kind's number.
+        kind: u64,
+    },
+    /// The disk has no room to write safely.
+    #[error("the disk is full")]
+    NoSpace,
+    /// The store has too much to do to take it now.
+    #[error("the store is busy")]
+    Busy,
+    /// This replica's share of the revision space is used up.
+    #[error("this replica has no revisions left in its slot")]
+    RevisionsExhausted,
+    /// The store only reads until it is reopened.
+    #[error("the store is poisoned")]
+    Poisoned,
+}
