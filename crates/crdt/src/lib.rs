@@ -18,7 +18,7 @@ pub use context::ContextFault;
 pub use dot::{Dot, Element};
 pub use dot_store::{DotFun, DotMap, DotSet, DotStore};
 pub use hlc::{Clock, DRIFT_MAX_MS, Hlc};
-pub use operation::{LEASE_TTL_S_MAX, LeaseRef, Operation, RangeRemove};
+pub use operation::{LEASE_TTL_S_MAX, LeaseRef, Operation, RangeRemove, SYSTEM_KEY_BYTES_MAX, SYSTEM_VALUE_BYTES_MAX};
 pub use record::{RECORD_BYTES_MAX, RECORD_OPERATIONS_MAX, Record, RecordHeader};
 pub use register::{Register, Sibling, Stamp};
 pub use replica_id::ReplicaId;

@@ -14,11 +14,19 @@ use crate::{
 /// The longest lease, in seconds: etcd's bound, and little enough that a deadline never overflows.
 pub const LEASE_TTL_S_MAX: u64 = 9_000_000_000;
 
+/// The longest key of system data, in bytes.
+pub const SYSTEM_KEY_BYTES_MAX: usize = 1 << 10;
+
+/// The largest value of system data, in bytes. Every replica holds all of them in memory.
+pub const SYSTEM_VALUE_BYTES_MAX: usize = 64 << 10;
+
 const PUT: u64 = 1;
 const REMOVE: u64 = 2;
 const RANGE_REMOVE: u64 = 3;
 const LEASE_GRANT: u64 = 4;
 const LEASE_END: u64 = 5;
+const SYSTEM_PUT: u64 = 6;
+const SYSTEM_REMOVE: u64 = 7;
 
 /// A lease: a number, and the replica that counts its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +74,23 @@ pub enum Operation {
         /// The elements its grants added, ascending, at least one.
         elements: Vec<Element>,
     },
+    /// Adds one element, a value, to the register of a key of the system's own data, and removes the named siblings. These
+    /// registers are a keyspace of their own, which no range removal reaches.
+    SystemPut {
+        /// The key, at most [`SYSTEM_KEY_BYTES_MAX`].
+        key: Bytes,
+        /// The value, at most [`SYSTEM_VALUE_BYTES_MAX`].
+        value: Bytes,
+        /// The siblings that this write replaces, ascending.
+        supersedes: Vec<Element>,
+    },
+    /// Removes the named siblings of a key of the system's own data.
+    SystemRemove {
+        /// The key, at most [`SYSTEM_KEY_BYTES_MAX`].
+        key: Bytes,
+        /// The siblings, ascending, at least one.
+        elements: Vec<Element>,
+    },
     /// An operation of a kind that this version cannot interpret.
     Unknown {
         /// The kind's number.
@@ -88,16 +113,22 @@ impl Operation {
     /// How many elements the operation adds.
     pub fn adds(&self) -> u32 {
         match self {
-            Self::Put { .. } | Self::LeaseGrant { .. } => 1,
-            Self::Remove { .. } | Self::RangeRemove(_) | Self::LeaseEnd { .. } | Self::Unknown { .. } => 0,
+            Self::Put { .. } | Self::LeaseGrant { .. } | Self::SystemPut { .. } => 1,
+            Self::Remove { .. }
+            | Self::RangeRemove(_)
+            | Self::LeaseEnd { .. }
+            | Self::SystemRemove { .. }
+            | Self::Unknown { .. } => 0,
         }
     }
 
     /// The elements the operation removes by name, ascending. What a range removes is not among them: no operation lists it.
     pub fn named(&self) -> &[Element] {
         match self {
-            Self::Put { supersedes, .. } => supersedes,
-            Self::Remove { elements, .. } | Self::LeaseEnd { elements, .. } => elements,
+            Self::Put { supersedes, .. } | Self::SystemPut { supersedes, .. } => supersedes,
+            Self::Remove { elements, .. } | Self::LeaseEnd { elements, .. } | Self::SystemRemove { elements, .. } => {
+                elements
+            }
             Self::RangeRemove(_) | Self::LeaseGrant { .. } | Self::Unknown { .. } => &[],
         }
     }
@@ -108,7 +139,7 @@ impl Operation {
         self.encode_head(author, scratch);
         // The tail, most of the bytes of most records, goes straight to its place.
         let tail: &[u8] = match self {
-            Self::Put { value, .. } => value,
+            Self::Put { value, .. } | Self::SystemPut { value, .. } => value,
             Self::Unknown { body, .. } => body,
             _ => &[],
         };
@@ -125,6 +156,8 @@ impl Operation {
             Self::RangeRemove(_) => RANGE_REMOVE,
             Self::LeaseGrant { .. } => LEASE_GRANT,
             Self::LeaseEnd { .. } => LEASE_END,
+            Self::SystemPut { .. } => SYSTEM_PUT,
+            Self::SystemRemove { .. } => SYSTEM_REMOVE,
             Self::Unknown { kind, .. } => *kind,
         }
     }
@@ -137,7 +170,11 @@ impl Operation {
                 put_lease(out, *lease, author);
                 put_elements(out, supersedes, author);
             }
-            Self::Remove { key, elements } => {
+            Self::SystemPut { key, supersedes, .. } => {
+                put_bytes(out, key);
+                put_elements(out, supersedes, author);
+            }
+            Self::Remove { key, elements } | Self::SystemRemove { key, elements } => {
                 put_bytes(out, key);
                 put_elements(out, elements, author);
             }
@@ -181,6 +218,14 @@ impl Operation {
                 lease: lease(&mut body, record.replica)?.ok_or(DecodeError::NotCanonical { what: "ended lease" })?,
                 elements: some_elements(&mut body, record)?,
             },
+            SYSTEM_PUT => {
+                let key = system_key(&mut body)?;
+                let supersedes = earlier_elements(&mut body, record, "superseded elements")?;
+                return Ok(Self::SystemPut { key, value: system_value(body)?, supersedes });
+            }
+            SYSTEM_REMOVE => {
+                Self::SystemRemove { key: system_key(&mut body)?, elements: some_elements(&mut body, record)? }
+            }
             _ => return Ok(Self::Unknown { kind, body: body.rest() }),
         };
         body.finish("operation")?;
@@ -220,6 +265,18 @@ fn lease_ttl(reader: &mut Reader) -> Result<u64, DecodeError> {
         ttl_s @ 0..=LEASE_TTL_S_MAX => Ok(ttl_s),
         _ => Err(DecodeError::NotCanonical { what: "lease ttl" }),
     }
+}
+
+fn system_key(reader: &mut Reader) -> Result<Bytes, DecodeError> {
+    at_most(reader.bytes("system key")?, SYSTEM_KEY_BYTES_MAX, "system key")
+}
+
+fn system_value(reader: Reader) -> Result<Bytes, DecodeError> {
+    at_most(reader.rest(), SYSTEM_VALUE_BYTES_MAX, "system value")
+}
+
+fn at_most(bytes: Bytes, max: usize, what: &'static str) -> Result<Bytes, DecodeError> {
+    if bytes.len() > max { Err(DecodeError::TooLarge { what, bytes: bytes.len(), max }) } else { Ok(bytes) }
 }
 
 fn some_elements(reader: &mut Reader, record: Dot) -> Result<Vec<Element>, DecodeError> {

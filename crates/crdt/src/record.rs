@@ -154,7 +154,7 @@ impl RecordHeader {
 
 fn size_hint(operation: &Operation) -> usize {
     match operation {
-        Operation::Put { key, value, .. } => key.len() + value.len() + 48,
+        Operation::Put { key, value, .. } | Operation::SystemPut { key, value, .. } => key.len() + value.len() + 48,
         _ => 64,
     }
 }

@@ -45,6 +45,12 @@ fn leases_converge_after_every_history_of_four_writes() {
     assert_eq!(check_every_history(2, 4, &intents), 3_150);
 }
 
+#[test]
+fn system_data_converges_after_every_history_of_four_writes() {
+    let intents = [system_put("a"), system_remove("a"), put("a"), remove_everything()];
+    assert_eq!(check_every_history(2, 4, &intents), 11_436);
+}
+
 proptest! {
     #[test]
     fn random_histories_converge_in_any_causal_order_with_duplicates(
@@ -211,6 +217,8 @@ fn any_intent() -> impl Strategy<Value = Intent> {
         1 => Just(Intent::RangeRemove(RangeRemove { start: "a".into(), end: Some("c".into()) })),
         1 => (1_i64..3).prop_map(|id| Intent::Grant { id }),
         1 => Just(Intent::EndLease),
+        2 => key().prop_map(|key| Intent::SystemPut { key }),
+        1 => key().prop_map(|key| Intent::SystemRemove { key }),
     ]
 }
 
@@ -224,6 +232,14 @@ fn blind_put(key: &'static str) -> Intent {
 
 fn remove(key: &'static str) -> Intent {
     Intent::Remove { key: key.into() }
+}
+
+fn system_put(key: &'static str) -> Intent {
+    Intent::SystemPut { key: key.into() }
+}
+
+fn system_remove(key: &'static str) -> Intent {
+    Intent::SystemRemove { key: key.into() }
 }
 
 fn remove_everything() -> Intent {

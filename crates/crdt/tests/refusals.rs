@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tombolo_crdt::{
     Chain, DecodeError, Dot, Element, LEASE_TTL_S_MAX, Operation, RECORD_BYTES_MAX, RECORD_OPERATIONS_MAX, Record,
-    RecordHeader, codec::put_varint,
+    RecordHeader, SYSTEM_KEY_BYTES_MAX, SYSTEM_VALUE_BYTES_MAX, codec::put_varint,
 };
 
 const VERSION_AUTHOR: [u8; 9] = [1, 0, 0, 0, 0, 0, 0, 0, 7];
@@ -112,6 +112,29 @@ fn leases_have_a_number_and_ranges_can_hold_a_key() {
 }
 
 #[test]
+fn system_data_is_small_and_names_earlier_elements() {
+    let of = |kind: u8, key: usize, rest: &[u8]| {
+        let body = [&varint(key as u64)[..], &vec![b'k'; key], rest].concat();
+        with_operation(&[&[kind][..], &varint(body.len() as u64), &body].concat())
+    };
+    let value = |bytes: usize| [&[0][..], &vec![b'v'; bytes]].concat();
+    let too_large = |what, max| DecodeError::TooLarge { what, bytes: max + 1, max };
+    let (key_max, value_max) = (SYSTEM_KEY_BYTES_MAX, SYSTEM_VALUE_BYTES_MAX);
+    assert_eq!((key_max, value_max), (1024, 65_536), "the format says so");
+    Record::decode(of(6, key_max, &value(value_max))).unwrap();
+    refused(of(6, key_max + 1, &value(0)), too_large("system key", key_max));
+    refused(of(6, 1, &value(value_max + 1)), too_large("system value", value_max));
+    Record::decode(of(7, key_max, &[1, 0, 4, 0])).unwrap();
+    refused(of(7, key_max + 1, &[1, 0, 4, 0]), too_large("system key", key_max));
+
+    refused(of(7, 1, &[0]), not_canonical("removed elements"));
+    refused(of(7, 1, &[1, 0, 5, 0]), not_canonical("removed elements"));
+    refused(of(7, 1, &[1, 0, 4, 0, 0]), DecodeError::Trailing { what: "operation", bytes: 1 });
+    refused(of(6, 1, &[1, 0, 5, 0]), not_canonical("superseded elements"));
+    refused(of(6, 1, &[2, 0, 4, 0, 0, 4, 0]), not_canonical("superseded elements"));
+}
+
+#[test]
 fn counts_and_lengths_are_believed_no_further_than_the_bytes_go() {
     for lie in [3, 1 << 20, 1 << 32, u64::from(u32::MAX), u64::MAX / 2, u64::MAX] {
         let mut number = Vec::new();
@@ -129,6 +152,9 @@ fn counts_and_lengths_are_believed_no_further_than_the_bytes_go() {
         refused(operation(2, &[0]), truncated("removed elements"));
         refused(operation(3, &[]), truncated("range start"));
         refused(operation(3, &[0, 1]), truncated("range end"));
+        refused(operation(6, &[]), truncated("system key"));
+        refused(operation(6, &[0]), truncated("superseded elements"));
+        refused(operation(7, &[0]), truncated("removed elements"));
     }
 }
 

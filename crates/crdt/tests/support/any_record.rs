@@ -46,6 +46,12 @@ fn any_operation(record: Dot) -> impl Strategy<Value = Operation> {
         (any_lease_id(), any_number().prop_map(|number| number.min(LEASE_TTL_S_MAX)))
             .prop_map(|(id, ttl_s)| Operation::LeaseGrant { id, ttl_s }),
         (any_lease(), elements(record, 1)).prop_map(|(lease, elements)| Operation::LeaseEnd { lease, elements }),
+        (any_bytes(), any_bytes(), elements(record, 0)).prop_map(|(key, value, supersedes)| Operation::SystemPut {
+            key,
+            value,
+            supersedes
+        }),
+        (any_bytes(), elements(record, 1)).prop_map(|(key, elements)| Operation::SystemRemove { key, elements }),
         (prop_oneof![Just(0), 1_u64 << 63..], any_bytes()).prop_map(|(kind, body)| Operation::Unknown { kind, body }),
     ]
 }

@@ -38,6 +38,10 @@ fn operation_as_text(operation: &Operation) -> String {
         },
         Operation::LeaseGrant { id, ttl_s } => format!("grant lease {id} for {ttl_s} s"),
         Operation::LeaseEnd { lease, .. } => format!("end {}", lease_as_text(lease)),
+        Operation::SystemPut { key, value, .. } => {
+            format!("put system \"{}\" = \"{}\"", key.escape_ascii(), value.escape_ascii())
+        }
+        Operation::SystemRemove { key, .. } => format!("remove system \"{}\"", key.escape_ascii()),
         Operation::Unknown { kind, body } => format!("unknown kind {kind}: \"{}\"", body.escape_ascii()),
     }
 }

@@ -29,6 +29,9 @@ pub(crate) fn cases() -> Vec<Case> {
         later("range_remove", vec![range("a", Some("b")), range("", Some("\0")), range("", None), range("z", None)]),
         later("lease_grant", vec![grant(1, 1), grant(i64::MAX, 60), grant(i64::MIN, LEASE_TTL_S_MAX)]),
         later("lease_end", vec![end(lease(HERE, 77), vec![element(HERE, 1, 3)]), end(lease(THERE, 5), elements())]),
+        later("system_put", vec![system_put("member/a", "1", vec![]), system_put("", "", elements())]),
+        later("system_remove", vec![Operation::SystemRemove { key: "member/a".into(), elements: elements() }]),
+        later("system_and_more", system_and_more()),
         later("unknown", vec![unknown(0, b""), unknown(1 << 63, b"\x01\x02"), unknown(u64::MAX, &[7; 130])]),
         later("every_operation", every_operation()),
         large_numbers(),
@@ -47,6 +50,17 @@ fn every_operation() -> Vec<Operation> {
         end(lease(HERE, 77), vec![element(HERE, 1, 3)]),
         put("e", "2", None, vec![]),
         unknown(1 << 63, b"?"),
+    ]
+}
+
+/// Elements are numbered over both keyspaces.
+fn system_and_more() -> Vec<Operation> {
+    vec![
+        grant(9, 300),
+        system_put("a", "1", vec![element(HERE, 2, 0)]),
+        put("a", "1", None, vec![]),
+        Operation::SystemRemove { key: "b".into(), elements: vec![element(THERE, 300, 1)] },
+        system_put("c", "2", vec![]),
     ]
 }
 
@@ -111,6 +125,10 @@ fn record(dot: Dot, hlc: u64, delta: &[(u64, u64)], operations: Vec<Operation>) 
 
 fn put(key: &'static str, value: &'static str, lease: Option<LeaseRef>, supersedes: Vec<Element>) -> Operation {
     Operation::Put { key: key.into(), value: value.into(), lease, supersedes }
+}
+
+fn system_put(key: &'static str, value: &'static str, supersedes: Vec<Element>) -> Operation {
+    Operation::SystemPut { key: key.into(), value: value.into(), supersedes }
 }
 
 fn range(start: &'static str, end: Option<&'static str>) -> Operation {

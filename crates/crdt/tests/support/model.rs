@@ -1,4 +1,5 @@
-//! The state that records describe, in the plainest form: registers by key and leases, under one context.
+//! The state that records describe, in the plainest form: registers by key, leases, and the system's own registers, under one
+//! context.
 //!
 //! A store does the same on disk. Here it is short enough to be compared with the format's text by eye, and it is the one
 //! place where the tests say what an operation means.
@@ -19,6 +20,7 @@ pub(crate) struct Cell {
 pub(crate) struct State {
     pub(crate) registers: DotMap<Bytes, Register<Cell>>,
     pub(crate) leases: DotMap<LeaseRef, DotFun<u64>>,
+    pub(crate) system: DotMap<Bytes, Register<Bytes>>,
 }
 
 /// One record as everybody may see it: with its full context, and the author's state after it.
@@ -54,6 +56,13 @@ impl State {
             Operation::LeaseEnd { lease, elements } => self.leases.update(*lease, |grants| {
                 elements.iter().for_each(|old| _ = grants.remove(*old));
             }),
+            Operation::SystemPut { key, value, supersedes } => self.system.update(key.clone(), |register| {
+                supersedes.iter().for_each(|old| _ = register.remove(*old));
+                register.add(element, record.header.hlc, value.clone());
+            }),
+            Operation::SystemRemove { key, elements } => self.system.update(key.clone(), |register| {
+                elements.iter().for_each(|old| _ = register.remove(*old));
+            }),
             Operation::Unknown { kind, .. } => panic!("nobody here writes kind {kind}"),
         }
     }
@@ -79,6 +88,10 @@ impl State {
             self.registers.update(key, |register| register.join(ours, &delta, &theirs));
         }
         for operation in &entry.record.operations {
+            if let Operation::SystemPut { key, .. } | Operation::SystemRemove { key, .. } = operation {
+                let delta = entry.after.system.get(key).cloned().unwrap_or_default();
+                self.system.update(key.clone(), |register| register.join(ours, &delta, &theirs));
+            }
             let lease = match operation {
                 Operation::LeaseGrant { id, .. } => LeaseRef { home: entry.record.header.dot.replica, id: *id },
                 Operation::LeaseEnd { lease, .. } => *lease,
@@ -105,11 +118,13 @@ impl State {
     pub(crate) fn join(&mut self, ours: &VersionVector, other: &Self, theirs: &VersionVector) {
         self.registers.join(ours, &other.registers, theirs);
         self.leases.join(ours, &other.leases, theirs);
+        self.system.join(ours, &other.system, theirs);
     }
 
     pub(crate) fn for_each_element(&self, visit: &mut dyn FnMut(Element)) {
         self.registers.for_each_element(visit);
         self.leases.for_each_element(visit);
+        self.system.for_each_element(visit);
     }
 }
 

@@ -40,6 +40,13 @@ pub(crate) enum Intent {
     },
     /// Ends the first lease the replica holds.
     EndLease,
+    /// Replaces everything the replica holds of a key of the system's.
+    SystemPut {
+        key: Bytes,
+    },
+    SystemRemove {
+        key: Bytes,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,11 +133,24 @@ impl Replica {
                 let elements = self.state.leases.get(&lease)?.iter().map(|(element, _)| element).collect();
                 Some(Operation::LeaseEnd { lease, elements })
             }
+            Intent::SystemPut { key } => Some(Operation::SystemPut {
+                key: key.clone(),
+                value: self.value(),
+                supersedes: self.held_by_system(key),
+            }),
+            Intent::SystemRemove { key } => {
+                let elements = self.held_by_system(key);
+                (!elements.is_empty()).then(|| Operation::SystemRemove { key: key.clone(), elements })
+            }
         }
     }
 
     fn held(&self, key: &Bytes) -> Vec<Element> {
         self.state.registers.get(key).into_iter().flat_map(|r| r.siblings()).map(|(element, _)| element).collect()
+    }
+
+    fn held_by_system(&self, key: &Bytes) -> Vec<Element> {
+        self.state.system.get(key).into_iter().flat_map(|r| r.siblings()).map(|(element, _)| element).collect()
     }
 
     fn first_lease(&self) -> Option<LeaseRef> {
@@ -139,7 +159,10 @@ impl Replica {
 
     fn stamp_of(&self, element: Element) -> Option<Hlc> {
         let siblings = self.state.registers.iter().flat_map(|(_, register)| register.siblings());
-        siblings.filter(|(held, _)| *held == element).map(|(_, sibling)| sibling.hlc).next()
+        let stamps = siblings.map(|(held, sibling)| (held, sibling.hlc));
+        let system = self.state.system.iter().flat_map(|(_, register)| register.siblings());
+        let mut stamps = stamps.chain(system.map(|(held, sibling)| (held, sibling.hlc)));
+        stamps.find(|(held, _)| *held == element).map(|(_, hlc)| hlc)
     }
 
     /// A value that no other record writes.
