@@ -1,28 +1,35 @@
-//! `demo`: one replica tells its story, and is held to it.
+//! `demo`: three sites tell what happens when the link to one of them is cut, and are held to it.
 //!
-//! A real `tombolod` on a free port and a temporary folder; a handful of clients; a kill -9 in the middle of their
-//! writes. Each line is something that was done and checked. The exit code is 0 only if all of it held, and 7 if
-//! something did not, with the place of the logs. It needs no network, no root, and leaves nothing behind.
+//! Real `tombolod` processes on free ports and in temporary folders, joined by ticket, with a relay between them that can
+//! cut a link. Each line is something that was done and checked. The exit code is 0 only if all of it held, and 7 if
+//! something did not, with the place of the logs. It needs no network and no root, and leaves nothing behind.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
-use anyhow::{Context, Result};
-use clap::Args;
+use anyhow::{Context, Result, bail};
+use clap::{Args, value_parser};
 use tokio::runtime;
-
-use crate::{
-    process::{Program, Server},
-    project::{build_release, tombolod},
+use tombolo_rig::{
+    mesh::{Mesh, Shape},
+    process::Server,
 };
 
-use narrator::Narrator;
+use crate::project::{build_release, tombolod};
 
+use cast::Cast;
+use narrator::Narrator;
+use story::Story;
+
+mod acknowledged;
 mod burst;
+mod cast;
 mod client;
-mod continuity;
 mod follower;
+mod judge;
+mod keep;
 mod narrator;
 mod story;
+mod wording;
 
 /// The exit code of a story that did not hold.
 const BROKEN: u8 = 7;
@@ -36,29 +43,70 @@ pub(crate) struct Options {
     /// Wait for Enter before each step.
     #[arg(long)]
     step: bool,
-    /// Leave the server running at the end, until Ctrl-C.
+    /// Leave the sites running at the end, until Ctrl-C; Enter then cuts the link and brings it back.
     #[arg(long)]
     keep: bool,
+    /// Sites.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u8).range(2..=7))]
+    sites: u8,
+    /// How long the link stays cut: 8s, 500ms.
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration)]
+    partition: Duration,
+    /// The seed of the links.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
 }
 
 /// Runs the task.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let programs = build_release()?;
-    let program = Program::find("tombolod", tombolod(&programs)?)?;
-    let home = tempfile::Builder::new().prefix("tombolo-demo-").tempdir().context("make a temporary folder")?;
-    let mut server = Server::prepare(&program, home.path())?;
-    let mut narrator = Narrator::new(options);
+    let launch = Server::tombolo_at(tombolod(&programs)?).with("--log-level", "info");
+    let cast = Cast::of(options.sites.into());
+    let mut mesh = Mesh::prepare(&launch, cast.names(), Shape::full(cast.names().len()), options.seed)?;
+    let mut narrator = Narrator::new(options, &mesh, cast);
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let told = runtime.block_on(story::tell(&mut server, &mut narrator));
-    narrator.finish(&server, told.as_ref().err());
+    let told = runtime.block_on(Story::new(&mut mesh, cast, &mut narrator, options.partition).tell());
+    narrator.finish(told.as_ref().err());
     if told.is_err() {
-        // The logs are wanted now: the folder stays.
-        let _ = home.keep();
+        // The logs are wanted now.
+        mesh.keep_homes();
         return Ok(ExitCode::from(BROKEN));
     }
     if options.keep {
-        runtime.block_on(tokio::signal::ctrl_c()).context("wait for Ctrl-C")?;
+        runtime.block_on(keep::until_interrupted(&mesh, cast))?;
     }
-    server.stop().context("stop the server")?;
+    mesh.stop().context("stop the sites")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads `8s`, `500ms`, `1m`; a bare number is seconds.
+fn duration(text: &str) -> Result<Duration> {
+    let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
+    let number: f64 = digits.parse().with_context(|| format!("`{text}` is not a time such as 8s"))?;
+    let unit = match &text[digits.len()..] {
+        "" | "s" => 1.0,
+        "ms" => 0.001,
+        "m" => 60.0,
+        unit => bail!("`{unit}` is no unit: ms, s or m"),
+    };
+    let longest = Duration::from_secs(3600);
+    let duration = Duration::try_from_secs_f64(number * unit).context("a time is not negative")?;
+    if duration > longest { bail!("longer than an hour") } else { Ok(duration) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::duration;
+
+    #[test]
+    fn times_are_read_with_and_without_a_unit_and_never_negative() {
+        assert_eq!(duration("8s").unwrap(), Duration::from_secs(8));
+        assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
+        assert_eq!(duration("2").unwrap(), Duration::from_secs(2));
+        for wrong in ["", "-1s", "8h", "s", "infs", "nan", "2h", "99m"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
 }

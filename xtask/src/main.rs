@@ -39,7 +39,7 @@ enum Task {
     Ci(test::Options),
     /// Check the rules of the house that no compiler knows.
     Tidy,
-    /// Watch one replica tell its story: put, get, watch, lease, kill -9 and restart.
+    /// Watch three sites, a cut link, writes on both sides, a kill -9, and how it all comes together again.
     Demo(demo::Options),
     /// Measure the product, beside a real etcd when there is one.
     Bench(bench::Options),

@@ -44,6 +44,11 @@ impl Paint {
         self.wrap("32", text)
     }
 
+    /// What to look at.
+    pub(crate) fn alert(self, text: impl Display) -> String {
+        self.wrap("1;33", text)
+    }
+
     /// What did not.
     pub(crate) fn bad(self, text: impl Display) -> String {
         self.wrap("1;31", text)

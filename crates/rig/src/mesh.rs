@@ -82,6 +82,20 @@ impl Mesh {
         Ok(())
     }
 
+    /// Stops every site in order.
+    ///
+    /// # Errors
+    ///
+    /// When one does not end.
+    pub fn stop(&mut self) -> Result<()> {
+        self.sites.iter_mut().try_for_each(|site| site.stop().map(drop))
+    }
+
+    /// Leaves the data and the output of every site behind.
+    pub fn keep_homes(&mut self) {
+        self.sites.iter_mut().for_each(Server::keep_home);
+    }
+
     /// A site, to kill it, start it again or connect to it.
     pub fn site(&mut self, site: usize) -> &mut Server {
         &mut self.sites[site]

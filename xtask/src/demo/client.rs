@@ -1,32 +1,26 @@
 //! The demo's client: etcd's calls as the story needs them, and nothing more.
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use bytes::Bytes;
 use tombolo_proto::{
     etcdserverpb::{
-        Compare, DeleteRangeRequest, LeaseGrantRequest, PutRequest, RangeRequest, RangeResponse, RequestOp,
-        ResponseHeader, TxnRequest, compare, kv_client::KvClient, lease_client::LeaseClient, request_op,
+        Compare, LeaseGrantRequest, PutRequest, RangeRequest, RequestOp, ResponseHeader, TxnRequest,
+        WatchCreateRequest, compare, request_op,
     },
     mvccpb::KeyValue,
 };
-use tonic::transport::{Channel, Endpoint};
+use tombolo_rig::{connect::Connection, process::Server, watching::stream::WatchStream};
 
-/// One connection to a server.
+/// One connection to a site.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    pub(crate) channel: Channel,
-    kv: KvClient<Channel>,
-    lease: LeaseClient<Channel>,
+    pub(crate) connection: Connection,
 }
 
 impl Client {
-    /// Connects to `http://host:port`.
-    pub(crate) async fn connect(url: &str) -> Result<Self> {
-        let endpoint = Endpoint::from_shared(url.to_owned())?.tcp_nodelay(true);
-        let channel = endpoint.connect().await.with_context(|| format!("connect to {url}"))?;
-        // All that a burst wrote comes back in one answer.
-        let kv = KvClient::new(channel.clone()).max_decoding_message_size(64 << 20);
-        Ok(Self { kv, lease: LeaseClient::new(channel.clone()), channel })
+    /// Connects to a site.
+    pub(crate) async fn connect(server: &Server) -> Result<Self> {
+        Ok(Self { connection: server.connect().await? })
     }
 
     /// Writes one key and returns the revision.
@@ -36,26 +30,26 @@ impl Client {
 
     /// Writes one key that lives as long as a lease.
     pub(crate) async fn put_with_lease(&mut self, key: &str, value: &str, lease: i64) -> Result<i64> {
-        let answer = self.kv.put(put_request(key, value, lease)).await?.into_inner();
+        let answer = self.connection.kv.put(put_request(key, value, lease)).await?.into_inner();
         Ok(revision(answer.header))
     }
 
     /// Reads one key.
     pub(crate) async fn get(&mut self, key: &str) -> Result<Option<KeyValue>> {
-        let request = RangeRequest { key: bytes(key), ..Default::default() };
-        Ok(self.kv.range(request).await?.into_inner().kvs.into_iter().next())
+        self.get_at(key, 0).await
     }
 
-    /// Reads every key with a prefix; the empty one means all keys.
-    pub(crate) async fn prefix(&mut self, prefix: &str) -> Result<RangeResponse> {
+    /// Reads one key as it was at a revision of this site; 0 means now.
+    pub(crate) async fn get_at(&mut self, key: &str, revision: i64) -> Result<Option<KeyValue>> {
+        let request = RangeRequest { key: bytes(key), revision, ..Default::default() };
+        Ok(self.connection.kv.range(request).await?.into_inner().kvs.into_iter().next())
+    }
+
+    /// Reads every key with a prefix.
+    pub(crate) async fn prefix(&mut self, prefix: &str) -> Result<Vec<KeyValue>> {
         let (key, range_end) = prefix_range(prefix);
-        Ok(self.kv.range(RangeRequest { key, range_end, ..Default::default() }).await?.into_inner())
-    }
-
-    /// Removes one key and returns the revision.
-    pub(crate) async fn delete(&mut self, key: &str) -> Result<i64> {
-        let request = DeleteRangeRequest { key: bytes(key), ..Default::default() };
-        Ok(revision(self.kv.delete_range(request).await?.into_inner().header))
+        let request = RangeRequest { key, range_end, ..Default::default() };
+        Ok(self.connection.kv.range(request).await?.into_inner().kvs)
     }
 
     /// Writes `value` if the key was last written at `mod_revision`, and says whether it was.
@@ -69,21 +63,35 @@ impl Client {
         };
         let put = RequestOp { request: Some(request_op::Request::RequestPut(put_request(key, value, 0))) };
         let request = TxnRequest { compare: vec![guard], success: vec![put], failure: Vec::new() };
-        Ok(self.kv.txn(request).await?.into_inner().succeeded)
+        Ok(self.connection.kv.txn(request).await?.into_inner().succeeded)
+    }
+
+    /// Starts a watch from a revision and says whether it is told, as after a compaction, to read everything anew.
+    pub(crate) async fn must_relist(&mut self, key: &str, start_revision: i64) -> Result<bool> {
+        let mut stream = WatchStream::open(&self.connection);
+        stream.create(WatchCreateRequest { key: bytes(key), start_revision, ..Default::default() }).await?;
+        stream.wait(|responses| responses.iter().any(|answer| answer.canceled || !answer.events.is_empty())).await?;
+        Ok(stream.look(|responses| responses.iter().any(|answer| answer.canceled && answer.compact_revision > 0)))
     }
 
     /// Grants a lease and returns its number.
     pub(crate) async fn grant(&mut self, ttl_s: i64) -> Result<i64> {
         let request = LeaseGrantRequest { ttl: ttl_s, ..Default::default() };
-        Ok(self.lease.lease_grant(request).await?.into_inner().id)
+        let granted = self.connection.lease.lease_grant(request).await?.into_inner();
+        if granted.ttl != ttl_s {
+            bail!("asked for a lease of {ttl_s} s and got one of {} s", granted.ttl);
+        }
+        Ok(granted.id)
     }
 }
 
-/// The range of all keys with a prefix, as etcd writes it. The end of "all keys" is a zero byte.
-pub(crate) fn prefix_range(prefix: &str) -> (Bytes, Bytes) {
-    if prefix.is_empty() {
-        return (Bytes::from_static(&[0]), Bytes::from_static(&[0]));
-    }
+/// The text of a value.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The range of all keys with a prefix, as etcd writes it.
+fn prefix_range(prefix: &str) -> (Bytes, Bytes) {
     let mut end = prefix.as_bytes().to_vec();
     if let Some(last) = end.last_mut() {
         *last += 1;
@@ -91,8 +99,7 @@ pub(crate) fn prefix_range(prefix: &str) -> (Bytes, Bytes) {
     (bytes(prefix), end.into())
 }
 
-/// The revision in a header.
-pub(crate) fn revision(header: Option<ResponseHeader>) -> i64 {
+fn revision(header: Option<ResponseHeader>) -> i64 {
     header.map_or(0, |header| header.revision)
 }
 
@@ -112,6 +119,5 @@ mod tests {
     fn a_prefix_ends_where_its_last_byte_would_grow() {
         let (key, end) = prefix_range("/tide/");
         assert_eq!((key.as_ref(), end.as_ref()), (b"/tide/".as_slice(), b"/tide0".as_slice()));
-        assert_eq!(prefix_range("").1.as_ref(), [0]);
     }
 }

@@ -1,20 +1,16 @@
-//! A watch over every key, followed in the background and asked what it has seen.
+//! A watch over every key of one site, followed from the site's own beginning, over as many connections as it takes.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Instant};
 
 use anyhow::{Context, Result, bail};
-use tokio::{
-    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
-    time::timeout,
-};
-use tokio_stream::wrappers::ReceiverStream;
+use bytes::Bytes;
 use tombolo_proto::{
-    etcdserverpb::{WatchCreateRequest, WatchRequest, watch_client::WatchClient, watch_request},
+    etcdserverpb::{WatchCreateRequest, WatchResponse},
     mvccpb::{Event, event::EventType},
 };
-use tonic::transport::Channel;
+use tombolo_rig::{connect::Connection, watching::stream::WatchStream};
 
-use super::client::prefix_range;
+use super::client::text;
 
 /// One event as a watcher saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,93 +24,68 @@ pub(crate) struct Seen {
 /// The watch, and what came of it so far.
 #[derive(Debug)]
 pub(crate) struct Follower {
-    incoming: UnboundedReceiver<Seen>,
-    seen: Vec<Seen>,
+    /// What the streams that are over have told.
+    before: Vec<Seen>,
+    stream: WatchStream,
 }
 
 impl Follower {
-    /// Watches all keys from a revision on.
-    pub(crate) async fn start(channel: Channel, start_revision: i64) -> Result<Self> {
-        let (key, range_end) = prefix_range("");
-        let create = WatchCreateRequest { key, range_end, start_revision, ..Default::default() };
-        let request = WatchRequest { request_union: Some(watch_request::RequestUnion::CreateRequest(create)) };
-        let (requests, stream) = mpsc::channel(1);
-        requests.send(request).await.context("send the watch request")?;
-        let mut answers = WatchClient::new(channel).watch(ReceiverStream::new(stream)).await?.into_inner();
-        let first = answers.message().await?.context("the watch ended at once")?;
-        if !first.created || first.canceled {
-            bail!("the watch was refused: {}", first.cancel_reason);
-        }
-        let (sender, incoming) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            // The stream lives as long as its requests' sender does.
-            let _requests = requests;
-            // The server's death ends the stream with an error, which is part of the story.
-            while let Ok(Some(answer)) = answers.message().await {
-                answer.events.into_iter().for_each(|event| forward(event, &sender));
-            }
-        });
-        Ok(Self { incoming, seen: Vec::new() })
+    /// Watches everything from the first revision of the site on.
+    pub(crate) async fn start(connection: &Connection) -> Result<Self> {
+        Ok(Self { before: Vec::new(), stream: open(connection, 1).await? })
     }
 
-    /// Waits until an event of at least this revision was seen.
-    pub(crate) async fn reach(&mut self, revision: i64, patience: Duration) -> Result<()> {
-        let wait = async {
-            while self.last_revision() < revision {
-                let Some(event) = self.incoming.recv().await else { bail!("the watch ended") };
-                self.seen.push(event);
-            }
-            Ok(())
+    /// Goes on behind the last revision that it was told of, as a client does after its connection broke.
+    pub(crate) async fn resume(&mut self, connection: &Connection) -> Result<()> {
+        self.before = self.seen();
+        let next = self.before.last().map_or(1, |event| event.revision + 1);
+        self.stream = open(connection, next).await?;
+        Ok(())
+    }
+
+    /// Everything seen so far.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        let mut seen = self.before.clone();
+        self.stream.look(|responses| seen.extend(responses.iter().flat_map(|answer| &answer.events).filter_map(event)));
+        seen
+    }
+
+    /// Waits until it is told that a key has this value, or with `None` that it is gone, and says when that was.
+    pub(crate) async fn sees(&self, key: &str, value: Option<&str>) -> Result<Instant> {
+        let is_it = |event: &Event| {
+            let removed = event.r#type() == EventType::Delete;
+            event.kv.as_ref().is_some_and(|pair| {
+                pair.key == key
+                    && if removed { value.is_none() } else { value.is_some_and(|value| pair.value == value) }
+            })
         };
-        let reached = timeout(patience, wait).await;
-        reached.with_context(|| {
-            format!("the watcher saw nothing of revision {revision} within {patience:?}, only {}", self.last_revision())
-        })?
-    }
-
-    /// Waits until the next event about a key, and returns it.
-    pub(crate) async fn next_of(&mut self, key: &str, patience: Duration) -> Result<Seen> {
-        let wait = async {
-            while let Some(event) = self.incoming.recv().await {
-                self.seen.push(event.clone());
-                if event.key == key {
-                    return Ok(event);
-                }
-            }
-            bail!("the watch ended")
+        // Each answer is looked at once, however many come before the right one.
+        let looked_at = Cell::new(0);
+        let told = |answers: &[WatchResponse]| {
+            let fresh = &answers[looked_at.replace(answers.len())..];
+            fresh.iter().flat_map(|answer| &answer.events).any(is_it)
         };
-        timeout(patience, wait)
-            .await
-            .with_context(|| format!("the watcher saw nothing of {key} within {patience:?}"))?
-    }
-
-    /// The revision of the newest event seen, 0 before the first.
-    pub(crate) fn last_revision(&self) -> i64 {
-        self.seen.last().map_or(0, |event| event.revision)
-    }
-
-    /// Everything seen, taken out once the stream has ended.
-    pub(crate) async fn into_seen(mut self) -> Vec<Seen> {
-        while let Some(event) = self.incoming.recv().await {
-            self.seen.push(event);
-        }
-        self.seen
-    }
-
-    /// What was seen so far.
-    pub(crate) fn seen(&self) -> &[Seen] {
-        &self.seen
+        self.stream.wait(told).await.with_context(|| format!("a watcher was not told that {key} is {value:?}"))?;
+        Ok(Instant::now())
     }
 }
 
-fn forward(event: Event, sender: &UnboundedSender<Seen>) {
+async fn open(connection: &Connection, start_revision: i64) -> Result<WatchStream> {
+    let everything = Bytes::from_static(b"\0");
+    let request =
+        WatchCreateRequest { key: everything.clone(), range_end: everything, start_revision, ..Default::default() };
+    let mut stream = WatchStream::open(connection);
+    stream.create(request).await.context("start a watch")?;
+    let refused = stream.look(|responses| responses.iter().find(|answer| answer.canceled).cloned());
+    match refused {
+        Some(answer) => bail!("the watch from {start_revision} was refused: {}", answer.cancel_reason),
+        None => Ok(stream),
+    }
+}
+
+fn event(event: &Event) -> Option<Seen> {
     let removed = event.r#type() == EventType::Delete;
-    let Some(pair) = event.kv else { return };
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    // A follower that was dropped needs no more events.
-    let _ = sender.send(Seen {
-        revision: pair.mod_revision,
-        key: text(&pair.key),
-        value: (!removed).then(|| text(&pair.value)),
-    });
+    let pair = event.kv.as_ref()?;
+    let value = (!removed).then(|| text(&pair.value));
+    Some(Seen { revision: pair.mod_revision, key: text(&pair.key), value })
 }

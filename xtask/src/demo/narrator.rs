@@ -1,21 +1,27 @@
-//! Tells the story as it happens: numbered lines for people, or one JSON object for programs.
+//! Tells the story as it happens: a few lines for each step to people, or one JSON object at the end to programs.
 
 use std::{
-    fmt::Write as _,
     io::{Write as _, stdin, stdout},
-    time::Instant,
+    path::PathBuf,
+    time::{Duration, Instant},
 };
 
 use anyhow::Error;
 use serde_json::{Value, json};
+use tombolo_rig::{
+    mesh::{Mesh, Standing},
+    process::Server,
+};
 
-use super::Options;
-use crate::{paint::Paint, process::Server};
+use super::{Options, cast::Cast, wording};
+use crate::paint::Paint;
 
-/// The number of steps, for the count at the start of each line.
-const STEPS: usize = 10;
+/// The number of steps, for the count in front of each.
+const STEPS: usize = 8;
+/// Where the lines of a step begin, behind its count and name.
+const MARGIN: usize = 21;
 
-/// Prints lines and keeps what the JSON object needs.
+/// Prints lines, and keeps what the JSON object needs.
 #[derive(Debug)]
 pub(crate) struct Narrator {
     paint: Paint,
@@ -23,107 +29,191 @@ pub(crate) struct Narrator {
     wait: bool,
     keep: bool,
     started: Instant,
-    steps: Vec<Value>,
-    current: &'static str,
-    acknowledged: usize,
-    lost: usize,
+    cast: Cast,
+    sites: Vec<Place>,
+    step: usize,
+    name: &'static str,
+    /// Whether the name of the step is still to be printed, in front of its first line.
+    fresh: bool,
+    result: Outcome,
+}
+
+/// What came of it all.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) acknowledged: usize,
+    pub(crate) lost: usize,
+    pub(crate) converged: Option<Duration>,
+    /// Of each site, as far as it was asked.
+    pub(crate) standings: Vec<Standing>,
+    pub(crate) conflicts: Vec<Conflict>,
+}
+
+/// Writes of one key that had not seen each other.
+#[derive(Clone, Debug)]
+pub(crate) struct Conflict {
+    pub(crate) key: &'static str,
+    pub(crate) winner: String,
+    pub(crate) losers: Vec<String>,
+}
+
+/// Where a site is to be found.
+#[derive(Debug)]
+struct Place {
+    name: &'static str,
+    url: String,
+    address: String,
+    log: PathBuf,
 }
 
 impl Narrator {
     /// A narrator who has said nothing yet.
-    pub(crate) fn new(options: &Options) -> Self {
+    pub(crate) fn new(options: &Options, mesh: &Mesh, cast: Cast) -> Self {
+        let place = |(site, name): (&Server, &&'static str)| Place {
+            name,
+            url: site.endpoint(),
+            address: site.address().to_string(),
+            log: site.log(),
+        };
         Self {
             paint: Paint::for_stdout(),
             json: options.json,
             wait: options.step && !options.json,
             keep: options.keep,
             started: Instant::now(),
-            steps: Vec::new(),
-            current: "",
-            acknowledged: 0,
-            lost: 0,
+            cast,
+            sites: mesh.sites().iter().zip(cast.names()).map(place).collect(),
+            step: 0,
+            name: "",
+            fresh: false,
+            result: Outcome::default(),
         }
     }
 
     /// The line above the story.
-    pub(crate) fn title(&mut self, server: &Server) {
-        self.say(&format!("\n  {}  one replica · {} · {}\n", self.paint.bold("demo"), server.name(), server.address()));
+    pub(crate) fn title(&self) {
+        let names = self.cast.names().join(" · ");
+        let said = format!("\n  {}  {} sites on this machine: {names}", self.paint.bold("demo"), self.sites.len());
+        self.say(&said);
     }
 
-    /// Begins a step. A terminal shows its name at once, everyone else hears of it when it has been told.
+    /// Begins a step. A terminal shows its name at once, everyone else with its first line.
     pub(crate) fn begin(&mut self, name: &'static str) {
-        self.current = name;
+        (self.step, self.name, self.fresh) = (self.step + 1, name, true);
+        self.say("");
         if self.wait {
             print!("  {}", self.paint.dim(format_args!("Enter for `{name}` ")));
             // A closed input goes on by itself.
             let _ = stdout().flush();
             let _ = stdin().read_line(&mut String::new());
         }
+        self.live("…");
+    }
+
+    /// A line that the next one replaces, for people who watch: nothing of it stays.
+    pub(crate) fn live(&self, text: &str) {
         if self.paint.is_on() && !self.json {
-            print!("  {} {} …", self.count(), self.name());
+            print!("{}{}{}", self.paint.clear_line(), self.margin(), self.paint.dim(text));
             let _ = stdout().flush();
         }
     }
 
-    /// Tells the step that was begun, now that it has held. Further lines say what it meant.
-    pub(crate) fn tell(&mut self, line: &str, meaning: &str) {
-        let mut text = format!("{}  {} {} {line}", self.paint.clear_line(), self.count(), self.name());
-        if !meaning.is_empty() {
-            let _ = write!(text, "\n                    {}", self.paint.dim(meaning));
-        }
-        self.say(&text);
-        self.steps.push(json!({"step": self.current, "ok": true, "told": line, "meaning": meaning}));
+    /// Tells something that was done and has held.
+    pub(crate) fn tell(&mut self, line: &str) {
+        self.say(&format!("{}{}{line}", self.paint.clear_line(), self.margin()));
+        self.fresh = false;
     }
 
-    /// Notes how many writes were acknowledged in all, and how many of them are gone.
-    pub(crate) fn tally(&mut self, acknowledged: usize, lost: usize) {
-        (self.acknowledged, self.lost) = (acknowledged, lost);
+    /// Tells something that a site did: its name comes first.
+    pub(crate) fn tell_of(&mut self, site: usize, line: &str) {
+        let name = self.name_of(site);
+        self.tell(&format!("{name}{line}"));
+    }
+
+    /// Says what it meant.
+    pub(crate) fn note(&mut self, line: &str) {
+        let line = self.paint.dim(line);
+        self.tell(&line);
+    }
+
+    /// What came of it, for whoever finds out.
+    pub(crate) const fn outcome(&mut self) -> &mut Outcome {
+        &mut self.result
+    }
+
+    /// How to paint words within a line.
+    pub(crate) const fn paint(&self) -> Paint {
+        self.paint
     }
 
     /// The end: how it went and how to go on.
-    pub(crate) fn finish(&mut self, server: &Server, broken: Option<&Error>) {
+    pub(crate) fn finish(&self, broken: Option<&Error>) {
         if self.json {
-            println!("{:#}", self.report(server, broken));
+            println!("{:#}", self.report(broken));
             return;
         }
         match broken {
-            None => self.say(&self.happy_end(server)),
+            None => self.say(&self.happy_end()),
             Some(error) => {
-                let place = format!("{}  {} {}", self.paint.clear_line(), self.count(), self.paint.bad(self.current));
-                self.say(&format!("{place}  did not hold: {error:#}\n\n  logs  {}", server.log().display()));
+                let step = self.paint.bad(self.name);
+                self.say(&format!("{}  {step} did not hold: {error:#}\n", self.paint.clear_line()));
+                self.sites.iter().for_each(|site| self.say(&format!("  log  {}", site.log.display())));
             }
         }
     }
 
-    fn happy_end(&self, server: &Server) -> String {
-        let seconds = self.started.elapsed().as_secs_f64();
-        let held = self.paint.good(format_args!("all of it held, in {seconds:.1} s"));
-        let (line, then) = if self.keep {
-            (format!("etcdctl --endpoints={} get --prefix /harbour/", server.address()), "Ctrl-C ends the server")
-        } else {
-            ("cargo xtask demo --keep".to_owned(), "leaves the server running, for etcdctl and for you")
-        };
-        format!("\n  {held}\n\n  go on  {}   {}\n", self.paint.bold(line), self.paint.dim(then))
+    fn happy_end(&self) -> String {
+        let held = format!("all of it held, in {}", wording::time(self.started.elapsed()));
+        let mut text = format!("\n  {}\n\n", self.paint.good(held));
+        if !self.keep {
+            let line = self.paint.bold("cargo xtask demo --keep");
+            return format!("{text}  go on  {line}  {}\n", self.paint.dim("leaves the sites running for you"));
+        }
+        let ship = &self.sites[self.cast.ship()];
+        let etcdctl = format!("export ETCDCTL_API=3 ETCDCTL_ENDPOINTS={}", ship.address);
+        text.push_str(&format!("  go on  {}\n", self.paint.bold(etcdctl)));
+        text.push_str(&format!("         {}\n", self.paint.bold("etcdctl get --prefix /config/")));
+        for site in &self.sites {
+            text.push_str(&format!("         {:<11}{}\n", site.name, site.address));
+        }
+        let keys = format!("Enter cuts {} off or brings it back, Ctrl-C ends it all", ship.name);
+        format!("{text}         {}\n", self.paint.dim(keys))
     }
 
-    fn report(&self, server: &Server, broken: Option<&Error>) -> Value {
-        let sites = json!([{"name": "demo", "client": server.url(), "digest": null}]);
+    fn report(&self, broken: Option<&Error>) -> Value {
+        let digest = |site: usize| self.result.standings.get(site).map(|standing| wording::hex(&standing.digest));
+        let site =
+            |(number, site): (usize, &Place)| json!({"name": site.name, "client": site.url, "digest": digest(number)});
+        let conflict =
+            |conflict: &Conflict| json!({"key": conflict.key, "winner": conflict.winner, "losers": conflict.losers});
         let mut report = json!({
-            "sites": sites, "acked": self.acknowledged, "lost": self.lost, "converged_ms": null, "conflicts": [],
-            "steps": self.steps, "ok": broken.is_none(),
+            "sites": self.sites.iter().enumerate().map(site).collect::<Vec<_>>(),
+            "acked": self.result.acknowledged,
+            "lost": self.result.lost,
+            "converged_ms": self.result.converged.map(|time| time.as_millis() as u64),
+            "conflicts": self.result.conflicts.iter().map(conflict).collect::<Vec<_>>(),
+            "ok": broken.is_none(),
         });
         if let Some(error) = broken {
-            report["failed"] = json!({"step": self.current, "why": format!("{error:#}"), "logs": server.log()});
+            let logs: Vec<_> = self.sites.iter().map(|site| &site.log).collect();
+            report["failed"] = json!({"step": self.name, "why": format!("{error:#}"), "logs": logs});
         }
         report
     }
 
-    fn count(&self) -> String {
-        self.paint.dim(format_args!("[{:>2}/{STEPS}]", self.steps.len() + 1))
+    fn margin(&self) -> String {
+        if !self.fresh {
+            return " ".repeat(MARGIN);
+        }
+        let count = self.paint.dim(format_args!("[{}/{STEPS}]", self.step));
+        let name = format!("{:<width$}", self.name, width = MARGIN - 8);
+        let is_cut = self.name == "CUT";
+        format!("  {count} {}", if is_cut { self.paint.alert(name) } else { self.paint.bold(name) })
     }
 
-    fn name(&self) -> String {
-        self.paint.bold(format_args!("{:<9}", self.current))
+    fn name_of(&self, site: usize) -> String {
+        let longest = self.cast.names().iter().map(|name| name.len()).max().unwrap_or_default();
+        format!("{:<width$}", self.cast.name(site), width = longest + 2)
     }
 
     fn say(&self, text: &str) {
