@@ -196,6 +196,8 @@ struct Letter {
     reserved: i64,
     failure: Option<String>,
     stop: bool,
+    /// The keeper sleeps until it is woken. Otherwise it will look by itself.
+    is_idle: bool,
 }
 
 impl FenceKeeper {
@@ -263,12 +265,16 @@ impl FenceKeeper {
         }
     }
 
+    /// A busy store sends for every group: the keeper is woken only when it would not look soon enough.
     fn send(&self, is_urgent: bool) {
         let mut letter = self.mailbox.letter.lock();
         letter.fence = Some(self.fence);
         letter.is_urgent |= is_urgent;
+        let must_wake = is_urgent || letter.is_idle;
         drop(letter);
-        self.mailbox.changed.notify_all();
+        if must_wake {
+            self.mailbox.changed.notify_all();
+        }
     }
 
     fn stop(&mut self) -> Option<FenceFile> {
@@ -291,7 +297,11 @@ fn keep(mailbox: &Mailbox, mut file: FenceFile) -> FenceFile {
     loop {
         match letter.fence.take() {
             None if letter.stop => return file,
-            None => mailbox.changed.wait(&mut letter),
+            None => {
+                letter.is_idle = true;
+                mailbox.changed.wait(&mut letter);
+                letter.is_idle = false;
+            }
             Some(fence) => {
                 letter.is_urgent = false;
                 drop(letter);
