@@ -3,7 +3,7 @@
 //! Values are not here but in the commit rows that [`Location`]s name; the index is rebuilt from those rows at opening. It
 //! may be ahead of what is published: readers bound what they look at by the published revision.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -11,11 +11,14 @@ use tombolo_crdt::{Element, LeaseRef, Register};
 
 use crate::{KeyRange, row::commit::Location};
 
+use self::keys::Keys;
+
+mod keys;
+
 /// Keys, their history, and the leases they are attached to.
 #[derive(Default)]
 pub(crate) struct Index {
-    /// Entries are boxed: small nodes are searched faster, and the half-empty ones cost less.
-    keys: BTreeMap<Box<[u8]>, Box<KeyEntry>>,
+    keys: Keys,
     leases: HashMap<LeaseRef, LeaseEntry>,
     /// The removals of ranges, ascending by commit. They may matter to keys that they did not touch here.
     range_removals: Vec<(u64, KeyRange)>,
@@ -118,23 +121,21 @@ impl KeyEntry {
 
 impl Index {
     pub(crate) fn get(&self, key: &[u8]) -> Option<&KeyEntry> {
-        self.keys.get(key).map(|entry| &**entry)
+        self.keys.get(key)
     }
 
     /// The entry of a key, which is made when it is not there.
     pub(crate) fn entry(&mut self, key: &[u8]) -> &mut KeyEntry {
-        // Copying the key costs less than searching twice.
-        self.keys.entry(key.into()).or_default()
+        self.keys.entry(key)
     }
 
     pub(crate) fn entry_if_present(&mut self, key: &[u8]) -> Option<&mut KeyEntry> {
-        self.keys.get_mut(key).map(|entry| &mut **entry)
+        self.keys.get_mut(key)
     }
 
     /// The keys of a range, ascending, whatever is visible of them.
-    pub(crate) fn range(&self, range: &KeyRange) -> impl Iterator<Item = (&[u8], &KeyEntry)> {
-        let entries = (!range.is_empty()).then(|| self.keys.range::<[u8], _>(range.bounds()));
-        entries.into_iter().flatten().map(|(key, entry)| (key.as_ref(), &**entry))
+    pub(crate) fn range<'a>(&'a self, range: &KeyRange) -> impl Iterator<Item = (&'a [u8], &'a KeyEntry)> + use<'a> {
+        (!range.is_empty()).then(|| self.keys.range(range.bounds())).into_iter().flatten()
     }
 
     /// The pairs of a range visible at `revision`, ascending by key.
@@ -143,10 +144,10 @@ impl Index {
         range: &KeyRange,
         revision: i64,
     ) -> impl Iterator<Item = (&'a [u8], Visible)> + use<'a> {
-        let single = range.as_single().map(|key| self.keys.get_key_value(key.as_ref()));
-        let many = (single.is_none() && !range.is_empty()).then(|| self.keys.range::<[u8], _>(range.bounds()));
+        let single = range.as_single().map(|key| self.keys.get_key_value(key));
+        let many = (single.is_none() && !range.is_empty()).then(|| self.keys.range(range.bounds()));
         let entries = single.into_iter().flatten().chain(many.into_iter().flatten());
-        entries.filter_map(move |(key, entry)| Some((key.as_ref(), entry.visible(revision)?)))
+        entries.filter_map(move |(key, entry)| Some((key, entry.visible(revision)?)))
     }
 
     /// Drops a key of which nothing is left.
