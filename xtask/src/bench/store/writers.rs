@@ -1,23 +1,25 @@
-//! Writers that each wait for their put, on one thread that also executes, and one thread that waits for the disk.
+//! Writers that each wait for their put, on one thread that also executes and waits for the disk.
 //!
-//! A writer is a task that brings its put to the committer and sleeps until the group it is in is published. While one
-//! group is on its way to the disk the next one fills up. With a thread for each writer most of what one measures is the
-//! kernel waking sixty-four threads; with a thread for the committer, two more wakes for each group.
+//! A writer is a task that brings its put to the committer and sleeps until the group it is in is published. Whoever finds
+//! that everybody else sleeps makes the group durable for all: the committer's thread of the server does the same when it
+//! takes what has gathered. With a thread for each writer most of what one measures is the kernel waking sixty-four threads;
+//! with a thread for the disk, two more wakes and twice the syncs for each put.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    ops::Range,
     rc::Rc,
-    thread,
+    task::{Poll, Waker},
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use tokio::{
     runtime,
-    sync::{Notify, mpsc, oneshot},
     task::{JoinSet, LocalSet},
 };
-use tombolo_storage::{Committer, Group, Put, Request, WallTime};
+use tombolo_storage::{Committer, Put, Request, WallTime};
 
 use crate::bench::load::{Values, key, mix};
 
@@ -34,10 +36,14 @@ pub(super) struct Work {
 /// What the writers share: they take turns, none holds it while it waits.
 struct Shared {
     committer: RefCell<Committer>,
-    /// Who waits for the group that is filling up.
-    waiting: RefCell<Vec<oneshot::Sender<()>>>,
-    /// Something was executed.
-    executed: Notify,
+    /// When the group that is filling up began.
+    wall: Cell<WallTime>,
+    /// Writers that have puts left.
+    writing: Cell<usize>,
+    /// Those of them that wait for the group that is filling up.
+    waiting: RefCell<Vec<Waker>>,
+    /// Groups made durable.
+    groups: Cell<u64>,
 }
 
 impl Work {
@@ -48,78 +54,72 @@ impl Work {
 
     /// Does the work. Returns the committer and the number of groups it made durable.
     pub(super) fn run(self, committer: Committer) -> Result<(Committer, u64)> {
-        let (to_disk, mut sealed) = mpsc::channel::<Group>(1);
-        let (on_disk, durable) = mpsc::channel::<Group>(1);
-        let disk = thread::spawn(move || {
-            while let Some(mut group) = sealed.blocking_recv() {
-                group.persist();
-                if on_disk.blocking_send(group).is_err() {
-                    return;
-                }
-            }
-        });
         let shared = Rc::new(Shared {
             committer: RefCell::new(committer),
-            waiting: RefCell::new(Vec::new()),
-            executed: Notify::new(),
+            wall: Cell::new(now()),
+            writing: Cell::new(usize::try_from(self.writers)?),
+            waiting: RefCell::default(),
+            groups: Cell::new(0),
         });
         let runtime = runtime::Builder::new_current_thread().build()?;
-        let groups = runtime.block_on(LocalSet::new().run_until(self.write(Rc::clone(&shared), to_disk, durable)))?;
-        disk.join().map_err(|_| anyhow!("the disk thread panicked"))?;
+        runtime.block_on(LocalSet::new().run_until(self.write(&shared)))?;
         let shared = Rc::into_inner(shared).context("a writer is still there")?;
-        Ok((shared.committer.into_inner(), groups))
+        Ok((shared.committer.into_inner(), shared.groups.get()))
     }
 
-    /// Runs the writers and sends their groups to the disk, one at a time. Returns the number of groups.
-    async fn write(
-        self,
-        shared: Rc<Shared>,
-        to_disk: mpsc::Sender<Group>,
-        mut durable: mpsc::Receiver<Group>,
-    ) -> Result<u64> {
+    async fn write(self, shared: &Rc<Shared>) -> Result<()> {
         let values = Values::new(self.seed);
         let mut writers = JoinSet::new();
         for writer in 0..self.writers {
             let numbers = writer * self.each..(writer + 1) * self.each;
-            writers.spawn_local(one_writer(self, numbers, values.clone(), Rc::clone(&shared)));
+            writers.spawn_local(one_writer(self, numbers, values.clone(), Rc::clone(shared)));
         }
-        let mut groups = 0;
-        loop {
-            let sealed = shared.committer.borrow_mut().seal()?;
-            let Some(group) = sealed else {
-                tokio::select! {
-                    () = shared.executed.notified() => continue,
-                    done = writers.join_next() => match done {
-                        Some(done) => done.context("a writer panicked")??,
-                        None => return Ok(groups),
-                    },
-                }
-                continue;
-            };
-            let waiting = std::mem::take(&mut *shared.waiting.borrow_mut());
-            to_disk.send(group).await.context("the disk thread ended")?;
-            let group = durable.recv().await.context("the disk thread ended")?;
-            shared.committer.borrow_mut().publish(group)?;
-            groups += 1;
-            for writer in waiting {
-                writer.send(()).map_err(|()| anyhow!("a writer ended"))?;
-            }
-            while shared.committer.borrow_mut().maintain(now())? {}
+        while let Some(done) = writers.join_next().await {
+            done.context("a writer panicked")??;
         }
+        Ok(())
     }
 }
 
-async fn one_writer(work: Work, numbers: std::ops::Range<u64>, values: Values, shared: Rc<Shared>) -> Result<()> {
+async fn one_writer(work: Work, numbers: Range<u64>, values: Values, shared: Rc<Shared>) -> Result<()> {
     for number in numbers {
         let key = key(mix(work.seed ^ number) % work.keys);
         let put = Put { key, value: Some(values.value(number)), lease: Some(0), previous: false };
-        let (done, published) = oneshot::channel();
-        shared.committer.borrow_mut().execute(now(), Request::Put(put))?;
-        shared.waiting.borrow_mut().push(done);
-        shared.executed.notify_one();
-        published.await.context("the group was not published")?;
+        shared.committer.borrow_mut().execute(shared.wall.get(), Request::Put(put))?;
+        shared.published().await?;
     }
-    Ok(())
+    shared.writing.update(|writing| writing - 1);
+    // The others may have been waiting for this one alone.
+    if shared.waiting.borrow().len() == shared.writing.get() { shared.commit() } else { Ok(()) }
+}
+
+impl Shared {
+    /// Waits until the group that is filling up is durable and visible.
+    async fn published(&self) -> Result<()> {
+        let before = self.groups.get();
+        if self.waiting.borrow().len() + 1 == self.writing.get() {
+            return self.commit();
+        }
+        poll_fn(|context| {
+            if self.groups.get() > before {
+                return Poll::Ready(Ok(()));
+            }
+            self.waiting.borrow_mut().push(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Makes everybody's puts durable, and lets everybody go on.
+    fn commit(&self) -> Result<()> {
+        let mut committer = self.committer.borrow_mut();
+        committer.commit()?;
+        self.wall.set(now());
+        while committer.maintain(self.wall.get())? {}
+        self.groups.update(|groups| groups + 1);
+        self.waiting.borrow_mut().drain(..).for_each(Waker::wake);
+        Ok(())
+    }
 }
 
 /// The moment, as the store is told it.
