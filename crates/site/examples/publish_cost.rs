@@ -51,7 +51,7 @@ fn put(revision: i64, key: String) -> Arc<Commit> {
     let pair =
         KeyValue { key: key.into(), value: vec![b'v'; 256].into(), mod_revision: revision, ..KeyValue::default() };
     let revision = Revision::new(revision).expect("small numbers are revisions");
-    Arc::new(Commit { number: 1, revision, events: vec![Event::Put(pair)], leases: Vec::new() })
+    Arc::new(Commit { number: 1, revision, events: vec![Event::Put(pair)], leases: Vec::new(), system: Vec::new() })
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the driver: it measures")]

@@ -58,6 +58,8 @@ pub enum Outcome {
     LeaseGranted,
     /// Of a lease revocation.
     LeaseRevoked,
+    /// Of writes of the system's data.
+    System,
     /// Keys attached to a lease, ascending.
     LeaseKeys(Vec<Bytes>),
 }

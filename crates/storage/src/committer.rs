@@ -3,7 +3,10 @@
 //! Requests are executed one by one on the head state and made durable in groups. `Committer::append` is the one function
 //! that commits: a local transaction, a record from a peer and nothing else pass through it, each through the gate.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use tombolo_crdt::{Chain, Dot, Operation, RECORD_BYTES_MAX, RECORD_OPERATIONS_MAX, Record, RecordHeader};
@@ -28,6 +31,7 @@ use crate::{
     since_base::SinceBase,
     space::Space,
     store::{Published, Shared},
+    system,
     view::{Rows, Stored, read_value},
 };
 
@@ -53,6 +57,8 @@ pub(crate) struct Staged {
     rows: VecDeque<Bytes>,
     /// The commit of the first row.
     first: u64,
+    /// The keys of the system's data that changed.
+    system: BTreeSet<Bytes>,
     /// What the last compaction asked for.
     base: Option<StagedBase>,
     /// A sealed group has not been published.
@@ -186,15 +192,16 @@ impl Committer {
             let gate = self.head.log(part.layer).gate(&part.record.header);
             assert_eq!(gate, Ok(()), "a record was brought to the commit without having passed the gate");
         }
-        let (row, leases) = self.head.merge(&mut self.shared.state.write().index, parts);
+        let (row, leases, system) = self.head.merge(&mut self.shared.state.write().index, parts);
         let number = self.head.commit;
         let bytes = row.encode(number);
         self.tally.add(Tally::of(&bytes));
         self.staged.push(number, bytes);
+        self.staged.system.extend(system.iter().cloned());
         // Only a removal that uncovers an older sibling reads here. When that fails, the commit stands and cannot be told.
         let events = events(&row, &HeadRows { shared: &self.shared, staged: &self.staged });
         let events = events.inspect_err(|error| self.shared.health.set_poison(&error.to_string()))?;
-        self.staged.commits.push(Arc::new(Commit { number, revision: row.revision, events, leases }));
+        self.staged.commits.push(Arc::new(Commit { number, revision: row.revision, events, leases, system }));
         self.fence.reserve(self.head.revision);
         Ok(())
     }
@@ -235,11 +242,13 @@ impl Committer {
         self.prepare_write(&changes)?;
         self.staged.is_under_way = true;
         self.staged.is_base_under_way = self.staged.base.is_some();
+        let changed = std::mem::take(&mut self.staged.system);
         let head = &self.head;
         let landmark = Landmark {
             published: Published { commit: head.commit, revision: head.revision, compacted: head.compacted },
             heads: head.mesh.heads_above(&self.shared.state.read().frontier),
             digest: head.digest.bits(),
+            system: changed.into_iter().map(|key| (key.clone(), head.system.told(&key))).collect(),
             row_bytes: self.tally.bytes,
             base: self.staged.base.take(),
             fence: self.fence.at(head),
@@ -257,12 +266,13 @@ impl Committer {
         (self.staged.is_under_way, self.staged.is_base_under_way) = (false, false);
         let outcome = group.outcome.unwrap_or_else(|| Err("a group was published that is not on disk".to_owned()));
         outcome.map_err(|cause| self.poison(cause))?;
-        let Landmark { published, heads, digest, row_bytes, base, fence } = group.landmark;
+        let Landmark { published, heads, digest, system, row_bytes, base, fence } = group.landmark;
         self.staged.forget_rows(published.commit);
         {
             let mut state = self.shared.state.write();
             (state.published, state.digest, state.row_bytes) = (published, digest, row_bytes);
             heads.into_iter().for_each(|(last, chain)| state.advance(last, chain));
+            system.into_iter().for_each(|(key, siblings)| system::publish(&mut state.system, key, siblings));
             if let Some(StagedBase { horizon, first }) = base {
                 (state.horizon, state.compacted_first) = (horizon, first);
             }
@@ -422,11 +432,15 @@ fn execute<R: Rows + ?Sized>(plan: &mut Plan<'_, R>, request: Request) -> Result
             Outcome::LeaseGranted
         }
         Request::LeaseKeys { id } => Outcome::LeaseKeys(plan.lease_keys(id)?),
+        Request::System(writes) => {
+            plan.system(writes)?;
+            Outcome::System
+        }
         Request::Compact { .. } | Request::LeaseRevoke { .. } => unreachable!("these are not planned as one record"),
     })
 }
 
-fn unknown_kind(operation: &Operation) -> Option<u64> {
+pub(crate) fn unknown_kind(operation: &Operation) -> Option<u64> {
     match operation {
         Operation::Unknown { kind, .. } => Some(*kind),
         _ => None,

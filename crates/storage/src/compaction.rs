@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use tombolo_crdt::VersionVector;
 
-use self::reduce::{Fate, fate, forget, keys};
+use self::reduce::{Fate, Needs, fate, forget, keys};
 use crate::{
     CommitError, Committer, ReadError, WallTime,
     engine::Change,
@@ -209,7 +209,8 @@ impl Committer {
                 },
             };
             let state = self.shared.state.read();
-            let rest = match fate(&state.index, &self.head.since_base, number, row) {
+            let needs = Needs { index: &state.index, system: &self.head.system, since: &self.head.since_base };
+            let rest = match fate(&needs, number, row) {
                 Fate::Kept => continue,
                 Fate::Dropped => None,
                 Fate::Reduced(rest) => Some(rest.encode(number)),
@@ -230,10 +231,11 @@ impl Committer {
         for key in rows.iter().flat_map(|(_, (_, row))| keys(row)) {
             affected.extend(forget(index, &self.head.since_base, &key, sweep.revision, sweep.horizon));
         }
-        // The row of a grant goes no later than the row that ended it, or a replay would grant the lease again.
-        self.head.ended_grants.retain(|ended| {
+        // The row of a grant goes no later than the row that ended it, or a replay would grant the lease again. So it is with
+        // the system's data.
+        self.head.ended.retain(|ended| {
             let is_due = ended.by <= last;
-            affected.extend(is_due.then_some(ended.grant));
+            affected.extend(is_due.then_some(ended.added));
             !is_due
         });
         affected.split_off(&(last + 1));

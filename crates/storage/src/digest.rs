@@ -7,6 +7,9 @@ use smallvec::SmallVec;
 use tombolo_crdt::{Element, LeaseRef};
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
+/// What tells a share of the system's data from that of a key: the word in ASCII.
+const SYSTEM_DOMAIN: u64 = u64::from_be_bytes(*b"\0\0system");
+
 /// The sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Digest(u128);
@@ -34,6 +37,11 @@ pub(crate) fn payload(value: &[u8], lease: Option<LeaseRef>) -> u64 {
 /// The payload of a lease's grant; its key is the lease's number.
 pub(crate) fn grant_payload(ttl_s: u64) -> u64 {
     payload(&ttl_s.to_be_bytes(), None)
+}
+
+/// The payload of a value of the system's data.
+pub(crate) fn system_payload(value: &[u8]) -> u64 {
+    xxh3_64_with_seed(value, SYSTEM_DOMAIN)
 }
 
 /// XXH3-128 of `replica ‖ seq ‖ index ‖ payload ‖ key`. The digest finds faults, not forgers: those meet the chains.

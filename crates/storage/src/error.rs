@@ -139,6 +139,16 @@ pub enum RequestError {
         /// Operations allowed.
         max: usize,
     },
+    /// A key or value of the system's data is larger than it may be.
+    #[error("the {what} takes {bytes} bytes; of the system's data at most {max} are allowed")]
+    SystemTooLarge {
+        /// Key or value.
+        what: &'static str,
+        /// Bytes it takes.
+        bytes: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
     /// A lease's time to live is out of range.
     #[error("a lease cannot live for {ttl_s} seconds")]
     LeaseTtl {

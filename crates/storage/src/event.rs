@@ -15,6 +15,8 @@ pub struct Commit {
     pub events: Vec<Event>,
     /// What changed among the leases.
     pub leases: Vec<LeaseChange>,
+    /// The keys of the system's data that changed.
+    pub system: Vec<Bytes>,
 }
 
 /// A change of one key at one revision.

@@ -11,10 +11,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tombolo_crdt::{Chain, Dot};
 
 use crate::{
-    Commit,
+    Commit, SystemSibling,
     engine::Change,
     fence::Fence,
     store::{Published, Shared},
@@ -37,6 +38,8 @@ pub(crate) struct Landmark {
     /// The last record of each author of which the group holds records, with its chain.
     pub(crate) heads: Vec<(Dot, Chain)>,
     pub(crate) digest: u128,
+    /// What the keys of the system's data hold that the group changed.
+    pub(crate) system: Vec<(Bytes, Arc<[SystemSibling]>)>,
     pub(crate) row_bytes: u64,
     pub(crate) base: Option<StagedBase>,
     pub(crate) fence: Fence,

@@ -1,5 +1,6 @@
 //! The head state: where the committer stands, published or not.
 
+use bytes::Bytes;
 use tombolo_crdt::Clock;
 
 use crate::{
@@ -8,9 +9,10 @@ use crate::{
     event::LeaseChange,
     index::Index,
     log::Log,
-    merge::Merge,
+    merge::{Merge, Merged},
     row::commit::{CommitRow, Layer, Part},
     since_base::SinceBase,
+    system::SystemRegisters,
 };
 
 /// Where the committer stands.
@@ -27,17 +29,18 @@ pub(crate) struct Head {
     pub(crate) private: Log,
     pub(crate) clock: Clock,
     pub(crate) digest: Digest,
-    /// Grants that ended, while their rows are kept.
-    pub(crate) ended_grants: Vec<EndedGrant>,
+    pub(crate) system: SystemRegisters,
+    /// What has ended that the keys of a row do not lead to, while its rows are kept.
+    pub(crate) ended: Vec<Ended>,
     /// What the newest compaction counts and is gone since.
     pub(crate) since_base: SinceBase,
 }
 
-/// A grant that no longer holds.
+/// A grant, or a value of the system's data, that no longer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct EndedGrant {
-    /// The commit that granted.
-    pub(crate) grant: u64,
+pub(crate) struct Ended {
+    /// The commit that added it.
+    pub(crate) added: u64,
     /// The commit that ended it.
     pub(crate) by: u64,
 }
@@ -57,11 +60,16 @@ impl Head {
         }
     }
 
-    /// Applies records that passed the gate as the next commit, and returns its row and what changed among leases.
+    /// Applies records that passed the gate as the next commit, and returns its row, what changed among leases, and the keys of
+    /// the system's data that changed.
     ///
     /// The commit takes the next revision when something that etcd clients see changed. Cannot fail: what could was checked
     /// before.
-    pub(crate) fn merge(&mut self, index: &mut Index, mut parts: Vec<Part>) -> (CommitRow, Vec<LeaseChange>) {
+    pub(crate) fn merge(
+        &mut self,
+        index: &mut Index,
+        mut parts: Vec<Part>,
+    ) -> (CommitRow, Vec<LeaseChange>, Vec<Bytes>) {
         let next = self.revision.next().expect("the caller made sure that there is a revision left");
         let number = self.commit + 1;
         for part in parts.iter_mut().filter(|part| part.removes_ranges()) {
@@ -71,7 +79,7 @@ impl Head {
         for part in &parts {
             merge.part(part);
         }
-        let (cleared, effects, leases) = merge.finish();
+        let Merged { cleared, effects, leases, system } = merge.finish();
         for part in &parts {
             self.log_mut(part.layer).advance(&part.record.header);
         }
@@ -79,7 +87,7 @@ impl Head {
         if !effects.is_empty() {
             self.revision = next;
         }
-        (CommitRow { revision: self.revision, parts, cleared, effects }, leases)
+        (CommitRow { revision: self.revision, parts, cleared, effects }, leases, system)
     }
 
     /// Applies a row read back at recovery. Its effects are taken as they are: the state they were made from may be gone.

@@ -137,7 +137,7 @@ fn matching(number: u64, row: &CommitRow, range: &KeyRange, rows: &dyn Snapshot)
     }
     let mut events = events(row, rows)?;
     events.retain(|event| range.contains(event.key()));
-    Ok(Some(Commit { number, revision: row.revision, events, leases: Vec::new() }))
+    Ok(Some(Commit { number, revision: row.revision, events, leases: Vec::new(), system: Vec::new() }))
 }
 
 fn size(event: &Event) -> usize {

@@ -22,10 +22,13 @@ pub use group::Group;
 pub use history::{HistoryBudget, HistoryChunk, SiblingValue};
 pub use key_range::{KeyRange, RangeEnd};
 pub use options::{Founding, OpenOptions, WallTime};
-pub use request::{Comparison, Delete, Guard, Op, Operand, Order, Put, RangeQuery, Request, SortTarget, Transaction};
+pub use request::{
+    Comparison, Delete, Guard, Op, Operand, Order, Put, RangeQuery, Request, SortTarget, SystemWrite, Transaction,
+};
 pub use revision::{Revision, Slot, is_foreign};
 pub use standing::Standing;
 pub use store::{Health, Identity, MeshId, Published, Sizes, Store};
+pub use system::{SystemEntry, SystemSibling};
 
 mod answer;
 mod arrivals;
@@ -56,6 +59,7 @@ mod since_base;
 mod space;
 mod standing;
 mod store;
+mod system;
 mod view;
 
 /// The README's example is a test.

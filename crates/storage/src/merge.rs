@@ -13,9 +13,10 @@ use crate::{
     KeyRange, Revision,
     digest::{self, Digest},
     event::LeaseChange,
-    head::{EndedGrant, Head},
+    head::{Ended, Head},
     index::{Grant, Held, Index, Shown, Touch, View, own_key},
     row::commit::{Cleared, CommitRow, Effect, Layer, Part},
+    system::SystemValue,
 };
 
 /// A commit on its way into the state.
@@ -28,6 +29,19 @@ pub(crate) struct Merge<'a> {
     effects: Effects<'a>,
     cleared: Vec<Cleared>,
     leases: Vec<LeaseChange>,
+    system: Vec<Bytes>,
+}
+
+/// What came of a merge.
+pub(crate) struct Merged {
+    /// What range removals removed.
+    pub(crate) cleared: Vec<Cleared>,
+    /// What clients see differently.
+    pub(crate) effects: Vec<Effect>,
+    /// What changed among leases.
+    pub(crate) leases: Vec<LeaseChange>,
+    /// The keys of the system's data that changed.
+    pub(crate) system: Vec<Bytes>,
 }
 
 /// Where the effects of a commit come from.
@@ -65,7 +79,8 @@ impl<'a> Merge<'a> {
     }
 
     fn new(head: &'a mut Head, index: &'a mut Index, number: u64, revision: Revision, effects: Effects<'a>) -> Self {
-        Self { head, index, number, revision, effects, cleared: Vec::new(), leases: Vec::new() }
+        let (cleared, leases, system) = Default::default();
+        Self { head, index, number, revision, effects, cleared, leases, system }
     }
 
     /// Applies one layer's record.
@@ -93,13 +108,13 @@ impl<'a> Merge<'a> {
         }
     }
 
-    /// What range removals removed, what clients see differently, and what changed among leases.
-    pub(crate) fn finish(self) -> (Vec<Cleared>, Vec<Effect>, Vec<LeaseChange>) {
+    /// What came of it all.
+    pub(crate) fn finish(self) -> Merged {
         let effects = match self.effects {
             Effects::Fresh(effects) => effects,
             Effects::Stored(_) | Effects::StoredOne(_) => Vec::new(),
         };
-        (self.cleared, effects, self.leases)
+        Merged { cleared: self.cleared, effects, leases: self.leases, system: self.system }
     }
 
     /// `element` is the first that the operation adds, if it adds any.
@@ -115,7 +130,11 @@ impl<'a> Merge<'a> {
             Operation::RangeRemove(range) => self.range_removal(part, range),
             Operation::LeaseGrant { id, ttl_s } => self.grant(element, *id, *ttl_s),
             Operation::LeaseEnd { lease, elements } => self.end(*lease, elements),
-            Operation::SystemPut { .. } | Operation::SystemRemove { .. } => {}
+            Operation::SystemPut { key, value, supersedes } => {
+                let value = SystemValue { commit: self.number, value: Bytes::copy_from_slice(value) };
+                self.system(key, supersedes, Some((element, part.record.header.hlc, value)));
+            }
+            Operation::SystemRemove { key, elements } => self.system(key, elements, None),
             Operation::Unknown { .. } => unreachable!("the gate refuses records that cannot be interpreted"),
         }
     }
@@ -174,6 +193,35 @@ impl<'a> Merge<'a> {
         }
     }
 
+    /// Changes a register of the system's data, and with it the digest.
+    fn system(&mut self, key: &Bytes, removes: &[Element], adds: Option<(Element, Hlc, SystemValue)>) {
+        let key = own_key(key);
+        let Head { system, digest, ended, since_base, .. } = &mut *self.head;
+        let number = self.number;
+        let has_changed = system.update(key.clone(), |register| {
+            let mut has_changed = adds.is_some();
+            for &element in removes {
+                let Some(SystemValue { commit, value }) = register.remove(element).map(|sibling| sibling.value) else {
+                    continue;
+                };
+                has_changed = true;
+                digest.remove(element, &key, digest::system_payload(&value));
+                ended.push(Ended { added: commit, by: number });
+                if since_base.counts(commit, number) {
+                    since_base.note_apart(element);
+                }
+            }
+            if let Some((element, hlc, value)) = adds {
+                digest.add(element, &key, digest::system_payload(&value.value));
+                register.add(element, hlc, value);
+            }
+            has_changed
+        });
+        if has_changed && !self.system.contains(&key) {
+            self.system.push(key);
+        }
+    }
+
     fn grant(&mut self, element: Element, id: i64, ttl_s: u64) {
         let lease = LeaseRef { home: element.dot.replica, id };
         self.head.digest.add(element, &id.to_be_bytes(), digest::grant_payload(ttl_s));
@@ -192,9 +240,9 @@ impl<'a> Merge<'a> {
         entry.grants = left;
         for (element, grant) in &ended {
             self.head.digest.remove(*element, &lease.id.to_be_bytes(), digest::grant_payload(grant.ttl_s));
-            self.head.ended_grants.push(EndedGrant { grant: grant.commit, by: self.number });
+            self.head.ended.push(Ended { added: grant.commit, by: self.number });
             if self.head.since_base.counts(grant.commit, self.number) {
-                self.head.since_base.note_grant(*element);
+                self.head.since_base.note_apart(*element);
             }
         }
         self.index.forget_lease_if_empty(lease);

@@ -21,6 +21,8 @@ use crate::{
     view::{Rows, read_pair, read_value},
 };
 
+mod system;
+
 /// The key that kube-apiserver keeps its compaction clock in. It speaks of one replica's revisions and stays there.
 const COMPACT_REV_KEY: &[u8] = b"compact_rev_key";
 

@@ -14,7 +14,7 @@ use tombolo_crdt::Clock;
 
 use crate::{
     Committer, IdentityLoss, OpenError, OpenOptions, ReadError, Store,
-    committer::Staged,
+    committer::{Staged, unknown_kind},
     compaction::Compaction,
     digest::Digest,
     durability::SyncTimer,
@@ -32,6 +32,7 @@ use crate::{
     since_base::SinceBase,
     space::{RESERVE_BYTES, Space},
     store::{Published, Shared, State},
+    system::SystemRegisters,
 };
 
 /// Rows handed over at a time from the thread that reads and checks them to the one that applies them.
@@ -79,6 +80,7 @@ pub(crate) fn open(
         frontier: head.mesh.frontier().clone(),
         chains: head.mesh.streams().map(|(last, stream)| (last.replica, stream.chain)).collect(),
         digest: head.digest.bits(),
+        system: head.system.all(),
         row_bytes: tally.bytes,
         horizon,
         compacted_first,
@@ -115,7 +117,8 @@ fn replay(engine: &dyn Engine, owner: Owner, fenced_commit: u64) -> Result<Recov
             private: Log::new(owner.private),
             clock: Clock::default(),
             digest: Digest::default(),
-            ended_grants: Vec::new(),
+            system: SystemRegisters::default(),
+            ended: Vec::new(),
             since_base: SinceBase::at(base.as_ref().map_or(0, |(_, base)| base.commit)),
         },
         index: Index::default(),
@@ -123,18 +126,19 @@ fn replay(engine: &dyn Engine, owner: Owner, fenced_commit: u64) -> Result<Recov
         tally: Tally::default(),
         fenced: None,
     };
-    let result = thread::scope(|scope| {
+    let result: Result<(), OpenError> = thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel(4);
         scope.spawn(move || read_rows(engine, &sender));
         for rows in receiver {
-            for (number, size, row) in rows? {
-                recovered.apply(number, &row, fenced_commit)?;
+            for (number, size, row) in rows.map_err(unreadable)? {
+                check_kinds(number, &row)?;
+                recovered.apply(number, &row, fenced_commit).map_err(unreadable)?;
                 recovered.tally.add(size);
             }
         }
         Ok(())
     });
-    result.map_err(unreadable)?;
+    result?;
     recovered.finish()?;
     Ok(recovered)
 }
@@ -160,6 +164,17 @@ fn read_row(row: Result<(Bytes, Bytes), EngineError>) -> Result<ReadRow, ReadErr
     let (key, row) = row?;
     let number = Kind::Commit.number(&key).ok_or(ReadError::Rot { commit: 0 })?;
     Ok((number, Tally::of(&row), CommitRow::decode(&row, number)?))
+}
+
+/// Only a later version applied what this one cannot interpret.
+fn check_kinds(number: u64, row: &CommitRow) -> Result<(), OpenError> {
+    let operations = row.parts.iter().flat_map(|part| &part.record.operations);
+    match operations.filter_map(unknown_kind).next() {
+        Some(kind) => {
+            Err(damaged(format!("commit {number} holds an operation of kind {kind}, which is not known here")))
+        }
+        None => Ok(()),
+    }
 }
 
 fn newest_base(engine: &dyn Engine, owner: Owner) -> Result<Option<(u64, BaseRow)>, OpenError> {
@@ -279,11 +294,12 @@ mod tests {
     use std::path::Path;
 
     use bytes::Bytes;
+    use tombolo_crdt::{Chain, Operation};
 
     use super::*;
     use crate::{
         Put, Request, WallTime,
-        engine::{fjall::FjallEngine, memory::MemoryEngine},
+        engine::{Change, Persist, fjall::FjallEngine, memory::MemoryEngine},
     };
 
     /// A folder whose rows are in memory, where they can be lost: its fence is on the disk.
@@ -307,6 +323,24 @@ mod tests {
             Err(OpenError::NeedsNewIdentity { cause }) => Some(cause),
             _ => None,
         }
+    }
+
+    #[test]
+    fn a_row_of_a_later_version_is_named_and_not_interpreted() {
+        let engine = Arc::new(MemoryEngine::new());
+        let folder = tempfile::tempdir().unwrap();
+        let (store, mut committer) = open_on(folder.path(), &engine).unwrap();
+        put(&mut committer, b"1").unwrap();
+        drop((store, committer));
+        let row = engine.get(&commit::key(1)).unwrap().unwrap();
+        let mut row = CommitRow::decode(&row, 1).unwrap();
+        let part = row.parts.first_mut().unwrap();
+        part.record.operations.push(Operation::Unknown { kind: 1 << 63, body: Bytes::new() });
+        (part.bytes, part.record.header.chain) = part.record.encode(&Chain::BEGINNING);
+        let change = Change::Put(commit::key(1), row.encode(1));
+        engine.write(vec![change], Persist::Disk).unwrap();
+        let refusal = open_on(folder.path(), &engine).map(drop).unwrap_err();
+        assert!(refusal.to_string().contains("commit 1 holds an operation of kind 9223372036854775808"), "{refusal}");
     }
 
     #[test]

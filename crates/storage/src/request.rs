@@ -33,10 +33,29 @@ pub enum Request {
         /// The lease's number.
         id: i64,
     },
+    /// Writes the system's own data, as one record. It takes no revision.
+    System(Vec<SystemWrite>),
     /// Lists the keys attached to a lease, in key order.
     LeaseKeys {
         /// The lease's number.
         id: i64,
+    },
+}
+
+/// A write of the system's own data. It replaces every value of the key that this replica holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SystemWrite {
+    /// Writes a key.
+    Put {
+        /// The key, at most [`SYSTEM_KEY_BYTES_MAX`](tombolo_crdt::SYSTEM_KEY_BYTES_MAX).
+        key: Bytes,
+        /// The value, at most [`SYSTEM_VALUE_BYTES_MAX`](tombolo_crdt::SYSTEM_VALUE_BYTES_MAX).
+        value: Bytes,
+    },
+    /// Removes a key, if it is there.
+    Remove {
+        /// The key.
+        key: Bytes,
     },
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A compaction writes down the digest of its moment, and from that moment on every cut can be read. What was live then is
 //! therefore needed on disk until the next compaction, removed or not. Of what etcd clients were shown the index knows that;
-//! the rest, concurrent writes that lost and grants of leases, is remembered here. It is rebuilt when rows are replayed.
+//! the rest, concurrent writes that lost, grants of leases and the system's data, is remembered here. It is rebuilt when rows are replayed.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -36,8 +36,8 @@ impl SinceBase {
         self.commits.entry(key.clone()).or_default().push(added);
     }
 
-    /// Takes note of a grant that is gone.
-    pub(crate) fn note_grant(&mut self, element: Element) {
+    /// Takes note of a grant, or a value of the system's data, that is gone.
+    pub(crate) fn note_apart(&mut self, element: Element) {
         self.elements.insert(element);
     }
 

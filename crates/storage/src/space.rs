@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Request, RequestError, WallTime, engine::Change, store::HealthState};
+use crate::{Request, RequestError, SystemWrite, WallTime, engine::Change, store::HealthState};
 
 /// Room below which nothing is added: a memtable that is being flushed takes its size again, and so may the next one.
 pub(crate) const RESERVE_BYTES: u64 = 128 << 20;
@@ -72,6 +72,7 @@ impl Space {
 fn frees(request: &Request) -> bool {
     match request {
         Request::Delete(_) | Request::Compact { .. } | Request::LeaseRevoke { .. } | Request::LeaseKeys { .. } => true,
+        Request::System(writes) => writes.iter().all(|write| matches!(write, SystemWrite::Remove { .. })),
         Request::Txn(transaction) => reads_or_deletes(&transaction.then) && reads_or_deletes(&transaction.otherwise),
         Request::Put(_) | Request::LeaseGrant { .. } => false,
     }

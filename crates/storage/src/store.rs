@@ -13,6 +13,7 @@ use crate::{
     index::{Index, Visible, own_key},
     query::{self, Candidate},
     recover,
+    system::PublishedSystem,
     view::{Rows, read_pair},
 };
 
@@ -89,6 +90,7 @@ pub(crate) struct State {
     /// The chain of each author's last record in it.
     pub(crate) chains: BTreeMap<ReplicaId, Chain>,
     pub(crate) digest: u128,
+    pub(crate) system: PublishedSystem,
     pub(crate) row_bytes: u64,
     /// The last commit of the oldest readable revision: rows up to there may be missing.
     pub(crate) horizon: u64,

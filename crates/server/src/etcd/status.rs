@@ -90,6 +90,10 @@ pub(crate) enum Fault {
     BadLeaderTransferee,
     #[error("tombolo: a server joins a mesh by invitation: see `tombolo mesh invite`")]
     JoinsByInvitation,
+    #[error("tombolo: {what}")]
+    BadInvitation { what: String },
+    #[error("tombolo: {what}")]
+    CannotInvite { what: String },
     #[error("tombolo: the alarm ends by itself when its cause does")]
     AlarmEndsByItself,
     #[error("tombolo: {what} is not served")]
@@ -113,7 +117,8 @@ impl Fault {
             | Self::DuplicateKey
             | Self::InvalidSortOption
             | Self::RequestTooLarge
-            | Self::MemberBadUrls => Code::InvalidArgument,
+            | Self::MemberBadUrls
+            | Self::BadInvitation { .. } => Code::InvalidArgument,
             Self::Compacted | Self::FutureRevision | Self::LeaseTtlTooLarge => Code::OutOfRange,
             Self::NoSpace | Self::TooManyRequests => Code::ResourceExhausted,
             Self::LeaseNotFound | Self::MemberNotFound => Code::NotFound,
@@ -122,6 +127,7 @@ impl Fault {
             | Self::MemberNotLearner
             | Self::BadLeaderTransferee
             | Self::JoinsByInvitation
+            | Self::CannotInvite { .. }
             | Self::AlarmEndsByItself
             | Self::RevisionsExhausted => Code::FailedPrecondition,
             Self::Stopped | Self::Poisoned { .. } => Code::Unavailable,
@@ -155,7 +161,9 @@ impl From<&RequestError> for Fault {
             RequestError::LeaseNotFound { .. } => Self::LeaseNotFound,
             RequestError::LeaseExists { .. } => Self::LeaseExists,
             RequestError::KeyNotFound => Self::KeyNotFound,
-            RequestError::RecordTooLarge { .. } | RequestError::TooManyOperations { .. } => Self::RequestTooLarge,
+            RequestError::RecordTooLarge { .. }
+            | RequestError::TooManyOperations { .. }
+            | RequestError::SystemTooLarge { .. } => Self::RequestTooLarge,
             RequestError::LeaseTtl { .. } => Self::LeaseTtlTooLarge,
             RequestError::RevisionsExhausted => Self::RevisionsExhausted,
             RequestError::NoSpace => Self::NoSpace,

@@ -278,7 +278,7 @@ mod tests {
         let behind = watch(KeyRange::single("a".into()), 1);
         let revision = hub.revision.next().expect("there is a next revision");
         let events = vec![Event::Delete { key: "b".into(), revision }];
-        hub.publish(&[Arc::new(Commit { number: 1, revision, events, leases: Vec::new() })]);
+        hub.publish(&[Arc::new(Commit { number: 1, revision, events, leases: Vec::new(), system: Vec::new() })]);
         assert!(!hub.index.is_empty() && hub.recent.since(0).count() == 1);
 
         hub.progress(subscriber);

@@ -64,7 +64,7 @@ mod tests {
     fn commit(revision: i64) -> Arc<Commit> {
         let revision = Revision::new(revision).unwrap();
         let event = Event::Delete { key: "k".into(), revision };
-        Arc::new(Commit { number: 1, revision, events: vec![event], leases: Vec::new() })
+        Arc::new(Commit { number: 1, revision, events: vec![event], leases: Vec::new(), system: Vec::new() })
     }
 
     #[test]

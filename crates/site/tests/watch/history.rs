@@ -37,7 +37,7 @@ impl History {
 
     fn append(&mut self, events: Vec<Event>, leases: Vec<LeaseChange>) -> Arc<Commit> {
         let number = self.commits.len() as u64 + 1;
-        let commit = Arc::new(Commit { number, revision: self.revision, events, leases });
+        let commit = Arc::new(Commit { number, revision: self.revision, events, leases, system: Vec::new() });
         self.commits.push(Arc::clone(&commit));
         commit
     }

@@ -12,6 +12,7 @@ use crate::{
     index::{Index, Touch, View, own_key},
     row::commit::{CommitRow, Effect, Part},
     since_base::SinceBase,
+    system::SystemRegisters,
 };
 
 /// What becomes of a row.
@@ -58,20 +59,28 @@ pub(super) fn forget(index: &mut Index, since: &SinceBase, key: &[u8], revision:
     lost
 }
 
+/// Who may need what a row added.
+pub(super) struct Needs<'a> {
+    pub(super) index: &'a Index,
+    pub(super) system: &'a SystemRegisters,
+    pub(super) since: &'a SinceBase,
+}
+
 /// What becomes of a row, once the histories of its keys are forgotten.
-pub(super) fn fate(index: &Index, since: &SinceBase, number: u64, row: &CommitRow) -> Fate {
+pub(super) fn fate(needs: &Needs<'_>, number: u64, row: &CommitRow) -> Fate {
     let mut needed = HashSet::new();
     let mut adds = 0;
     for part in &row.parts {
         for (at, operation) in part.numbered().filter(|(_, operation)| operation.adds() > 0) {
             adds += 1;
             let element = part.dot().element(at);
-            if since.holds(element) || is_needed(index, element, operation) {
+            if needs.since.holds(element) || is_needed(needs, element, operation) {
                 needed.insert(element);
             }
         }
     }
-    let effects: Vec<Effect> = row.effects.iter().filter(|effect| is_told(index, effect, number)).cloned().collect();
+    let effects: Vec<Effect> =
+        row.effects.iter().filter(|effect| is_told(needs.index, effect, number)).cloned().collect();
     if needed.is_empty() && effects.is_empty() {
         return Fate::Dropped;
     }
@@ -84,8 +93,10 @@ pub(super) fn fate(index: &Index, since: &SinceBase, number: u64, row: &CommitRo
 }
 
 /// Whether what an operation added is live, or shown by a readable revision.
-fn is_needed(index: &Index, element: Element, operation: &Operation) -> bool {
+fn is_needed(needs: &Needs<'_>, element: Element, operation: &Operation) -> bool {
+    let index = needs.index;
     match operation {
+        Operation::SystemPut { key, .. } => needs.system.holds(key, element),
         Operation::Put { key, .. } => index.get(key).is_some_and(|entry| {
             let shows = |touch: &Touch| matches!(touch.view, View::Shown(shown) if shown.at.element == element);
             entry.register.siblings().any(|(live, _)| live == element) || entry.touches.iter().any(shows)
@@ -114,6 +125,7 @@ fn reduced(part: &Part, needed: &HashSet<Element>) -> Part {
         operations.push(match operation.clone() {
             // What it replaced is gone too.
             Operation::Put { key, value, lease, .. } => Operation::Put { key, value, lease, supersedes: Vec::new() },
+            Operation::SystemPut { key, value, .. } => Operation::SystemPut { key, value, supersedes: Vec::new() },
             other => other,
         });
     }

@@ -9,6 +9,7 @@ use crate::{
     mesh::{EVERYTHING, Mesh, is_sampled},
     random::{Random, for_seeds},
     support::*,
+    system::{system_put, system_remove},
 };
 
 const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", "compact_rev_key"];
@@ -19,12 +20,22 @@ fn many(first: u64) -> Request {
     Request::Txn(Transaction { then: then.collect(), ..Transaction::default() })
 }
 
+/// One or two writes of the system's data, removals now and then.
+fn system(random: &mut Random, value: &str) -> Request {
+    let writes = (0..1 + random.below(2)).map(|_| {
+        let key = *random.pick(&["a", "member/a", "member/b", "z"]);
+        if random.one_in(4) { system_remove(key) } else { system_put(key, value) }
+    });
+    Request::System(writes.collect())
+}
+
 fn request(random: &mut Random, counter: &mut u64) -> Request {
     *counter += 1;
     let value = format!("v{counter}");
     let key = *random.pick(&KEYS);
     let id = 1 + random.below(3) as i64;
-    match random.below(20) {
+    match random.below(24) {
+        20..24 => system(random, &value),
         0..8 => put(key, &value),
         8..11 => put_leased(key, &value, id),
         11..13 => delete(single(key)),
@@ -100,8 +111,9 @@ impl Run {
         self.mesh.reopen(site, *random.pick(&[Stop::Close, Stop::Kill, Stop::Crash]));
         let again = &self.mesh.sites[site].store;
         assert_eq!(all(&store), all(again));
-        assert_eq!((store.digest(), store.frontier()), (again.digest(), again.frontier()));
-        assert_eq!((store.published(), store.leases().len()), (again.published(), again.leases().len()));
+        assert_eq!(store.standing(), again.standing());
+        assert_eq!(store.system(b""), again.system(b""));
+        assert_eq!(store.leases().len(), again.leases().len());
     }
 
     /// Compacts at a site once everyone has what is about to go from its log.

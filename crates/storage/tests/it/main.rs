@@ -20,3 +20,4 @@ mod random;
 mod standing;
 mod store;
 mod support;
+mod system;

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use tombolo_crdt::{Dot, Element, Hlc, Operation, RangeRemove, Record, VersionVector};
-use tombolo_storage::{Arrival, ArrivalBudget, Arrivals, ArrivalsError, SiblingValue, WallTime};
+use tombolo_storage::{
+    Arrival, ArrivalBudget, Arrivals, ArrivalsError, SiblingValue, SystemEntry, SystemSibling, WallTime,
+};
 
 use crate::{
     memory::{Bench, Stop},
@@ -87,6 +89,7 @@ impl Mesh {
         let winners =
             expected.iter().filter_map(|(key, siblings)| Some((key.clone(), winner(siblings)?.value.clone())));
         assert_eq!(shown, winners.collect::<Vec<_>>(), "what site {site} shows");
+        assert_eq!(store.system(b""), self.oracle.system_at(&cut), "the system's data at {site}");
     }
 
     /// Checks that sites which have applied the same show the same.
@@ -95,7 +98,7 @@ impl Mesh {
         let content = |bench: &Bench| {
             let pairs = all(&bench.store).into_iter().filter(|pair| pair.key != "compact_rev_key");
             let pairs: Vec<_> = pairs.map(|pair| (pair.key, pair.value, pair.lease)).collect();
-            (pairs, bench.store.digest(), bench.store.frontier())
+            (pairs, bench.store.system(b""), bench.store.digest(), bench.store.frontier())
         };
         for other in others {
             assert_eq!(content(first), content(other));
@@ -146,7 +149,10 @@ impl Oracle {
         record.extend_context(&mut context).expect("a record is true to its context");
         for operation in &record.operations {
             match operation {
-                Operation::Put { key, supersedes: elements, .. } | Operation::Remove { key, elements } => {
+                Operation::Put { key, supersedes: elements, .. }
+                | Operation::Remove { key, elements }
+                | Operation::SystemPut { key, supersedes: elements, .. }
+                | Operation::SystemRemove { key, elements } => {
                     for element in elements {
                         self.named.entry((key.clone(), *element)).or_default().push(dot);
                     }
@@ -186,13 +192,37 @@ impl Oracle {
         keys
     }
 
+    /// What the system's keys hold at a cut, winners first.
+    fn system_at(&self, cut: &VersionVector) -> Vec<SystemEntry> {
+        let mut keys: BTreeMap<Bytes, Vec<SystemSibling>> = BTreeMap::new();
+        for (dot, (record, _)) in self.records.iter().filter(|(dot, _)| cut.covers(**dot)) {
+            for (index, operation) in record.numbered() {
+                let Operation::SystemPut { key, value, .. } = operation else { continue };
+                let (element, hlc) = (dot.element(index), record.header.hlc);
+                if !self.named(key, element, cut) {
+                    let sibling = SystemSibling { element, hlc, value: value.clone() };
+                    keys.entry(key.clone()).or_default().push(sibling);
+                }
+            }
+        }
+        let entries = keys.into_iter().map(|(key, mut siblings)| {
+            siblings.sort_by_key(|sibling| std::cmp::Reverse((sibling.hlc, sibling.element)));
+            SystemEntry { key, siblings }
+        });
+        entries.collect()
+    }
+
     fn removed(&self, key: &Bytes, element: Element, cut: &VersionVector) -> bool {
-        let by_name = self.named.get(&(key.clone(), element)).into_iter().flatten().any(|dot| cut.covers(*dot));
         let holds = |RangeRemove { start, end }: &RangeRemove| key >= start && end.as_ref().is_none_or(|end| key < end);
         let by_range = |(dot, range): &(Dot, RangeRemove)| {
             cut.covers(*dot) && holds(range) && self.records[dot].1.covers_element(element)
         };
-        by_name || self.ranges.iter().any(by_range)
+        self.named(key, element, cut) || self.ranges.iter().any(by_range)
+    }
+
+    /// Whether a record of the cut removes an element by its name.
+    fn named(&self, key: &Bytes, element: Element, cut: &VersionVector) -> bool {
+        self.named.get(&(key.clone(), element)).into_iter().flatten().any(|dot| cut.covers(*dot))
     }
 
     /// The stamp of a record.
