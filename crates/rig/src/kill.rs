@@ -24,7 +24,7 @@ use crate::{
 pub mod history;
 pub mod ledger;
 pub mod verdict;
-mod watcher;
+pub(crate) mod watcher;
 mod writer;
 
 use history::Evidence;

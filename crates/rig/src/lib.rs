@@ -22,4 +22,5 @@ pub mod random;
 pub mod relay;
 pub mod request;
 pub mod requirement;
+pub mod storm;
 pub mod watching;

@@ -83,18 +83,31 @@ impl fmt::Display for Fault {
 #[must_use]
 pub fn judge(ledger: &Ledger, evidence: &Evidence, told: &[Told], before: &[Event]) -> Vec<Fault> {
     let mut faults = Vec::new();
-    if evidence.revision < ledger.seen_revision {
-        faults.push(Fault::WentBack { revision: evidence.revision, seen: ledger.seen_revision });
+    let previous = streams(evidence, told, before, ledger.seen_revision, &mut faults);
+    writes(ledger, &evidence.history, &previous, &mut faults);
+    faults
+}
+
+/// What holds whoever wrote: the history only grows, leads to the state, and is what the watchers were told. Returns what
+/// each of its events replaced. `seen` is the highest revision that anybody has read in any header of this server.
+pub fn streams(
+    evidence: &Evidence,
+    told: &[Told],
+    before: &[Event],
+    seen: i64,
+    faults: &mut Vec<Fault>,
+) -> Vec<Option<KeyValue>> {
+    if evidence.revision < seen {
+        faults.push(Fault::WentBack { revision: evidence.revision, seen });
     }
     if let Some(at) = (0..before.len()).find(|at| evidence.history.get(*at) != before.get(*at)) {
         faults.push(Fault::Rewritten { at });
     }
-    let previous = replay(evidence, &mut faults);
-    writes(ledger, &evidence.history, &previous, &mut faults);
+    let previous = replay(evidence, faults);
     for told in told {
-        watcher(told, &evidence.history, &previous, &mut faults);
+        watcher(told, &evidence.history, &previous, faults);
     }
-    faults
+    previous
 }
 
 /// Replays the history: counters must follow, and the end must be the state. Returns what each event replaced.

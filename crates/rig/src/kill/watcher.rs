@@ -12,7 +12,7 @@ use super::{history::revision_of, verdict::Told};
 use crate::{connect::Connection, watching::stream::WatchStream};
 
 #[derive(Debug)]
-pub(super) struct Watcher {
+pub(crate) struct Watcher {
     key: Bytes,
     end: Bytes,
     /// What it was told over the streams that are over.
@@ -22,13 +22,13 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn new(key: &'static [u8], end: &'static [u8]) -> Self {
+    pub(crate) fn new(key: &'static [u8], end: &'static [u8]) -> Self {
         let (key, end) = (Bytes::from_static(key), Bytes::from_static(end));
         Self { key, end, events: Vec::new(), seen_revision: 0, stream: None }
     }
 
     /// Goes on where the last stream broke; does nothing while that one is alive.
-    pub(super) async fn resume(&mut self, connection: &Connection) {
+    pub(crate) async fn resume(&mut self, connection: &Connection) {
         if let Some(stream) = &self.stream {
             if stream.end().is_none() {
                 return;
@@ -51,7 +51,7 @@ impl Watcher {
     }
 
     /// Waits until the stream has noticed that the server is gone.
-    pub(super) async fn wait_for_the_end(&self) {
+    pub(crate) async fn wait_for_the_end(&self) {
         let Some(stream) = &self.stream else { return };
         while stream.end().is_none() {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -59,7 +59,7 @@ impl Watcher {
     }
 
     /// What it was told so far, once that is all of `history` that concerns it, or after a while.
-    pub(super) async fn told_all_of(&self, history: &[Event]) -> Told {
+    pub(crate) async fn told_all_of(&self, history: &[Event]) -> Told {
         let mut told = Told { key: self.key.clone(), end: self.end.clone(), ..Default::default() };
         let wanted = history.iter().filter(|event| told.concerns(event)).count();
         let started = Instant::now();
