@@ -11,8 +11,11 @@ pub use lag::LagMeter;
 pub use session::{
     PROTOCOL, Session, Settings,
     fault::{BadRecord, Fault},
+    heartbeat::Heartbeat,
+    hello::Hello,
     input::{IngestRefusal, IngestReport, Input, LoadFailure, Loaded},
     limits::{Limits, OPERATION_KIND_MAX},
+    message::Message,
     output::{Event, Output},
     standing::{Moment, Standing},
     status::{Behind, Digests, PeerStatus, Readiness},

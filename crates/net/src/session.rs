@@ -1,22 +1,47 @@
 //! The anti-entropy protocol with one peer over one connection, as a value.
+//!
+//! A session says hello, judges the peer's hello, and from then on sends what the peer lacks, hands what the peer sends to the
+//! store, says what has become durable here, and gives signs of life. It promises:
+//!
+//! * nothing is offered before the peer's hello has been judged, and nothing that was not in a standing;
+//! * no more is sent unacknowledged than the peer grants, and no more is held for it than we grant;
+//! * a peer that breaks a rule gets a named [`Fault`] and is closed. The store is not touched by any of them.
+//!
+//! It authenticates nobody, and keeps nothing beyond the connection: the next session starts from the next hello.
 
 use std::{collections::VecDeque, sync::Arc};
 
-use tombolo_crdt::ReplicaId;
+use tombolo_crdt::{ReplicaId, VersionVector};
 
 use self::{
+    comparison::Comparison,
+    hello::Hello,
     input::Input,
+    intake::Intake,
     limits::Limits,
+    message::Message,
+    offer::Offer,
     output::Output,
+    peer::Peer,
+    relay::Relay,
     standing::{Moment, Standing},
-    status::PeerStatus,
 };
-use crate::Fault;
+use crate::{Fault, LagMeter};
 
+mod comparison;
 pub(crate) mod fault;
+mod frames;
+pub(crate) mod heartbeat;
+pub(crate) mod hello;
 pub(crate) mod input;
+mod intake;
 pub(crate) mod limits;
+pub(crate) mod message;
+mod offer;
 pub(crate) mod output;
+mod peer;
+mod pulse;
+mod relay;
 pub(crate) mod standing;
 pub(crate) mod status;
 
@@ -40,36 +65,137 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Session {
     settings: Settings,
+    /// Where this replica stands.
     standing: Arc<Standing>,
+    /// What the peer has been told that we have: our hello, our haves and the records that we sent.
+    told: VersionVector,
+    /// When to tell it what has risen since, at the latest.
+    tell_at: Option<Moment>,
+    /// A moment and what the wall clock showed then.
+    wall: (Moment, u64),
+    /// When the peer was last heard of; before its hello, when the session began.
+    heard_at: Moment,
+    heartbeat_at: Moment,
+    /// The deadline that was asked for last.
+    deadline: Option<Moment>,
+    open: Option<Open>,
+    comparison: Comparison,
+    relay: Relay,
+    /// When we reached what the peer still lacks.
+    lead: LagMeter,
     outputs: VecDeque<Output>,
+    is_closed: bool,
+}
+
+/// What there is from the peer's hello on.
+#[derive(Debug)]
+struct Open {
+    peer: Peer,
+    offer: Offer,
+    intake: Intake,
 }
 
 impl Session {
     /// A session on a new connection. Its first output is the hello.
-    pub fn new(settings: Settings, standing: Arc<Standing>, _now: Moment, _wall_ms: u64) -> Self {
-        Self { settings, standing, outputs: VecDeque::new() }
+    ///
+    /// `standing` and `wall_ms`, milliseconds since the Unix epoch, are those of `now`.
+    pub fn new(settings: Settings, standing: Arc<Standing>, now: Moment, wall_ms: u64) -> Self {
+        let hello = Hello::new(&settings, &standing, wall_ms);
+        let mut lead = LagMeter::new();
+        lead.note(now, &standing.frontier);
+        let mut session = Self {
+            told: standing.frontier.clone(),
+            tell_at: None,
+            wall: (now, wall_ms),
+            heard_at: now,
+            heartbeat_at: now.after(settings.limits.heartbeat_ms),
+            deadline: None,
+            open: None,
+            comparison: Comparison::new(Arc::clone(&standing)),
+            relay: Relay::default(),
+            lead,
+            outputs: VecDeque::new(),
+            is_closed: false,
+            settings,
+            standing,
+        };
+        session.send(&Message::Hello(hello));
+        session.ask_for_deadline(now);
+        session
     }
 
-    /// Takes note of what happened. [`poll`](Self::poll) until it returns `None` before the next call.
-    pub fn handle(&mut self, _now: Moment, input: Input) {
-        if let Input::Advanced { standing, .. } = input {
-            self.standing = standing;
+    /// Takes note of what happened. Drain [`poll`](Self::poll) before the next call.
+    ///
+    /// After the session has closed nothing more happens.
+    pub fn handle(&mut self, now: Moment, input: Input) {
+        if self.is_closed {
+            return;
         }
+        let outcome = self.take(now, input).and_then(|()| self.check_patience(now));
+        if let Err(fault) = outcome {
+            return self.close(fault);
+        }
+        self.pump(now);
+        self.ask_for_deadline(now);
     }
 
-    /// Ends the session for a reason that the driver has found.
+    /// Ends the session for a reason that the driver has found. The peer is told.
     pub fn close(&mut self, fault: Fault) {
+        if std::mem::replace(&mut self.is_closed, true) {
+            return;
+        }
+        // Who has said goodbye listens no more.
+        if !matches!(fault, Fault::PeerClosed { .. }) {
+            self.send(&Message::bye(&fault));
+        }
         self.outputs.push_back(Output::Close(fault));
+        self.open = None;
     }
 
-    /// What to do next.
+    /// What to do next; `None` when there is nothing until something happens.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
+}
 
-    /// How it stands with the peer.
-    pub fn status(&self, _now: Moment) -> PeerStatus {
-        let _ = &self.settings;
-        PeerStatus::default()
+impl Session {
+    fn take(&mut self, now: Moment, input: Input) -> Result<(), Fault> {
+        match input {
+            Input::Frame(payload) => return self.take_frame(now, payload),
+            Input::Arriving => self.heard_at = if self.open.is_some() { now } else { self.heard_at },
+            Input::Advanced { standing, wall_ms } => self.advance(now, standing, wall_ms),
+            Input::Rows(mut rows) => {
+                // The peer knows its own row, and ours.
+                rows.retain(|row| row.member != self.settings.peer && row.member != self.settings.own);
+                self.relay.add(rows);
+            }
+            Input::Loaded(answer) => {
+                if let Some(open) = &mut self.open {
+                    let event = open.offer.loaded(now, answer, &self.settings.limits);
+                    self.outputs.extend(event.map(Output::Event));
+                }
+            }
+            Input::Ingested(report) => {
+                if let Some(open) = &mut self.open {
+                    let event = open.intake.ingested(now, report, &self.settings.limits)?;
+                    self.outputs.extend(event.map(Output::Event));
+                }
+            }
+            Input::Deadline => {}
+            Input::Stop => return Err(Fault::Stopped),
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, now: Moment, standing: Arc<Standing>, wall_ms: u64) {
+        // Drivers may overtake themselves; what is durable stays so.
+        if standing.commit < self.standing.commit {
+            return;
+        }
+        self.wall = (now, wall_ms);
+        self.lead.note(now, &standing.frontier);
+        self.comparison.note(Arc::clone(&standing), self.settings.limits.standings_remembered);
+        self.standing = standing;
+        self.tell_at = self.tell_at.or(Some(now.after(self.settings.limits.have_delay_ms)));
     }
 }

@@ -41,8 +41,10 @@ pub struct Limits {
     pub stall_ms: u64,
     /// The slowest link that is supported, in bytes a second: the oldest record under way has as much longer as it takes there.
     pub rate_min: u64,
-    /// How long to wait before a load or an ingest that could not be done is tried again.
+    /// How long to wait before a load that failed, or an ingest that found no space, is tried again.
     pub retry_ms: u64,
+    /// How long to wait before an ingest that found the store busy is tried again.
+    pub busy_ms: u64,
     /// How far clocks may differ without a word.
     pub skew_ms: u64,
 }
@@ -66,6 +68,7 @@ impl Default for Limits {
             stall_ms: 30_000,
             rate_min: 16 << 10,
             retry_ms: 1_000,
+            busy_ms: 50,
             skew_ms: 10_000,
         }
     }

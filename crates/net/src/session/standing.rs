@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tombolo_crdt::{Chain, Dot, ReplicaId, VersionVector};
+use tombolo_crdt::{Chain, ReplicaId, VersionVector};
 
 /// A moment of a monotonic clock, in milliseconds. Whose clock it is and when it began does not matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,10 +38,5 @@ impl Standing {
     /// The chain at the last record of `replica`; [`Chain::BEGINNING`], which no record has, when it is not known.
     pub(crate) fn chain(&self, replica: ReplicaId) -> Chain {
         self.chains.get(&replica).copied().unwrap_or(Chain::BEGINNING)
-    }
-
-    /// The first entry of `vector` that goes beyond what is applied here.
-    pub(crate) fn first_uncovered(&self, vector: &VersionVector) -> Option<Dot> {
-        vector.iter().find(|dot| !self.frontier.covers(*dot))
     }
 }

@@ -2,6 +2,9 @@
 
 use tombolo_crdt::VersionVector;
 
+use super::{Open, Session, standing::Moment};
+use crate::LagMeter;
+
 /// How it stands with a peer, both ways. Counts are as of what was last heard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerStatus {
@@ -24,7 +27,9 @@ pub struct PeerStatus {
     /// Whether we take records from the peer.
     pub own_readiness: Readiness,
     /// Whether the peer lacks records that are no longer in our log.
-    pub needs_state: bool,
+    pub peer_needs_state: bool,
+    /// Whether we lacked records that were no longer in the peer's log when it said hello, and still do.
+    pub own_needs_state: bool,
 }
 
 /// How far one side is behind the other.
@@ -60,4 +65,40 @@ pub enum Readiness {
     Busy,
     /// No more on this connection: it met a record that it cannot apply.
     Stopped,
+}
+
+impl Behind {
+    /// How far one side, at `follower`, is behind the other, at `leader`.
+    pub(crate) fn new(
+        now: Moment,
+        leader: &VersionVector,
+        follower: &VersionVector,
+        lead: &LagMeter,
+        bytes: u64,
+    ) -> Self {
+        let missing = leader.iter().map(|dot| dot.seq.saturating_sub(follower.seq(dot.replica)));
+        let records = missing.fold(0, u64::saturating_add);
+        Self { records, bytes, ms: lead.behind_ms(now, leader, follower) }
+    }
+}
+
+impl Session {
+    /// How it stands with the peer. O(replicas).
+    pub fn status(&self, now: Moment) -> PeerStatus {
+        let Some(Open { peer, offer, intake }) = &self.open else { return PeerStatus::default() };
+        let own = &self.standing.frontier;
+        PeerStatus {
+            is_established: true,
+            frontier: peer.frontier.clone(),
+            kinds: peer.kinds,
+            peer_behind: Behind::new(now, own, &peer.frontier, &self.lead, offer.bytes()),
+            own_behind: Behind::new(now, &peer.frontier, own, &peer.lead, intake.bytes()),
+            digests: self.comparison.outcome(),
+            skew_ms: peer.skew_ms,
+            peer_readiness: peer.readiness,
+            own_readiness: intake.readiness(),
+            peer_needs_state: offer.needs_state(),
+            own_needs_state: !own.includes(&peer.floor),
+        }
+    }
 }

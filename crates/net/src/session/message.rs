@@ -1,0 +1,175 @@
+//! Messages and their bytes: `kind (1) ‖ body`, one message a frame.
+//!
+//! ```text
+//! 1 hello      see `hello`
+//! 2 records    count (varint, not 0) ‖ { length (varint) ‖ record }
+//! 3 have       version vector, not empty
+//! 4 heartbeat  see `heartbeat`
+//! 5 bye        code (varint below 2^16) ‖ text (bytes: at most 256 of UTF-8, no control characters)
+//! ```
+//!
+//! One message has one encoding. A kind that is not known is a fault below 128; from there on it is skipped, which leaves room
+//! for messages that need not be understood. `docs/protocol.md` lists what is reserved.
+
+use bytes::Bytes;
+use tombolo_crdt::{
+    DecodeError, VersionVector,
+    codec::{Reader, put_bytes, put_varint},
+};
+
+use super::{heartbeat::Heartbeat, hello::Hello, limits::Limits};
+use crate::Fault;
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Who I am and where I stand. Both sides send it first, and once.
+    Hello(Hello),
+    /// Records, as their authors wrote them, in the order in which the sender applied them. At least one.
+    Records(Vec<Bytes>),
+    /// The entries of the sender's frontier that rose above what it had said or sent. At least one.
+    Have(VersionVector),
+    /// A sign of life.
+    Heartbeat(Heartbeat),
+    /// The sender's last message.
+    Bye {
+        /// Why, for machines: [`Fault::code`].
+        code: u16,
+        /// Why, for people.
+        text: String,
+    },
+}
+
+pub(crate) const HELLO: u8 = 1;
+pub(crate) const RECORDS: u8 = 2;
+pub(crate) const HAVE: u8 = 3;
+pub(crate) const HEARTBEAT: u8 = 4;
+pub(crate) const BYE: u8 = 5;
+
+/// The first kind that need not be understood.
+const SKIPPABLE: u8 = 128;
+/// The longest text of a bye.
+const TEXT_BYTES_MAX: usize = 256;
+/// A record takes at least a length, version, author, seq, clock, two counts and a chain.
+const RECORD_BYTES_MIN: usize = 37;
+
+impl Message {
+    /// Writes the message as a frame's payload.
+    pub fn encode(&self) -> Bytes {
+        let mut out = Vec::new();
+        match self {
+            Self::Hello(hello) => {
+                out.push(HELLO);
+                hello.encode(&mut out);
+            }
+            Self::Records(records) => return encode_records(records),
+            Self::Have(raised) => {
+                out.push(HAVE);
+                raised.encode(&mut out);
+            }
+            Self::Heartbeat(heartbeat) => {
+                out.push(HEARTBEAT);
+                heartbeat.encode(&mut out);
+            }
+            Self::Bye { code, text } => {
+                out.push(BYE);
+                put_varint(&mut out, (*code).into());
+                put_bytes(&mut out, text.as_bytes());
+            }
+        }
+        out.into()
+    }
+
+    /// Reads a frame's payload; `None` for one that need not be understood. O(payload); records share its memory, and are not
+    /// judged.
+    ///
+    /// # Errors
+    ///
+    /// The payload is too large for its kind, is of a kind that is not known, or is not what [`Message::encode`] writes.
+    pub fn decode(payload: Bytes, limits: &Limits) -> Result<Option<Self>, Fault> {
+        let bytes = payload.len();
+        let mut reader = Reader::new(payload);
+        let kind = reader.u8("message kind")?;
+        let max = if is_control(kind) { limits.control_bytes_max } else { limits.frame_bytes_max };
+        if bytes > max {
+            return Err(Fault::FrameTooLarge { bytes, max });
+        }
+        let message = match kind {
+            HELLO => Self::Hello(Hello::decode(&mut reader, limits)?),
+            RECORDS => Self::Records(decode_records(&mut reader)?),
+            HAVE => Self::Have(some_vector(&mut reader, limits)?),
+            HEARTBEAT => Self::Heartbeat(Heartbeat::decode(&mut reader, limits)?),
+            BYE => decode_bye(&mut reader)?,
+            SKIPPABLE.. => return Ok(None),
+            kind => return Err(Fault::UnknownMessage { kind }),
+        };
+        reader.finish("message")?;
+        Ok(Some(message))
+    }
+
+    /// The last message of a session that ended so.
+    pub(crate) fn bye(fault: &Fault) -> Self {
+        let mut text: String = fault.to_string().chars().filter(|c| !c.is_control()).collect();
+        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+        Self::Bye { code: fault.code(), text }
+    }
+}
+
+/// A vector that names at most as many replicas as it may. The payload's size has bounded what reading it takes.
+pub(crate) fn vector(reader: &mut Reader, limits: &Limits) -> Result<VersionVector, Fault> {
+    let vector = VersionVector::decode(reader)?;
+    let (count, max) = (vector.len(), limits.vector_entries_max);
+    if count > max { Err(Fault::TooManyReplicas { count, max }) } else { Ok(vector) }
+}
+
+pub(crate) fn some_vector(reader: &mut Reader, limits: &Limits) -> Result<VersionVector, Fault> {
+    let vector = vector(reader, limits)?;
+    if vector.is_empty() { Err(DecodeError::NotCanonical { what: "empty vector" }.into()) } else { Ok(vector) }
+}
+
+/// Whether a message of this kind carries no records.
+fn is_control(kind: u8) -> bool {
+    matches!(kind, HELLO | HAVE | HEARTBEAT | BYE)
+}
+
+fn encode_records(records: &[Bytes]) -> Bytes {
+    let mut out = Vec::with_capacity(16 + records.iter().map(|record| record.len() + 5).sum::<usize>());
+    out.push(RECORDS);
+    put_varint(&mut out, records.len() as u64);
+    for record in records {
+        put_bytes(&mut out, record);
+    }
+    out.into()
+}
+
+fn decode_records(reader: &mut Reader) -> Result<Vec<Bytes>, Fault> {
+    let what = "records";
+    let count = reader.varint(what)?;
+    // A false count is seen before anything is allocated for it.
+    if count > (reader.remaining() / RECORD_BYTES_MIN) as u64 {
+        return Err(DecodeError::Truncated { what }.into());
+    }
+    if count == 0 {
+        return Err(DecodeError::NotCanonical { what }.into());
+    }
+    let mut records = Vec::with_capacity(count as usize);
+    for _ in 0..count {
+        records.push(reader.bytes(what)?);
+    }
+    Ok(records)
+}
+
+fn decode_bye(reader: &mut Reader) -> Result<Message, Fault> {
+    let what = "bye";
+    let code = u16::try_from(reader.varint(what)?).map_err(|_| DecodeError::NotCanonical { what })?;
+    let text = reader.bytes(what)?;
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(DecodeError::TooLarge { what, bytes: text.len(), max: TEXT_BYTES_MAX }.into());
+    }
+    let text = String::from_utf8(text.into()).map_err(|_| DecodeError::NotCanonical { what })?;
+    // It ends up in logs and on terminals.
+    if text.chars().any(char::is_control) {
+        return Err(DecodeError::NotCanonical { what }.into());
+    }
+    Ok(Message::Bye { code, text })
+}

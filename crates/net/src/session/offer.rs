@@ -1,0 +1,209 @@
+//! The sending side: which records the peer is sent, and when.
+//!
+//! Records go out in the order in which they were applied here, whoever wrote them, without those that the peer has. That
+//! order is causal, so that the peer never meets a record before its causes. Nothing goes out that is not in the last standing,
+//! and no more than a window of bytes is unacknowledged at any time.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use tombolo_crdt::{Dot, ReplicaId, VersionVector};
+
+use super::{
+    input::{LoadFailure, Loaded},
+    limits::Limits,
+    message::Message,
+    output::{Event, Output},
+    standing::{Moment, Standing},
+};
+
+/// What is offered to one peer.
+#[derive(Debug, Default)]
+pub(crate) struct Offer {
+    /// What the peer has, or will have when what is under way arrives.
+    seen: VersionVector,
+    /// The first commit that has not been looked at for this peer.
+    next: u64,
+    is_loading: bool,
+    /// Loaded and not sent.
+    pending: VecDeque<(Dot, Bytes)>,
+    /// Sent and not known to be applied, oldest first, with their sizes.
+    in_flight: VecDeque<(Dot, u64)>,
+    in_flight_bytes: u64,
+    /// How much may be in flight.
+    window: u64,
+    /// When the oldest record in flight became the oldest.
+    progress_at: Moment,
+    /// When to try again to read the log.
+    retry_at: Option<Moment>,
+    /// What a load said the peer must have for the log to be complete for it.
+    refused_floor: VersionVector,
+    needs_state: bool,
+    is_unreadable: bool,
+}
+
+impl Offer {
+    /// An offer to `peer`, which has applied `frontier` and grants `window` bytes.
+    pub(crate) fn new(peer: ReplicaId, frontier: &VersionVector, window: u64) -> Self {
+        let mut seen = frontier.clone();
+        // A replica is never sent its own records: one that had lost some would have closed the session at our hello.
+        seen.raise(peer, Dot::SEQ_MAX);
+        Self { seen, next: 1, window, ..Self::default() }
+    }
+
+    /// The peer has this record: it sent it, or it said so.
+    pub(crate) fn note_has(&mut self, dot: Dot) {
+        self.seen.raise(dot.replica, dot.seq);
+    }
+
+    /// The peer has applied everything in `frontier`. O(what was acknowledged).
+    pub(crate) fn acked(&mut self, now: Moment, frontier: &VersionVector) {
+        while let Some(&(dot, bytes)) = self.in_flight.front() {
+            if !frontier.covers(dot) {
+                return;
+            }
+            self.in_flight.pop_front();
+            self.in_flight_bytes -= bytes;
+            self.progress_at = now;
+        }
+    }
+
+    /// The peer has a reason not to get on.
+    pub(crate) fn excuse(&mut self, now: Moment) {
+        self.progress_at = now;
+    }
+
+    pub(crate) fn loaded(
+        &mut self,
+        now: Moment,
+        answer: Result<Loaded, LoadFailure>,
+        limits: &Limits,
+    ) -> Option<Event> {
+        if !std::mem::take(&mut self.is_loading) {
+            return None;
+        }
+        match answer {
+            Ok(Loaded { records, next }) => {
+                self.is_unreadable = false;
+                if next <= self.next && records.is_empty() {
+                    self.retry_at = Some(now.after(limits.retry_ms));
+                }
+                self.next = self.next.max(next);
+                self.pending.extend(records);
+                None
+            }
+            Err(LoadFailure::BelowFloor { floor }) => {
+                self.refused_floor.join(&floor);
+                None
+            }
+            Err(LoadFailure::Unreadable { cause }) => {
+                self.retry_at = Some(now.after(limits.retry_ms));
+                let is_news = !std::mem::replace(&mut self.is_unreadable, true);
+                is_news.then_some(Event::Unreadable { cause })
+            }
+        }
+    }
+
+    /// Sends what may be sent, and asks for more when there is room. What is sent is added to `told`.
+    pub(crate) fn pump(
+        &mut self,
+        now: Moment,
+        standing: &Standing,
+        told: &mut VersionVector,
+        limits: &Limits,
+        outputs: &mut VecDeque<Output>,
+    ) {
+        while let Some(frame) = self.next_frame(now, standing, told, limits) {
+            outputs.push_back(Output::Send(Message::Records(frame).encode()));
+        }
+        if self.retry_at.is_some_and(|at| now >= at) {
+            self.retry_at = None;
+        }
+        if self.wants_more(standing, limits) {
+            outputs.extend(self.load(standing, limits));
+        }
+    }
+
+    /// When the peer is stalled, unless it acknowledges something before.
+    pub(crate) fn stalled_at(&self, limits: &Limits) -> Option<Moment> {
+        let &(_, bytes) = self.in_flight.front()?;
+        let transfer_ms = bytes.saturating_mul(1_000) / limits.rate_min.max(1);
+        Some(self.progress_at.after(limits.stall_ms.saturating_add(transfer_ms)))
+    }
+
+    pub(crate) fn retry_at(&self) -> Option<Moment> {
+        self.retry_at
+    }
+
+    pub(crate) fn needs_state(&self) -> bool {
+        self.needs_state
+    }
+
+    /// Bytes of records that the peer does not acknowledge yet.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.in_flight_bytes
+    }
+
+    /// The next records to send, as many as fit one frame and the window.
+    fn next_frame(
+        &mut self,
+        now: Moment,
+        standing: &Standing,
+        told: &mut VersionVector,
+        limits: &Limits,
+    ) -> Option<Vec<Bytes>> {
+        let (mut frame, mut frame_bytes) = (Vec::new(), 0);
+        while let Some((dot, bytes)) = self.pending.front() {
+            let (dot, len) = (*dot, bytes.len());
+            if self.seen.covers(dot) {
+                self.pending.pop_front();
+                continue;
+            }
+            let is_full = frame_bytes > 0 && frame_bytes + len > limits.batch_bytes;
+            // A store may answer a load with more than this session has been told is durable.
+            if is_full || !self.has_room(len as u64) || !standing.frontier.covers(dot) {
+                break;
+            }
+            if self.in_flight.is_empty() {
+                self.progress_at = now;
+            }
+            self.in_flight.push_back((dot, len as u64));
+            self.in_flight_bytes += len as u64;
+            self.seen.raise(dot.replica, dot.seq);
+            told.raise(dot.replica, dot.seq);
+            frame_bytes += len;
+            frame.extend(self.pending.pop_front().map(|(_, bytes)| bytes));
+        }
+        (!frame.is_empty()).then_some(frame)
+    }
+
+    /// Whether this many bytes may go. A record that is larger than the window goes alone.
+    fn has_room(&self, bytes: u64) -> bool {
+        self.in_flight.is_empty() || self.in_flight_bytes.saturating_add(bytes) <= self.window
+    }
+
+    /// Whether to load. Not for the few bytes that every acknowledgement sets free.
+    fn wants_more(&self, standing: &Standing, limits: &Limits) -> bool {
+        let is_free = !self.is_loading && self.retry_at.is_none() && self.pending.is_empty();
+        is_free && self.next <= standing.commit && self.has_room((limits.batch_bytes as u64).min(self.window / 4))
+    }
+
+    fn load(&mut self, standing: &Standing, limits: &Limits) -> Option<Output> {
+        if self.seen.includes(&standing.frontier) {
+            self.next = standing.commit + 1;
+            self.needs_state = false;
+            return None;
+        }
+        for floor in [&standing.floor, &self.refused_floor] {
+            if !self.seen.includes(floor) {
+                let is_news = !std::mem::replace(&mut self.needs_state, true);
+                return is_news.then(|| Output::Event(Event::NeedsState { floor: floor.clone() }));
+            }
+        }
+        self.needs_state = false;
+        self.is_loading = true;
+        let room = self.window.saturating_sub(self.in_flight_bytes);
+        let bytes = usize::try_from(room).unwrap_or(usize::MAX).min(limits.batch_bytes).max(1);
+        Some(Output::Load { seen: self.seen.clone(), from: self.next, commits: limits.load_commits, bytes })
+    }
+}
