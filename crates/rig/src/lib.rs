@@ -11,6 +11,7 @@ pub mod connect;
 pub mod differential;
 pub mod etcdctl;
 pub mod folder;
+pub mod hosts;
 pub mod http;
 pub mod kill;
 pub mod load;

@@ -1,7 +1,8 @@
-//! Several sites of one mesh: real servers that join each other by ticket, with a [`Relay`] between every two of them.
+//! Several sites of one mesh: real servers that join each other by ticket, with links that can be cut and spoiled.
 //!
-//! Which sites have a link at all is the mesh's [`Shape`]; links can then be cut and spoiled in the relay, and sites
-//! killed and started again. Convergence is what the sites say of themselves: the same records applied, the same digest.
+//! The sites are processes on loopback with a [`Relay`] between every two of them, or [`Hosts`] of their own. Which of them
+//! have a link at all is the mesh's [`Shape`]. Sites can be killed and started again. Convergence is what the sites say of
+//! themselves: the same records applied, the same digest.
 
 use std::{
     collections::BTreeMap,
@@ -17,8 +18,9 @@ use tombolo_proto::v1::{
 use tonic::transport::Channel;
 
 use crate::{
+    hosts::Hosts,
     process::{Launch, Server},
-    relay::Relay,
+    relay::{Conditions, Relay, Traffic},
 };
 
 pub use shape::Shape;
@@ -29,8 +31,14 @@ mod shape;
 #[derive(Debug)]
 pub struct Mesh {
     sites: Vec<Server>,
-    relay: Relay,
+    links: Links,
     shape: Shape,
+}
+
+#[derive(Debug)]
+enum Links {
+    Relayed(Relay),
+    Direct(Hosts),
 }
 
 /// How far a site is, and what it makes of it. Equal at all sites of a mesh that has converged.
@@ -46,7 +54,7 @@ pub struct Standing {
 const POLL: Duration = Duration::from_millis(5);
 
 impl Mesh {
-    /// Makes ready one site for each name, with its folder, its ports and its links. Nothing is started yet.
+    /// Makes ready one site for each name, on loopback behind a relay. Nothing is started yet.
     ///
     /// # Errors
     ///
@@ -60,8 +68,24 @@ impl Mesh {
         for (number, site) in sites.iter_mut().enumerate() {
             site.set("--initial-advertise-peer-urls", &format!("http://{}", relay.front(number)));
         }
-        let mesh = Self { sites, relay, shape };
-        mesh.heal();
+        let mesh = Self { sites, links: Links::Relayed(relay), shape };
+        mesh.heal()?;
+        Ok(mesh)
+    }
+
+    /// Makes ready one site for each name, on a host of its own. Nothing is started yet.
+    ///
+    /// # Errors
+    ///
+    /// When a folder or a port is not to be had.
+    pub fn prepare_on(hosts: Hosts, launch: &Launch, names: &[&str], shape: Shape) -> Result<Self> {
+        ensure!(names.len() == shape.sites() && names.len() == hosts.count(), "as many names and hosts as sites");
+        let prepare = |(host, name): (usize, &&str)| {
+            launch.clone().within(hosts.namespace(host), hosts.address(host)).with("--name", name).prepare()
+        };
+        let sites = names.iter().enumerate().map(prepare).collect::<Result<Vec<Server>>>()?;
+        let mesh = Self { sites, links: Links::Direct(hosts), shape };
+        mesh.heal()?;
         Ok(mesh)
     }
 
@@ -107,17 +131,52 @@ impl Mesh {
         &self.sites
     }
 
-    /// The links.
-    #[must_use]
-    pub const fn relay(&self) -> &Relay {
-        &self.relay
+    /// Changes the conditions of every link that this mesh has, given as `(from, to)`. Hosts can cut and lose alone.
+    ///
+    /// # Errors
+    ///
+    /// When a host cannot be changed.
+    pub fn change_links(&self, mut change: impl FnMut(usize, usize, &mut Conditions)) -> Result<()> {
+        let shaped = |from: usize, to: usize, conditions: &mut Conditions| {
+            if self.shape.links(from, to) {
+                change(from, to, conditions);
+            } else {
+                conditions.cut = true;
+            }
+        };
+        match &self.links {
+            Links::Relayed(relay) => {
+                relay.change_all(shaped);
+                Ok(())
+            }
+            Links::Direct(hosts) => hosts.change_all(shaped),
+        }
     }
 
-    /// Brings every link back that this mesh has, and cuts those that it has not.
-    pub fn heal(&self) {
-        for (from, to) in self.relay.pairs() {
-            let linked = self.shape.links(from, to);
-            self.relay.link(from, to).change(|conditions| conditions.cut = !linked);
+    /// Cuts a site off from all others.
+    ///
+    /// # Errors
+    ///
+    /// When a host cannot be changed.
+    pub fn isolate(&self, site: usize) -> Result<()> {
+        self.change_links(|from, to, conditions| conditions.cut |= from == site || to == site)
+    }
+
+    /// Brings every link back that this mesh has.
+    ///
+    /// # Errors
+    ///
+    /// When a host cannot be changed.
+    pub fn heal(&self) -> Result<()> {
+        self.change_links(|_, _, conditions| conditions.cut = false)
+    }
+
+    /// What the relay has carried; nothing where there is none.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        match &self.links {
+            Links::Relayed(relay) => relay.traffic(),
+            Links::Direct(_) => Traffic::default(),
         }
     }
 

@@ -118,13 +118,13 @@ impl Relay {
 
     /// Brings every link back.
     pub fn heal_all(&self) {
-        self.change_all(|conditions| conditions.cut = false);
+        self.change_all(|_, _, conditions| conditions.cut = false);
     }
 
-    /// Changes the conditions of every link.
-    pub fn change_all(&self, change: impl Fn(&mut Conditions)) {
+    /// Changes the conditions of every link, given as `(from, to)`.
+    pub fn change_all(&self, mut change: impl FnMut(usize, usize, &mut Conditions)) {
         for (from, to) in self.pairs() {
-            self.link(from, to).change(&change);
+            self.link(from, to).change(|conditions| change(from, to, conditions));
         }
     }
 

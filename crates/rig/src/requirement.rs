@@ -30,11 +30,7 @@ impl Tool {
     pub fn find(self) -> Option<PathBuf> {
         let found = self.locate(env::var_os(self.variable()), env::var_os("PATH"));
         if found.is_none() {
-            let line = format!("no {} found (set {})", self.name(), self.variable());
-            let required = env::var("TOMBOLO_REQUIRE").unwrap_or_default();
-            assert!(!self.is_required_by(&required), "{line}, and TOMBOLO_REQUIRE={required} asks for it");
-            println!("skipped: {line}");
-            note_skip(&line);
+            skip(self.name(), &format!("no {} found (set {})", self.name(), self.variable()));
         }
         found
     }
@@ -44,10 +40,6 @@ impl Tool {
             return Some(PathBuf::from(named)).filter(|path| is_program(path));
         }
         env::split_paths(&path?).map(|folder| folder.join(self.name())).find(|path| is_program(path))
-    }
-
-    fn is_required_by(self, list: &str) -> bool {
-        list.split(',').any(|word| word.trim() == self.name())
     }
 
     const fn name(self) -> &'static str {
@@ -63,6 +55,22 @@ impl Tool {
             Self::Etcdctl => "TOMBOLO_ETCDCTL",
         }
     }
+}
+
+/// Says that a rig is skipped, for want of what `TOMBOLO_REQUIRE` would call by this name.
+///
+/// # Panics
+///
+/// When `TOMBOLO_REQUIRE` names it.
+pub fn skip(name: &str, line: &str) {
+    let required = env::var("TOMBOLO_REQUIRE").unwrap_or_default();
+    assert!(!is_required(name, &required), "{line}, and TOMBOLO_REQUIRE={required} asks for it");
+    println!("skipped: {line}");
+    note_skip(line);
+}
+
+fn is_required(name: &str, list: &str) -> bool {
+    list.split(',').any(|word| word.trim() == name)
 }
 
 /// The server under test: `TOMBOLO_TOMBOLOD`, else the one that cargo built beside this test.
@@ -103,7 +111,7 @@ fn is_program(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Tool;
+    use super::{Tool, is_required};
 
     #[test]
     fn a_named_program_that_is_missing_is_not_replaced_by_another_one() {
@@ -112,8 +120,8 @@ mod tests {
 
     #[test]
     fn the_list_of_required_tools_is_matched_by_whole_words() {
-        assert!(Tool::Etcd.is_required_by("etcdctl, etcd"));
-        assert!(!Tool::Etcd.is_required_by("etcdctl"));
-        assert!(!Tool::Etcdctl.is_required_by(""));
+        assert!(is_required("etcd", "etcdctl, etcd"));
+        assert!(!is_required("etcd", "etcdctl"));
+        assert!(!is_required("etcdctl", ""));
     }
 }

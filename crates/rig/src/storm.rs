@@ -17,6 +17,7 @@ use tokio::task::{JoinError, JoinSet};
 use tombolo_proto::mvccpb::Event;
 
 use crate::{
+    hosts::Hosts,
     kill::{history::Evidence, watcher::Watcher},
     mesh::{Mesh, Shape},
     process::Launch,
@@ -73,15 +74,29 @@ struct Crew {
 }
 
 impl Storm {
-    /// Starts a mesh of this shape.
+    /// Starts a mesh of this shape on loopback.
     ///
     /// # Errors
     ///
     /// When a site does not start or may not join.
     pub async fn start(launch: &Launch, shape: Shape, seed: u64) -> Result<Self> {
-        let sites = shape.sites();
-        let names = &NAMES[..sites];
-        let mut mesh = Mesh::prepare(launch, names, shape, seed)?;
+        let names = &NAMES[..shape.sites()];
+        Self::begin(Mesh::prepare(launch, names, shape, seed)?, seed).await
+    }
+
+    /// Starts a mesh on these hosts, all linked to each other.
+    ///
+    /// # Errors
+    ///
+    /// When a site does not start or may not join.
+    pub async fn start_on(hosts: Hosts, launch: &Launch, seed: u64) -> Result<Self> {
+        let shape = Shape::full(hosts.count());
+        let names = &NAMES[..shape.sites()];
+        Self::begin(Mesh::prepare_on(hosts, launch, names, shape)?, seed).await
+    }
+
+    async fn begin(mut mesh: Mesh, seed: u64) -> Result<Self> {
+        let sites = mesh.sites().len();
         mesh.start().await?;
         let watchers = || WATCHED.iter().map(|(key, end)| Watcher::new(key, end)).collect();
         Ok(Self {
@@ -110,7 +125,7 @@ impl Storm {
             crews.push(self.start_crew(site, 0).await?);
         }
         for turn in 1..=TURNS {
-            self.weather.turn(&self.mesh);
+            self.weather.turn(&self.mesh)?;
             self.pause().await;
             if kills && self.random.chance(KILLS_PERCENT) {
                 let site = self.random.below(crews.len());
@@ -141,7 +156,7 @@ impl Storm {
     /// Naming every fault, with the seed and the round.
     pub async fn verify(&mut self) -> Result<Tally> {
         let place = format!("seed {} round {}", self.seed, self.round);
-        self.weather.clear(&self.mesh);
+        self.weather.clear(&self.mesh)?;
         let standing = self.mesh.converge(CONVERGENCE).await.with_context(|| place.clone())?;
         let mut sites = Vec::new();
         for site in 0..self.mesh.sites().len() {

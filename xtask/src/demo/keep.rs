@@ -20,9 +20,9 @@ pub(crate) async fn until_interrupted(mesh: &Mesh, cast: Cast) -> Result<()> {
             Some(()) = enters.recv() => {
                 cut = !cut;
                 if cut {
-                    mesh.relay().isolate(cast.ship());
+                    mesh.isolate(cast.ship())?;
                 } else {
-                    mesh.heal();
+                    mesh.heal()?;
                 }
                 println!("  {} is {}", cast.name(cast.ship()), if cut { "cut off" } else { "linked again" });
             }

@@ -58,7 +58,7 @@ impl<'a> Story<'a> {
         self.narrator.title();
         self.start().await?;
         self.write().await?;
-        self.cut();
+        self.cut()?;
         let bursts = self.write_on_both_sides().await?;
         let office = self.kill(bursts).await?;
         self.heal(office).await?;

@@ -100,7 +100,7 @@ fn an_isolated_site_hears_nobody_while_the_others_hear_each_other() {
 fn a_delay_is_kept_in_the_order_of_sending() {
     let bench = bench(2);
     let delay = Duration::from_millis(60);
-    bench.relay.change_all(|conditions| conditions.delay = delay);
+    bench.relay.change_all(|_, _, conditions| conditions.delay = delay);
     let sent = Instant::now();
     for number in 0..20 {
         bench.send(0, 1, &number.to_string());
@@ -140,7 +140,7 @@ fn packets_bytes_and_losses_are_counted_for_each_direction() {
 #[test]
 fn a_doubled_packet_comes_twice() {
     let bench = bench(2);
-    bench.relay.change_all(|conditions| conditions.duplication = 1_000);
+    bench.relay.change_all(|_, _, conditions| conditions.duplication = 1_000);
     bench.send(0, 1, "twice");
     assert_eq!((bench.receive(1).0.as_str(), bench.receive(1).0.as_str()), ("twice", "twice"));
     assert!(bench.hears_nothing(1));

@@ -3,8 +3,11 @@
 //! With three sites there are 64 ways to cut some of the six directions; the turns go through all of them, in an order
 //! that the seed decides, before one comes again. Links that the mesh does not have stay cut whatever the weather.
 
-use crate::{mesh::Mesh, random::Random, relay::Conditions};
 use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::{mesh::Mesh, random::Random, relay::Conditions};
 
 /// What comes next.
 #[derive(Debug)]
@@ -25,20 +28,29 @@ impl Weather {
     }
 
     /// The weather changes.
-    pub fn turn(&mut self, mesh: &Mesh) {
-        let pairs: Vec<_> = mesh.relay().pairs().filter(|(from, to)| mesh.shape().links(*from, *to)).collect();
-        let pattern = self.pattern(pairs.len());
-        for (bit, (from, to)) in pairs.into_iter().enumerate() {
-            let quality = self.quality();
+    ///
+    /// # Errors
+    ///
+    /// When a link cannot be changed.
+    pub fn turn(&mut self, mesh: &Mesh) -> Result<()> {
+        let sites = 0..mesh.shape().sites();
+        let directions = sites.clone().flat_map(|from| sites.clone().map(move |to| (from, to)));
+        let pattern = self.pattern(directions.filter(|(from, to)| mesh.shape().links(*from, *to)).count());
+        let mut bit = 0;
+        mesh.change_links(|_, _, conditions| {
             let cut = pattern & (1 << bit) != 0;
-            mesh.relay().link(from, to).change(|conditions| *conditions = Conditions { cut, ..quality });
-        }
+            *conditions = Conditions { cut, ..self.quality() };
+            bit += 1;
+        })
     }
 
     /// All links that there are come back, and are good.
-    pub fn clear(&self, mesh: &Mesh) {
-        mesh.relay().change_all(|conditions| *conditions = Conditions::default());
-        mesh.heal();
+    ///
+    /// # Errors
+    ///
+    /// When a link cannot be changed.
+    pub fn clear(&self, mesh: &Mesh) -> Result<()> {
+        mesh.change_links(|_, _, conditions| *conditions = Conditions::default())
     }
 
     fn pattern(&mut self, directions: usize) -> u32 {

@@ -26,9 +26,9 @@ pub(super) struct Bursts {
 }
 
 impl Story<'_> {
-    pub(super) fn cut(&mut self) {
+    pub(super) fn cut(&mut self) -> Result<()> {
         self.narrator.begin("CUT");
-        self.mesh.relay().isolate(self.ship());
+        self.mesh.isolate(self.ship())?;
         self.cut_at = Instant::now();
         let (ship, ashore) = (self.cast.name(self.ship()), self.names(self.cast.ashore()));
         let cut = self.narrator.paint().alert("╳");
@@ -36,6 +36,7 @@ impl Story<'_> {
         self.narrator
             .note(&format!("of one etcd over these sites, the member on {ship} would now refuse every write:"));
         self.narrator.note("it has no leader, and its clients read `etcdserver: request timed out`");
+        Ok(())
     }
 
     pub(super) async fn write_on_both_sides(&mut self) -> Result<Bursts> {

@@ -21,13 +21,13 @@ impl Story<'_> {
         self.tell_of_writers(site, written);
         // The lease ends on its own time, and what ends after convergence would be a new difference.
         self.followers[site].sees(LEASED, None).await?;
-        let before = self.mesh.relay().traffic().bytes;
+        let before = self.mesh.traffic().bytes;
         let healed = Instant::now();
-        self.mesh.heal();
+        self.mesh.heal()?;
         self.narrator.live("the link is back …");
         let standing = self.mesh.converge(PATIENCE).await?;
         let took = healed.elapsed();
-        let carried = self.mesh.relay().traffic().bytes - before;
+        let carried = self.mesh.traffic().bytes - before;
         let sites = self.mesh.sites().len();
         let outcome = self.narrator.outcome();
         outcome.converged = Some(took);
