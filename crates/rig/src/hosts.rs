@@ -136,8 +136,10 @@ impl Hosts {
 
 impl Drop for Hosts {
     fn drop(&mut self) {
-        // A cable goes with its namespace. What was never made cannot be taken away, and there is nobody to tell.
-        for namespace in &self.namespaces {
+        // What was never made cannot be taken away, and there is nobody to tell. A connection that is closing can keep a
+        // namespace alive for a while, and its cable with it: so the cable goes first.
+        for (host, namespace) in self.namespaces.iter().enumerate() {
+            drop(ip(&["link", "delete", &self.names.cable(host)[0]]));
             drop(ip(&["netns", "delete", namespace]));
         }
         drop(ip(&["link", "delete", &self.names.bridge()]));
