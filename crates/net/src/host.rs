@@ -1,0 +1,89 @@
+//! What a node asks of the program it runs in: the store, the membership, and somebody to tell.
+
+use std::{future::Future, net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tombolo_crdt::{ReplicaId, VersionVector};
+
+use crate::{
+    Admission, Event, IngestReport, JoinRefusal, JoinRequest, LoadFailure, Loaded, PeerError, PublicKey, Refusal,
+    Roster, Standing,
+};
+
+/// The program around a node. Implementors may write the asynchronous methods as `async fn`.
+///
+/// The futures run beside the connection's reading and are dropped when the connection ends: what they have begun must be
+/// whole or nothing.
+pub trait Host: Send + Sync + 'static {
+    /// Where this replica stands: the newest durable moment.
+    fn standing(&self) -> watch::Receiver<Arc<Standing>>;
+
+    /// Who belongs to the mesh.
+    fn roster(&self) -> watch::Receiver<Arc<Roster>>;
+
+    /// Reads the log from commit `from` on, without the records that `seen` covers. Looks at no more than `commits` commits,
+    /// and returns no more than `bytes` bytes of records unless a single one has more.
+    fn load(
+        &self,
+        seen: VersionVector,
+        from: u64,
+        commits: usize,
+        bytes: usize,
+    ) -> impl Future<Output = Result<Loaded, LoadFailure>> + Send;
+
+    /// Applies records in order and answers when those taken are durable.
+    fn ingest(&self, records: Vec<Bytes>) -> impl Future<Output = IngestReport> + Send;
+
+    /// Redeems a ticket of this replica: checks it, and writes the admission. The request's key is proven, nothing else is. Is
+    /// asked no more often than a person would; the future always runs to its end.
+    fn redeem(&self, request: JoinRequest) -> impl Future<Output = Result<Admission, JoinRefusal>> + Send;
+
+    /// Takes note of what a session found out. Must not block.
+    fn event(&self, peer: ReplicaId, event: Event);
+
+    /// Takes note of what became of a connection. Must not block.
+    fn report(&self, report: Report) {
+        let _ = report;
+    }
+
+    /// Milliseconds since the Unix epoch, by the wall clock.
+    fn wall_ms(&self) -> u64;
+}
+
+/// What became of a connection.
+#[derive(Clone, Debug)]
+pub enum Report {
+    /// A peer is connected and has proven who it is.
+    Connected {
+        /// The peer.
+        peer: ReplicaId,
+        /// Its address.
+        address: SocketAddr,
+        /// Whether we dialed.
+        dialed: bool,
+    },
+    /// A connection to a peer ended. Another one may be there.
+    Disconnected {
+        /// The peer.
+        peer: ReplicaId,
+        /// Why.
+        cause: PeerError,
+    },
+    /// A peer could not be reached. It is dialed again and again; only changes of the reason are reported.
+    Unreachable {
+        /// The peer.
+        peer: ReplicaId,
+        /// Why.
+        cause: PeerError,
+    },
+    /// Somebody who connected was not let in, or was not admitted.
+    TurnedAway {
+        /// From where.
+        address: SocketAddr,
+        /// The key it has proven to hold.
+        key: PublicKey,
+        /// Why.
+        refusal: Refusal,
+    },
+}

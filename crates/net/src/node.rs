@@ -1,0 +1,159 @@
+//! A node: this replica among its peers, over QUIC.
+//!
+//! It dials every member that has an address and every contact, lets in whoever proves to be one, runs a [`crate::Session`]
+//! with each, and answers newcomers with tickets. It holds no data: what it ships and applies is the host's.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use quinn::Endpoint;
+use tokio::{sync::watch, task::JoinHandle};
+
+use self::{
+    attempts::Attempts,
+    config::{NodeConfig, StartError},
+    gate::Gate,
+    peer_error::PeerError,
+    peers::{Peer, PeerView, Peers},
+    relay::Relay,
+    stream::Stream,
+};
+use crate::{Host, Report, Roster, admission::check_links, handshake::Greeting};
+
+mod acceptor;
+mod attempts;
+mod backoff;
+pub(crate) mod config;
+mod connection;
+pub(crate) mod dialer;
+pub(crate) mod endpoint;
+mod gate;
+pub(crate) mod peer_error;
+pub(crate) mod peers;
+mod relay;
+pub(crate) mod stream;
+mod supervisor;
+
+/// A running node. Dropping it ends its connections without waiting; [`Node::stop`] says goodbye.
+#[derive(Debug)]
+pub struct Node {
+    peers: Arc<Peers>,
+    endpoint: Endpoint,
+    stop: watch::Sender<bool>,
+    supervisor: Option<JoinHandle<()>>,
+}
+
+impl Node {
+    /// Listens, and begins to dial. To be called within a tokio runtime, which the node's tasks run on.
+    pub fn start<H: Host>(config: NodeConfig, host: Arc<H>) -> Result<Self, StartError> {
+        if let Some(admission) = config.chain.first() {
+            let terms = admission.terms;
+            if (terms.replica, terms.key) != (config.own, config.key.public()) {
+                return Err(StartError::NotOurs { replica: terms.replica, key: terms.key });
+            }
+            check_links(config.mesh, &config.chain)?;
+        }
+        let endpoint = endpoint::listen(config.listen, &config.key)?;
+        let started = Instant::now();
+        let peers = Arc::new(Peers::new(config.own, started));
+        let (stop, stopping) = watch::channel(false);
+        let shared = Shared {
+            host,
+            is_ipv4: config.listen.is_ipv4(),
+            config,
+            endpoint: endpoint.clone(),
+            peers: peers.clone(),
+            relay: Relay::new(),
+            attempts: Attempts::new(started),
+            stop: stopping,
+            serial: AtomicU64::new(0),
+        };
+        let supervisor = tokio::spawn(supervisor::supervise(Arc::new(shared)));
+        Ok(Self { peers, endpoint, stop, supervisor: Some(supervisor) })
+    }
+
+    /// The address that is listened at: the configured one, with the port that the system chose if it was 0.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// Every peer and how it stands with it, ascending by id.
+    pub fn peers(&self) -> Vec<PeerView> {
+        self.peers.views()
+    }
+
+    /// Says goodbye to every peer and closes the socket. Takes a few seconds at most, whatever the peers do.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        if let Some(supervisor) = self.supervisor.take() {
+            // It ends in bounded time; if it has panicked there is nothing left to stop.
+            let _ = supervisor.await;
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
+
+/// What all tasks of a node share.
+pub(crate) struct Shared<H> {
+    host: Arc<H>,
+    config: NodeConfig,
+    endpoint: Endpoint,
+    is_ipv4: bool,
+    peers: Arc<Peers>,
+    relay: Relay,
+    attempts: Attempts,
+    stop: watch::Receiver<bool>,
+    /// The number of the last connection.
+    serial: AtomicU64,
+}
+
+impl<H> Shared<H> {
+    fn gate<'a>(&'a self, roster: &'a Roster) -> Gate<'a> {
+        let NodeConfig { mesh, own, chain, contacts, .. } = &self.config;
+        Gate { mesh: *mesh, own: *own, chain, contacts, roster }
+    }
+
+    /// Who we are, and what proves it.
+    fn greeting(&self, roster: &Roster) -> Greeting {
+        let NodeConfig { mesh, own, chain, .. } = &self.config;
+        let listed = roster.chain_for(*own);
+        Greeting { mesh: *mesh, replica: *own, chain: if listed.is_empty() { chain.clone() } else { listed } }
+    }
+
+    fn next_serial(&self) -> u64 {
+        self.serial.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A byte that other nodes do not draw at the same time.
+    fn random(&self) -> u8 {
+        let mut byte = [0];
+        // Without randomness waits have no jitter, which harms nobody.
+        let _ = aws_lc_rs::rand::fill(&mut byte);
+        byte[0]
+    }
+}
+
+impl<H: Host> Shared<H> {
+    fn connected(&self, peer: &Peer, stream: &Stream, dialed: bool) {
+        let address = stream.connection.remote_address();
+        self.host.report(Report::Connected { peer: peer.replica, address, dialed });
+    }
+
+    fn disconnected(&self, peer: &Peer, cause: &PeerError) {
+        self.host.report(Report::Disconnected { peer: peer.replica, cause: cause.clone() });
+    }
+}
+
+/// How long a handshake may take, from the first packet to the last greeting.
+pub(crate) const HANDSHAKE_MAX: Duration = Duration::from_secs(5);

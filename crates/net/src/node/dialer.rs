@@ -1,0 +1,157 @@
+//! The dialing side: one task for each peer with an address, which keeps one connection to it.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    net::lookup_host,
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+use super::{HANDSHAKE_MAX, Shared, backoff::Backoff, connection, endpoint, peers::Peer, stream::Stream};
+use crate::{Host, PeerError, PublicKey, Report, handshake::Message};
+
+/// Whom to dial, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) key: PublicKey,
+    pub(crate) addresses: Vec<String>,
+}
+
+/// Keeps `peer` connected until the node stops or nobody holds the other end of `target`.
+pub(crate) async fn keep<H: Host>(shared: Arc<Shared<H>>, peer: Arc<Peer>, mut target: watch::Receiver<Target>) {
+    let mut backoff = Backoff::new();
+    let mut stop = shared.stop.clone();
+    let mut connections = peer.connections();
+    loop {
+        let wanted = target.borrow_and_update().clone();
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            changed = target.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+            Ok(()) = alone(&mut connections, patience(&shared, &peer)) => {}
+        }
+        let began = Instant::now();
+        let dialed = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            dialed = dial(&shared, &peer, &wanted) => dialed,
+        };
+        let spent = match dialed {
+            Ok(stream) => {
+                connection::run(&*shared, &peer, stream, true).await;
+                Duration::ZERO
+            }
+            Err(cause) => {
+                if peer.unreachable(&cause) {
+                    shared.host.report(Report::Unreachable { peer: peer.replica, cause });
+                }
+                began.elapsed()
+            }
+        };
+        if spent.is_zero() && began.elapsed() >= HELD_WELL {
+            backoff.reset();
+        }
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            // Another address, or nobody to dial any more.
+            _ = target.changed() => target.mark_changed(),
+            Ok(_) = connections.wait_for(|count| *count > 0) => backoff.reset(),
+            () = sleep(backoff.wait(shared.random()).saturating_sub(spent)) => {}
+        }
+    }
+}
+
+/// Waits until there has been no connection for as long as `patience`.
+async fn alone(connections: &mut watch::Receiver<usize>, patience: Duration) -> Result<(), watch::error::RecvError> {
+    loop {
+        connections.wait_for(|count| *count == 0).await?;
+        if timeout(patience, connections.wait_for(|count| *count > 0)).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// The one with the smaller id dials at once. The other gives it some time, so that two rarely dial each other at once.
+fn patience<H>(shared: &Shared<H>, peer: &Peer) -> Duration {
+    if shared.config.own < peer.replica { Duration::ZERO } else { PATIENCE }
+}
+
+/// Tries every address in turn until somebody there proves to be the peer and lets us in.
+async fn dial<H: Host>(shared: &Shared<H>, peer: &Peer, target: &Target) -> Result<Stream, PeerError> {
+    let mut last = PeerError::NoAddress;
+    for address in &target.addresses {
+        let resolved = match resolve(address, shared.is_ipv4).await {
+            Ok(resolved) => resolved,
+            Err(cause) => {
+                last = PeerError::Unresolved { address: address.clone(), cause };
+                continue;
+            }
+        };
+        for to in resolved {
+            match dial_one(shared, peer, target.key, address, to).await {
+                Ok(stream) => return Ok(stream),
+                Err(cause) => last = cause,
+            }
+        }
+    }
+    Err(last)
+}
+
+/// The addresses behind `host:port` that a socket of this family reaches: a few at most.
+pub(crate) async fn resolve(address: &str, is_ipv4: bool) -> Result<Vec<SocketAddr>, String> {
+    let found = match timeout(RESOLVE_MAX, lookup_host(address)).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => return Err(error.to_string()),
+        Err(_) => return Err("the name service does not answer".to_owned()),
+    };
+    let found: Vec<_> = found.filter(|found| found.is_ipv4() || !is_ipv4).take(RESOLVED_MAX).collect();
+    if found.is_empty() { Err("it has none of our socket's family".to_owned()) } else { Ok(found) }
+}
+
+async fn dial_one<H: Host>(
+    shared: &Shared<H>,
+    peer: &Peer,
+    key: PublicKey,
+    address: &str,
+    to: SocketAddr,
+) -> Result<Stream, PeerError> {
+    let failed = |cause: String| PeerError::Transport { cause };
+    let config = endpoint::dialing(&shared.config.key, key).map_err(|error| failed(error.to_string()))?;
+    let connecting = shared.endpoint.connect_with(config, to, crate::tls::SERVER_NAME);
+    let connecting = connecting.map_err(|error| failed(error.to_string()))?;
+    let connection = match timeout(ANSWER_MAX, connecting).await {
+        Ok(connected) => connected.map_err(|error| PeerError::of_dial(error, address))?,
+        Err(_) => return Err(PeerError::NoAnswer { address: address.to_owned() }),
+    };
+    let greeted = async {
+        let mut stream = Stream::open(connection, key).await?;
+        let roster = shared.host.roster().borrow().clone();
+        stream.say(&Message::Greeting(shared.greeting(&roster))).await?;
+        match stream.hear().await? {
+            Message::Greeting(greeting) if greeting.replica != peer.replica => {
+                Err(PeerError::OtherReplica { found: greeting.replica })
+            }
+            Message::Greeting(_) => Ok(stream),
+            Message::Refused(refusal) => Err(PeerError::RefusedUs(refusal)),
+            Message::Join(_) | Message::Welcome(_) => Err(PeerError::NoGreeting),
+        }
+    };
+    timeout(HANDSHAKE_MAX, greeted).await.unwrap_or(Err(PeerError::SlowHandshake))
+}
+
+/// How long the one with the greater id waits to be dialed.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long an address may take to answer: several first packets.
+pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(3);
+/// How long the name service may take.
+const RESOLVE_MAX: Duration = Duration::from_secs(3);
+/// Addresses behind one name that are tried.
+const RESOLVED_MAX: usize = 4;
+/// A connection that lasted so long was no failure: the next one is dialed without waiting.
+const HELD_WELL: Duration = Duration::from_secs(10);

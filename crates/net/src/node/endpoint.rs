@@ -1,0 +1,55 @@
+//! The UDP socket and how QUIC uses it: bounds sized for a mesh of sites, not for a farm of servers.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use quinn::{ClientConfig, Endpoint, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+
+use crate::{KeyPair, PublicKey, StartError, tls};
+
+/// An endpoint that dials from, and listens at, one socket. Within a tokio runtime only.
+pub(crate) fn listen(address: SocketAddr, own: &KeyPair) -> Result<Endpoint, StartError> {
+    let mut config = ServerConfig::with_crypto(Arc::new(tls::server_config(own)?));
+    config
+        .transport_config(transport())
+        .max_incoming(INCOMING_MAX)
+        .incoming_buffer_size(INCOMING_BUFFER_BYTES)
+        .incoming_buffer_size_total(INCOMING_BUFFER_BYTES * INCOMING_MAX as u64);
+    Endpoint::server(config, address).map_err(|source| StartError::Socket { address, source })
+}
+
+/// How to dial the holder of `expected`.
+pub(crate) fn dialing(own: &KeyPair, expected: PublicKey) -> Result<ClientConfig, StartError> {
+    let mut config = ClientConfig::new(Arc::new(tls::client_config(own, expected)?));
+    config.transport_config(transport());
+    Ok(config)
+}
+
+fn transport() -> Arc<TransportConfig> {
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(WINDOW_BYTES))
+        .send_window(WINDOW_BYTES.into())
+        .datagram_receive_buffer_size(None)
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MS))))
+        .initial_rtt(INITIAL_RTT);
+    Arc::new(config)
+}
+
+/// Connections that have begun and that nobody has looked at.
+const INCOMING_MAX: usize = 64;
+/// What each of those may have sent.
+const INCOMING_BUFFER_BYTES: u64 = 64 * 1024;
+/// One stream carries a connection's handshake and session. Later messages may ask for a second.
+const STREAMS_MAX: u32 = 1;
+/// Bytes under way on a connection: a session's window of records, and its vectors beside them.
+const WINDOW_BYTES: u32 = 5 << 20;
+/// Keeps the path open through address translation, and tells a silent peer from a dead one.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// How long nothing may be heard: a cut link is known as one after so long.
+const IDLE_MS: u32 = 5_000;
+/// Taken for the round trip until it is measured: how soon a first packet that was lost, or sent into a cut link, is sent again.
+const INITIAL_RTT: Duration = Duration::from_millis(100);

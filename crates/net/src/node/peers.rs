@@ -1,0 +1,211 @@
+//! The peers of a node: who is connected, since when not, and why.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use quinn::Connection;
+use tokio::sync::{oneshot, watch};
+use tombolo_crdt::ReplicaId;
+
+use crate::{Moment, PeerError, PeerStatus, Session};
+
+/// How it stands with a peer and the connection to it.
+#[derive(Clone, Debug)]
+pub struct PeerView {
+    /// The peer.
+    pub replica: ReplicaId,
+    /// Whether it is connected.
+    pub state: PeerState,
+    /// What its session says, or said last; the default before the first.
+    pub status: PeerStatus,
+    /// Its address, when it is connected.
+    pub address: Option<SocketAddr>,
+    /// The round trip, when it is connected.
+    pub rtt: Option<Duration>,
+    /// Bytes of UDP payload sent to it since the node started.
+    pub sent_bytes: u64,
+    /// Bytes of UDP payload received from it since the node started.
+    pub received_bytes: u64,
+}
+
+/// Whether a peer is connected.
+#[derive(Clone, Debug)]
+pub enum PeerState {
+    /// It is.
+    Connected,
+    /// Not yet; nothing has failed so far.
+    Dialing,
+    /// It is not.
+    Unreachable {
+        /// Since when.
+        since: Instant,
+        /// What went wrong last.
+        last_error: PeerError,
+    },
+}
+
+/// All peers of one node.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    own: ReplicaId,
+    started: Instant,
+    peers: Mutex<BTreeMap<ReplicaId, Arc<Peer>>>,
+}
+
+/// One peer, and its connections: two at most that live, while it is being settled which one stays.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) replica: ReplicaId,
+    /// Whether this replica says which of two connections stays: the one with the smaller id does.
+    chooses: bool,
+    state: Mutex<State>,
+    connections: watch::Sender<usize>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    live: Vec<Live>,
+    lost: Option<(Instant, PeerError)>,
+    status: PeerStatus,
+    sent_bytes: u64,
+    received_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Live {
+    serial: u64,
+    dialed: bool,
+    connection: Connection,
+    session: Arc<Mutex<Session>>,
+    supersede: Option<oneshot::Sender<()>>,
+}
+
+impl Peers {
+    pub(crate) fn new(own: ReplicaId, started: Instant) -> Self {
+        Self { own, started, peers: Mutex::default() }
+    }
+
+    /// The moment it is now, by this node's clock.
+    pub(crate) fn now(&self) -> Moment {
+        Moment(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// When `moment` is, by the runtime's clock.
+    pub(crate) fn instant(&self, moment: Moment) -> tokio::time::Instant {
+        (self.started + Duration::from_millis(moment.0)).into()
+    }
+
+    /// The peer of this name, which is remembered from now on.
+    pub(crate) fn peer(&self, replica: ReplicaId) -> Arc<Peer> {
+        let new = || {
+            Arc::new(Peer {
+                replica,
+                chooses: self.own < replica,
+                state: Mutex::default(),
+                connections: watch::Sender::new(0),
+            })
+        };
+        self.peers.lock().entry(replica).or_insert_with(new).clone()
+    }
+
+    /// Forgets a peer that is no longer one. A connection that it still has ends by itself.
+    pub(crate) fn forget(&self, replica: ReplicaId) {
+        self.peers.lock().remove(&replica);
+    }
+
+    pub(crate) fn views(&self) -> Vec<PeerView> {
+        let peers: Vec<Arc<Peer>> = self.peers.lock().values().cloned().collect();
+        peers.iter().map(|peer| peer.view(self.now())).collect()
+    }
+}
+
+impl Peer {
+    /// Connection `serial` begins. Returns what tells it that another has taken its place.
+    ///
+    /// Of connections that the same end dialed the newest stays: both ends see them in the same order. Of two that cross, the
+    /// ends may disagree which is newer; the one with the smaller id decides, and the other keeps both until it has.
+    pub(crate) fn enter(
+        &self,
+        serial: u64,
+        dialed: bool,
+        connection: Connection,
+        session: Arc<Mutex<Session>>,
+    ) -> oneshot::Receiver<()> {
+        let mut state = self.state.lock();
+        for older in state.live.iter_mut().filter(|older| older.dialed == dialed || self.chooses) {
+            if let Some(supersede) = older.supersede.take() {
+                // The connection may have ended by itself.
+                let _ = supersede.send(());
+            }
+        }
+        state.lost = None;
+        let (supersede, superseded) = oneshot::channel();
+        state.live.push(Live { serial, dialed, connection, session, supersede: Some(supersede) });
+        self.connections.send_replace(state.live.len());
+        superseded
+    }
+
+    /// A connection has ended.
+    pub(crate) fn leave(&self, serial: u64, cause: PeerError, now: Moment) {
+        let mut state = self.state.lock();
+        let Some(at) = state.live.iter().position(|live| live.serial == serial) else {
+            return;
+        };
+        let live = state.live.remove(at);
+        let stats = live.connection.stats();
+        state.sent_bytes += stats.udp_tx.bytes;
+        state.received_bytes += stats.udp_rx.bytes;
+        if state.live.is_empty() {
+            state.status = live.session.lock().status(now);
+            state.status.is_established = false;
+            state.lost = Some((Instant::now(), cause));
+        }
+        self.connections.send_replace(state.live.len());
+    }
+
+    /// An attempt to reach it failed. Returns whether that was not known.
+    pub(crate) fn unreachable(&self, cause: &PeerError) -> bool {
+        let mut state = self.state.lock();
+        if !state.live.is_empty() {
+            return false;
+        }
+        let since = state.lost.as_ref().map_or_else(Instant::now, |(since, _)| *since);
+        let is_news = state.lost.as_ref().is_none_or(|(_, known)| known != cause);
+        state.lost = Some((since, cause.clone()));
+        is_news
+    }
+
+    /// How many connections it has, as it changes.
+    pub(crate) fn connections(&self) -> watch::Receiver<usize> {
+        self.connections.subscribe()
+    }
+
+    fn view(&self, now: Moment) -> PeerView {
+        let state = self.state.lock();
+        let newest = state.live.last();
+        let mut view = PeerView {
+            replica: self.replica,
+            state: match (newest, &state.lost) {
+                (Some(_), _) => PeerState::Connected,
+                (None, None) => PeerState::Dialing,
+                (None, Some((since, error))) => PeerState::Unreachable { since: *since, last_error: error.clone() },
+            },
+            status: newest.map_or_else(|| state.status.clone(), |live| live.session.lock().status(now)),
+            address: newest.map(|live| live.connection.remote_address()),
+            rtt: newest.map(|live| live.connection.rtt()),
+            sent_bytes: state.sent_bytes,
+            received_bytes: state.received_bytes,
+        };
+        for live in &state.live {
+            let stats = live.connection.stats();
+            view.sent_bytes += stats.udp_tx.bytes;
+            view.received_bytes += stats.udp_rx.bytes;
+        }
+        view
+    }
+}

@@ -1,0 +1,104 @@
+//! The names under which membership lies in the replicated system data.
+//!
+//! Ids are 16 lower-case hexadecimal digits; any other spelling is no such name.
+
+use std::fmt;
+
+use tombolo_crdt::ReplicaId;
+
+use crate::TicketId;
+
+/// What a system key of the membership names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SystemKey {
+    /// `member/<replica>/admission`: an [`crate::Admission`].
+    Admission(ReplicaId),
+    /// `member/<replica>/announcement`: an [`crate::Announcement`].
+    Announcement(ReplicaId),
+    /// `invitation/<issuer>/<ticket>`: an [`crate::Invitation`] that nobody has redeemed.
+    Invitation(ReplicaId, TicketId),
+}
+
+impl SystemKey {
+    /// Every member's keys begin so.
+    pub const MEMBER_PREFIX: &'static str = "member/";
+    /// Every invitation's key begins so.
+    pub const INVITATION_PREFIX: &'static str = "invitation/";
+
+    /// What `key` names; `None` when it is nothing of the membership.
+    pub fn parse(key: &[u8]) -> Option<Self> {
+        let key = str::from_utf8(key).ok()?;
+        if let Some(rest) = key.strip_prefix(Self::MEMBER_PREFIX) {
+            let (replica, what) = rest.split_once('/')?;
+            let replica = ReplicaId::new(parse_id(replica)?)?;
+            return match what {
+                "admission" => Some(Self::Admission(replica)),
+                "announcement" => Some(Self::Announcement(replica)),
+                _ => None,
+            };
+        }
+        let (issuer, ticket) = key.strip_prefix(Self::INVITATION_PREFIX)?.split_once('/')?;
+        Some(Self::Invitation(ReplicaId::new(parse_id(issuer)?)?, TicketId(parse_id(ticket)?)))
+    }
+
+    /// The prefix of the invitations that `issuer` has outstanding.
+    pub fn invitations_of(issuer: ReplicaId) -> String {
+        format!("{}{:016x}/", Self::INVITATION_PREFIX, issuer.get())
+    }
+}
+
+fn parse_id(digits: &str) -> Option<u64> {
+    let canonical = digits.len() == 16 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if canonical { u64::from_str_radix(digits, 16).ok() } else { None }
+}
+
+/// The key itself.
+impl fmt::Display for SystemKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Admission(replica) => write!(f, "{}{:016x}/admission", Self::MEMBER_PREFIX, replica.get()),
+            Self::Announcement(replica) => write!(f, "{}{:016x}/announcement", Self::MEMBER_PREFIX, replica.get()),
+            Self::Invitation(issuer, ticket) => {
+                write!(f, "{}{:016x}/{ticket}", Self::INVITATION_PREFIX, issuer.get())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_read_back_as_written() {
+        let replica = ReplicaId::new(0xab).unwrap();
+        let keys = [
+            (SystemKey::Admission(replica), "member/00000000000000ab/admission"),
+            (SystemKey::Announcement(replica), "member/00000000000000ab/announcement"),
+            (SystemKey::Invitation(replica, TicketId(7)), "invitation/00000000000000ab/0000000000000007"),
+        ];
+        for (key, text) in keys {
+            assert_eq!(key.to_string(), text);
+            assert_eq!(SystemKey::parse(text.as_bytes()), Some(key));
+        }
+        assert!(keys[2].1.starts_with(&SystemKey::invitations_of(replica)));
+    }
+
+    #[test]
+    fn a_key_has_one_spelling() {
+        let others = [
+            "member/00000000000000AB/admission",
+            "member/ab/admission",
+            "member/+0000000000000ab/admission",
+            "member/0000000000000000/admission",
+            "member/00000000000000ab/",
+            "member/00000000000000ab/admission/",
+            "invitation/00000000000000ab",
+            "user/root",
+        ];
+        for other in others {
+            assert_eq!(SystemKey::parse(other.as_bytes()), None, "{other}");
+        }
+        assert_eq!(SystemKey::parse(b"member/\xff"), None);
+    }
+}
