@@ -4,6 +4,7 @@
 //! accepted *and* a read is answered; the time that took is kept. The server's output goes to a file that failures quote.
 
 use std::{
+    env,
     fs::{self, File, OpenOptions},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
@@ -42,6 +43,8 @@ pub struct Launch {
     /// Whose network it sees, if not everybody's.
     namespace: Option<String>,
     in_memory: bool,
+    /// Where homes are made; the system's folder for temporary files when nothing is said.
+    homes: Option<PathBuf>,
     patience: Duration,
 }
 
@@ -305,6 +308,7 @@ impl Launch {
             address: Ipv4Addr::LOCALHOST.into(),
             namespace: None,
             in_memory: false,
+            homes: None,
             patience: Duration::from_secs(30),
         }
     }
@@ -328,6 +332,13 @@ impl Launch {
     #[must_use]
     pub const fn in_memory(mut self) -> Self {
         self.in_memory = true;
+        self
+    }
+
+    /// Makes the home of each server in this folder: for those who care which disk it is on.
+    #[must_use]
+    pub fn at_home_in(mut self, folder: &Path) -> Self {
+        self.homes = Some(folder.to_path_buf());
         self
     }
 
@@ -365,11 +376,9 @@ impl Launch {
     /// When no folder or port is to be had.
     pub fn prepare(self) -> Result<Server> {
         let memory = Path::new("/dev/shm");
-        let home = if self.in_memory && memory.is_dir() {
-            tempfile::Builder::new().prefix("tombolo-rig-").tempdir_in(memory)?
-        } else {
-            tempfile::Builder::new().prefix("tombolo-rig-").tempdir()?
-        };
+        let in_memory = (self.in_memory && memory.is_dir()).then(|| memory.to_path_buf());
+        let homes = in_memory.or_else(|| self.homes.clone()).unwrap_or_else(env::temp_dir);
+        let home = tempfile::Builder::new().prefix("tombolo-rig-").tempdir_in(homes)?;
         let ports = Ports::free()?;
         Ok(Server { launch: self, home, ports, child: None, ready_after: Duration::ZERO })
     }

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::task::{JoinError, JoinSet};
 use tombolo_proto::mvccpb::Event;
 
@@ -153,11 +153,18 @@ impl Storm {
     ///
     /// # Errors
     ///
-    /// Naming every fault, with the seed and the round.
+    /// Naming every fault, with the seed, the round and the logs, which stay.
     pub async fn verify(&mut self) -> Result<Tally> {
-        let place = format!("seed {} round {}", self.seed, self.round);
+        let checked = self.check().await;
+        checked.inspect_err(|_| self.mesh.keep_homes()).with_context(|| {
+            let logs: Vec<String> = self.mesh.sites().iter().map(|site| site.log().display().to_string()).collect();
+            format!("seed {} round {}, logs {}", self.seed, self.round, logs.join(" "))
+        })
+    }
+
+    async fn check(&mut self) -> Result<Tally> {
         self.weather.clear(&self.mesh)?;
-        let standing = self.mesh.converge(CONVERGENCE).await.with_context(|| place.clone())?;
+        let standing = self.mesh.converge(CONVERGENCE).await?;
         let mut sites = Vec::new();
         for site in 0..self.mesh.sites().len() {
             self.resume_watchers(site).await?;
@@ -172,13 +179,12 @@ impl Storm {
             sites.push(Site { evidence, told, before, records });
         }
         let (faults, beaten) = verdict::judge(&self.ledger, &sites);
-        let alarms = self.mesh.alarms().await?;
-        if !faults.is_empty() || !alarms.is_empty() {
-            let shown: Vec<String> = faults.iter().take(20).map(ToString::to_string).chain(alarms).collect();
-            self.mesh.keep_homes();
-            let logs: Vec<_> = self.mesh.sites().iter().map(|site| site.log().display().to_string()).collect();
-            bail!("{place}: {} faults\n  {}\nlogs: {}", faults.len(), shown.join("\n  "), logs.join(" "));
+        if !faults.is_empty() {
+            let shown: Vec<String> = faults.iter().take(20).map(ToString::to_string).collect();
+            bail!("{} faults\n  {}", faults.len(), shown.join("\n  "));
         }
+        let alarms = self.mesh.alarms().await?;
+        ensure!(alarms.is_empty(), "alarms were raised: {alarms:?}");
         self.before = sites.into_iter().map(|site| site.evidence.history).collect();
         Ok(Tally {
             rounds: self.round,
