@@ -222,3 +222,63 @@ impl Narrator {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{path::PathBuf, time::Duration};
+
+    use anyhow::anyhow;
+    use serde_json::json;
+    use tombolo_rig::mesh::Standing;
+
+    use super::{Cast, Conflict, Instant, Narrator, Outcome, Paint, Place};
+
+    fn narrator() -> Narrator {
+        let cast = Cast::of(2);
+        let place = |name: &'static str| Place {
+            name,
+            url: format!("http://{name}"),
+            address: name.to_owned(),
+            log: PathBuf::from(name),
+        };
+        Narrator {
+            paint: Paint::for_stdout(),
+            json: true,
+            wait: false,
+            keep: false,
+            started: Instant::now(),
+            cast,
+            sites: cast.names().iter().map(|name| place(name)).collect(),
+            step: 7,
+            name: "converged",
+            fresh: false,
+            result: Outcome::default(),
+        }
+    }
+
+    #[test]
+    fn programs_read_one_object_with_everything_that_held() {
+        let mut narrator = narrator();
+        *narrator.outcome() = Outcome {
+            acknowledged: 5,
+            lost: 0,
+            converged: Some(Duration::from_millis(31)),
+            standings: vec![Standing { digest: vec![0x7f, 0xc1], ..Default::default() }; 2],
+            conflicts: vec![Conflict { key: "/k", winner: "b".to_owned(), losers: vec!["a".to_owned()] }],
+        };
+        let site = |name| json!({"name": name, "client": format!("http://{name}"), "digest": "7fc1"});
+        let expected = json!({
+            "sites": [site("factory"), site("ship")], "acked": 5, "lost": 0, "converged_ms": 31,
+            "conflicts": [{"key": "/k", "winner": "b", "losers": ["a"]}], "ok": true,
+        });
+        assert_eq!(narrator.report(None), expected);
+    }
+
+    #[test]
+    fn a_story_that_broke_names_the_step_and_the_logs_and_claims_nothing_more() {
+        let report = narrator().report(Some(&anyhow!("a put is gone")));
+        let failed = json!({"step": "converged", "why": "a put is gone", "logs": ["factory", "ship"]});
+        assert_eq!((&report["ok"], &report["failed"]), (&json!(false), &failed));
+        assert_eq!((&report["converged_ms"], &report["sites"][0]["digest"]), (&json!(null), &json!(null)));
+    }
+}
