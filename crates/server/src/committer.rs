@@ -66,7 +66,7 @@ pub(crate) enum IngestRefusal {
     /// The store refused it.
     Record(IngestError),
     /// Its group was not made durable.
-    Commit(Arc<CommitError>),
+    NotDurable,
     /// Too many requests wait.
     QueueFull,
     /// The server is stopping.
@@ -107,7 +107,7 @@ impl Answered {
         match self {
             Self::Request(_, Err(_)) => {}
             Self::Request(_, reply) => *reply = Err(Refusal::Commit(Arc::clone(why))),
-            Self::Ingest(_, ingested) => *ingested = Ingested::none(IngestRefusal::Commit(Arc::clone(why))),
+            Self::Ingest(_, ingested) => *ingested = Ingested::none(IngestRefusal::NotDurable),
         }
     }
 }
@@ -363,7 +363,7 @@ mod tests {
         rig.engine.fail_sync_in(1);
         let (ingested, commits) = ingest(&mut rig, records);
         assert_eq!((ingested.taken, commits), (0, 0));
-        assert!(matches!(ingested.refusal, Some(IngestRefusal::Commit(_))));
+        assert!(matches!(ingested.refusal, Some(IngestRefusal::NotDurable)));
     }
 
     #[test]

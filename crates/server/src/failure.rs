@@ -3,7 +3,10 @@
 use std::{io, path::PathBuf};
 
 use thiserror::Error;
+use tombolo_net::StartError;
 use tombolo_storage::{CommitError, IdentityLoss, OpenError};
+
+use crate::mesh::{JoinFailure, MeshError};
 
 /// Why a server ended.
 #[derive(Debug, Error)]
@@ -32,6 +35,18 @@ pub enum Failure {
         /// The store's answer.
         source: OpenError,
     },
+    /// The mesh was not joined.
+    #[error(transparent)]
+    Join(#[from] JoinFailure),
+    /// This replica cannot take its place in the mesh.
+    #[error("failed to take part in the mesh: {0}")]
+    Mesh(#[from] MeshError),
+    /// Peers are not listened for.
+    #[error("{source}{}", hint_for_peers(.source))]
+    Peers {
+        /// Why.
+        source: StartError,
+    },
     /// The store was not closed: what was acknowledged is safe, but the next start verifies the folder.
     #[error("failed to close the store cleanly: {0}; the next start will recover it")]
     Close(#[source] CommitError),
@@ -52,6 +67,15 @@ fn hint_for_address(why: &io::Error) -> &'static str {
     match why.kind() {
         io::ErrorKind::AddrInUse => "; another server listens there: stop it, or choose another port",
         io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege: choose another port",
+        _ => "",
+    }
+}
+
+fn hint_for_peers(why: &StartError) -> &'static str {
+    match why {
+        StartError::Socket { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+            "; another server listens there: stop it, or choose another --listen-peer-urls"
+        }
         _ => "",
     }
 }

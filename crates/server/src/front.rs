@@ -25,6 +25,7 @@ use crate::{
     http as plain,
     metrics::{Method, Metrics},
     replica::Replica,
+    v1,
 };
 
 mod stream;
@@ -42,6 +43,7 @@ impl Front {
     pub(crate) fn new(replica: &Arc<Replica>) -> Result<(Self, HealthReporter), tonic_reflection::server::Error> {
         let (reporter, health) = tonic_health::server::health_reporter();
         let grpc = etcd::routes(replica)
+            .add_service(v1::mesh(replica))
             .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)

@@ -1,11 +1,12 @@
 //! `tombolod`: one replica behind etcd's v3 API.
 //!
-//! This crate composes. It turns requests into calls on the store and the site's watch hub and lease table, and their answers into etcd's words; what is
-//! interesting lies in those crates. It exists as a library so that its binary stays a screenful.
+//! This crate composes. It turns requests into calls on the store and the site's watch hub and lease table, and their answers into etcd's words, and it
+//! drives the protocol with other sites; what is interesting lies in those crates. It exists as a library so that its binary stays a screenful.
 
 pub use config::{Config, LogFormat};
 pub use failure::Failure;
 pub use log::begin as begin_log;
+pub use mesh::{CreateError, FileError, JoinFailure, MeshError};
 pub use server::run;
 
 mod authority;
@@ -20,10 +21,12 @@ mod leases;
 mod limits;
 mod listener;
 mod log;
+mod mesh;
 mod metered;
 mod metrics;
 mod reads;
 mod replica;
 mod server;
 mod stopping;
+mod v1;
 mod watches;

@@ -49,6 +49,11 @@ pub(crate) const LARGE_READS_MAX: usize = 4;
 /// Stretches of history read at a time for watchers that catch up.
 pub(crate) const REPLAYS_MAX: usize = 2;
 
+/// Stretches of the log read at a time for peers that catch up.
+pub(crate) const LOADS_MAX: usize = 2;
+/// Commits that are read for a peer without leaving the runtime.
+pub(crate) const SMALL_LOADS_MAX: u64 = 16;
+
 /// Previous values that are looked up at once without leaving the runtime.
 pub(crate) const SMALL_LOOKUPS_MAX: usize = 8;
 

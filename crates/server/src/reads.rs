@@ -8,8 +8,10 @@ use std::{future, panic};
 
 use bytes::Bytes;
 use tokio::{sync::Semaphore, task};
+use tombolo_crdt::VersionVector;
 use tombolo_storage::{
-    HistoryBudget, HistoryChunk, KeyRange, KeyValue, RangeAnswer, RangeQuery, ReadError, Revision, Store,
+    ArrivalBudget, Arrivals, ArrivalsError, HistoryBudget, HistoryChunk, KeyRange, KeyValue, RangeAnswer, RangeQuery,
+    ReadError, Revision, Store,
 };
 use tracing::warn;
 
@@ -20,13 +22,15 @@ pub(crate) struct Reads {
     store: Store,
     large: Semaphore,
     replays: Semaphore,
+    loads: Semaphore,
 }
 
 impl Reads {
     pub(crate) fn new(store: Store) -> Self {
         let large = Semaphore::new(limits::LARGE_READS_MAX);
         let replays = Semaphore::new(limits::REPLAYS_MAX);
-        Self { store, large, replays }
+        let loads = Semaphore::new(limits::LOADS_MAX);
+        Self { store, large, replays, loads }
     }
 
     pub(crate) async fn range(&self, query: RangeQuery) -> Result<RangeAnswer, ReadError> {
@@ -44,6 +48,21 @@ impl Reads {
         budget: HistoryBudget,
     ) -> Result<HistoryChunk, ReadError> {
         self.elsewhere(&self.replays, move |store| store.history(from, &range, budget)).await
+    }
+
+    /// A stretch of the log for a peer. A peer that is nearly up to date is answered where it is: handing its read over would
+    /// take longer than the read.
+    pub(crate) async fn arrivals(
+        &self,
+        seen: VersionVector,
+        from: u64,
+        budget: ArrivalBudget,
+    ) -> Result<Arrivals, ArrivalsError> {
+        let left = self.store.published().commit.saturating_sub(from).min(budget.commits as u64);
+        if left <= limits::SMALL_LOADS_MAX {
+            return self.store.arrivals(&seen, from, budget);
+        }
+        self.elsewhere(&self.loads, move |store| store.arrivals(&seen, from, budget)).await
     }
 
     /// For each key and revision the pair as it was just before. What was compacted meanwhile is absent.

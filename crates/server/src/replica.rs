@@ -1,7 +1,7 @@
 //! One replica as the services see it: the store with everything that stands around it.
 //!
 //! This is composition only. What is interesting lives below: reads in [`Reads`], writes behind [`CommitQueue`], watchers in [`Watches`], leases
-//! in [`Leases`].
+//! in [`Leases`], the other sites in [`Mesh`].
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use crate::{
     config::Config,
     leases::Leases,
     limits,
+    mesh::Mesh,
     metrics::Metrics,
     reads::Reads,
     stopping::Stopping,
@@ -27,6 +28,8 @@ pub(crate) struct Replica {
     pub(crate) queue: CommitQueue,
     pub(crate) watches: Arc<Watches>,
     pub(crate) leases: Leases,
+    pub(crate) mesh: Mesh,
+    pub(crate) uptime: Uptime,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) facts: Facts,
     /// Turns true when the server stops: long-lived streams end then.
@@ -38,6 +41,7 @@ pub(crate) struct Facts {
     pub(crate) name: String,
     pub(crate) client_urls: Vec<String>,
     pub(crate) peer_urls: Vec<String>,
+    pub(crate) peer_addresses: Vec<String>,
     pub(crate) max_request_bytes: usize,
     pub(crate) max_txn_ops: usize,
 }
@@ -53,22 +57,26 @@ impl Replica {
     pub(crate) fn new(
         config: &Config,
         store: Store,
+        mesh: Mesh,
+        uptime: Uptime,
         queue: CommitQueue,
         metrics: Arc<Metrics>,
         stopping: Stopping,
     ) -> Self {
-        let uptime = Uptime::start();
         let revision = store.published().revision;
         Self {
             reads: Reads::new(store.clone()),
             queue,
             watches: Arc::new(Watches::new(revision, config.progress_notify_interval, uptime)),
             leases: Leases::new(store.leases(), uptime),
+            mesh,
+            uptime,
             metrics,
             facts: Facts {
                 name: config.name.clone(),
                 client_urls: config.advertised_client_urls.clone(),
                 peer_urls: config.advertised_peer_urls.clone(),
+                peer_addresses: config.advertised_peer_addresses.clone(),
                 max_request_bytes: config.max_request_bytes,
                 max_txn_ops: config.max_txn_ops,
             },

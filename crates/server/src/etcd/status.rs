@@ -94,6 +94,8 @@ pub(crate) enum Fault {
     BadInvitation { what: String },
     #[error("tombolo: {what}")]
     CannotInvite { what: String },
+    #[error("tombolo: lease {id:016x} lives at {home}, where its time is counted: use an endpoint of that site")]
+    LeaseElsewhere { id: i64, home: String },
     #[error("tombolo: the alarm ends by itself when its cause does")]
     AlarmEndsByItself,
     #[error("tombolo: {what} is not served")]
@@ -130,7 +132,7 @@ impl Fault {
             | Self::CannotInvite { .. }
             | Self::AlarmEndsByItself
             | Self::RevisionsExhausted => Code::FailedPrecondition,
-            Self::Stopped | Self::Poisoned { .. } => Code::Unavailable,
+            Self::Stopped | Self::Poisoned { .. } | Self::LeaseElsewhere { .. } => Code::Unavailable,
             Self::Corrupt => Code::DataLoss,
             Self::NotServed { .. } => Code::Unimplemented,
             Self::Internal { .. } => Code::Internal,
@@ -158,7 +160,7 @@ impl From<&ReadError> for Fault {
 impl From<&RequestError> for Fault {
     fn from(why: &RequestError) -> Self {
         match why {
-            RequestError::LeaseNotFound { .. } => Self::LeaseNotFound,
+            RequestError::LeaseNotFound { .. } | RequestError::LeaseAmbiguous { .. } => Self::LeaseNotFound,
             RequestError::LeaseExists { .. } => Self::LeaseExists,
             RequestError::KeyNotFound => Self::KeyNotFound,
             RequestError::RecordTooLarge { .. }

@@ -5,10 +5,11 @@
 
 use std::fmt::{Display, Write as _};
 
+use tombolo_proto::v1::{DigestComparison, Peer, PeerState};
 use tombolo_storage::Health;
 
 use super::{CODES, Histogram, process::Process};
-use crate::{etcd::VERSION, replica::Replica};
+use crate::{etcd::VERSION, replica::Replica, v1};
 
 /// Everything that can be told about `replica`, at this moment.
 pub(crate) fn expose(replica: &Replica) -> String {
@@ -18,6 +19,7 @@ pub(crate) fn expose(replica: &Replica) -> String {
     commits(&mut page, replica);
     watches_and_leases(&mut page, replica);
     network(&mut page, replica);
+    mesh(&mut page, replica);
     rpcs(&mut page, replica);
     process(&mut page);
     page.0
@@ -107,6 +109,60 @@ fn network(page: &mut Page, replica: &Replica) {
         opened - metrics.connections_closed.get().min(opened),
     );
     page.single("tombolo_connections_total", COUNTER, "Connections accepted.", opened);
+}
+
+fn mesh(page: &mut Page, replica: &Replica) {
+    let peers = v1::peers(replica);
+    let labelled = |peer: &Peer| (format!("{:016x}", peer.replica), escaped(&peer.name));
+    let mut gauge = |name: &str, help: &str, value: &dyn Fn(&Peer) -> Option<f64>| {
+        page.head(name, GAUGE, help);
+        for peer in &peers {
+            let (id, site) = labelled(peer);
+            if let Some(value) = value(peer) {
+                page.sample(name, &[("peer", &id), ("site", &site)], value);
+            }
+        }
+    };
+    let connected = |peer: &Peer| Some(f64::from(u8::from(peer.state() == PeerState::Connected)));
+    gauge("tombolo_peer_connected", "1 for a peer that is connected.", &connected);
+    let help = "How long the oldest record that the peer lacks has been here.";
+    gauge("tombolo_peer_lag_seconds", help, &|peer| Some(peer.lag_ms? as f64 / 1_000.0));
+    gauge("tombolo_peer_lag_records", "Records that the peer lacks.", &|peer| Some(peer.records_behind? as f64));
+    let help =
+        "1 when both hold the same data at the same frontier, 0 when not; absent while they could not be compared.";
+    gauge("tombolo_peer_digest_equal", help, &|peer| match peer.digests() {
+        DigestComparison::Equal => Some(1.0),
+        DigestComparison::Different => Some(0.0),
+        DigestComparison::Unknown | DigestComparison::Unspecified => None,
+    });
+    let help = "How far the peer's clock is ahead.";
+    gauge("tombolo_clock_skew_seconds", help, &|peer| Some(peer.skew_ms? as f64 / 1_000.0));
+    page.head("etcd_network_peer_sent_bytes_total", COUNTER, "Bytes sent to peers.");
+    for peer in &peers {
+        page.sample("etcd_network_peer_sent_bytes_total", &[("To", &labelled(peer).0)], peer.sent_bytes);
+    }
+    page.head("etcd_network_peer_received_bytes_total", COUNTER, "Bytes received from peers.");
+    for peer in &peers {
+        page.sample("etcd_network_peer_received_bytes_total", &[("From", &labelled(peer).0)], peer.received_bytes);
+    }
+    let (sent, received) =
+        peers.iter().fold((0, 0), |(sent, received), peer| (sent + peer.sent_bytes, received + peer.received_bytes));
+    page.head("tombolo_antientropy_bytes_total", COUNTER, "Bytes exchanged with all peers.");
+    page.sample("tombolo_antientropy_bytes_total", &[("direction", "sent")], sent);
+    page.sample("tombolo_antientropy_bytes_total", &[("direction", "received")], received);
+    let ingested = replica.metrics.records_ingested.get();
+    page.single("tombolo_records_ingested_total", COUNTER, "Records of other replicas applied.", ingested);
+}
+
+/// A name that somebody chose, as the value of a label.
+fn escaped(name: &str) -> String {
+    name.chars()
+        .filter(|char| !char.is_control())
+        .flat_map(|char| match char {
+            '\\' | '"' => vec!['\\', char],
+            _ => vec![char],
+        })
+        .collect()
 }
 
 fn rpcs(page: &mut Page, replica: &Replica) {

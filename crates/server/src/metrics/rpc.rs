@@ -29,8 +29,9 @@ const KV: &str = "etcdserverpb.KV";
 const LEASE: &str = "etcdserverpb.Lease";
 const CLUSTER: &str = "etcdserverpb.Cluster";
 const MAINTENANCE: &str = "etcdserverpb.Maintenance";
+const MESH: &str = "tombolo.v1.Mesh";
 
-pub(super) const METHODS: [Description; 24] = [
+pub(super) const METHODS: [Description; 27] = [
     unary(KV, "Range", "range"),
     unary(KV, "Put", "put"),
     unary(KV, "DeleteRange", "delete_range"),
@@ -54,6 +55,9 @@ pub(super) const METHODS: [Description; 24] = [
     unary(MAINTENANCE, "HashKV", ""),
     unary(MAINTENANCE, "MoveLeader", ""),
     unary(MAINTENANCE, "Downgrade", ""),
+    unary(MESH, "Invite", ""),
+    unary(MESH, "Members", ""),
+    unary(MESH, "Status", ""),
     unary("grpc.health.v1.Health", "Check", ""),
 ];
 

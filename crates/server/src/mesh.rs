@@ -1,0 +1,277 @@
+//! This replica's place in the mesh: who it is to its peers, whom it believes, and the node that talks to them.
+//!
+//! The mesh follows the published commits as watchers and leases do. What peers are told is made of published state alone, so
+//! nothing is offered before it is durable here; what they send goes through the one committer like every other write.
+//!
+//! What is interesting lies in `tombolo-net`. Here its needs are met: records and a place to put them ([`host`]), a roster from the replicated
+//! system data, tickets ([`invitations`]), the way in ([`joining`]), and a memory of what is wrong ([`alarms`]).
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use parking_lot::{Mutex, RwLock};
+use thiserror::Error;
+use tokio::sync::{Mutex as Turn, watch};
+use tombolo_crdt::ReplicaId;
+use tombolo_net::{
+    Admission, Announcement, KeyPair, Member, Node, PeerView, PublicKey, Roster, RosterEntry, SlotRange, Standing,
+    SystemKey, TicketId,
+};
+use tombolo_storage::{Commit, Identity, Store, SystemWrite};
+
+use self::{alarms::Alarms, away::Away, membership::Membership};
+use crate::{clock::Uptime, config::Config};
+
+pub use self::{file::FileError, joining::JoinFailure, key::CreateError};
+pub(crate) use self::{joining::founding, node::start};
+
+pub(crate) mod alarms;
+mod away;
+mod file;
+mod host;
+pub(crate) mod invitations;
+mod joining;
+mod key;
+mod membership;
+mod node;
+
+/// This replica's place in the mesh.
+pub(crate) struct Mesh {
+    identity: Identity,
+    key: KeyPair,
+    /// How we came in; a founder has none.
+    membership: Option<Membership>,
+    /// What we say of ourselves, but for the addresses when the system chose the port.
+    announcement: Mutex<Announcement>,
+    standing: watch::Sender<Arc<Standing>>,
+    roster: watch::Sender<Arc<Roster>>,
+    pub(crate) away: Away,
+    pub(crate) alarms: Mutex<Alarms>,
+    /// Held by whoever hands out slots.
+    handing_out: Turn<()>,
+    link: RwLock<Link>,
+}
+
+/// The connection to the others.
+enum Link {
+    /// Not yet, or not any more.
+    Down(String),
+    Up(Node),
+}
+
+/// Why a replica cannot take its place in the mesh.
+#[derive(Debug, Error)]
+pub enum MeshError {
+    /// A small file of the folder was not read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// There is no key pair.
+    #[error(transparent)]
+    Create(#[from] CreateError),
+    /// The mesh knows this replica by a key that the folder does not have.
+    #[error(
+        "the mesh knows replica {replica} by the key {known}, and the data folder {}; restore its file KEY: \
+         nobody may speak under that name without it",
+        match found { Some(found) => format!("has the key {found}"), None => "has lost its own".to_owned() }
+    )]
+    Key {
+        /// The replica.
+        replica: ReplicaId,
+        /// The key that was admitted.
+        known: PublicKey,
+        /// The key in the folder.
+        found: Option<PublicKey>,
+    },
+    /// The folder's files speak of different replicas.
+    #[error("MEMBERSHIP is that of replica {found}, and the store that of {replica}: files of two folders were mixed")]
+    Mixed {
+        /// The store's.
+        replica: ReplicaId,
+        /// That of the file.
+        found: ReplicaId,
+    },
+}
+
+impl Mesh {
+    /// Takes the place of the store's replica. `folder` is where the key is kept.
+    pub(crate) fn open(folder: &Path, store: &Store, config: &Config, uptime: Uptime) -> Result<Self, MeshError> {
+        let identity = store.identity();
+        let replica = identity.replica;
+        let membership = Membership::load(folder)?.filter(|membership| membership.admission().is_some());
+        if let Some(Membership { replica: found, .. }) = membership.as_ref().filter(|known| known.replica != replica) {
+            return Err(MeshError::Mixed { replica, found: *found });
+        }
+        let roster = roster(identity, membership.as_ref(), store);
+        let found = key::load(folder)?;
+        let known = roster.member(replica).map(Member::key);
+        let key = match (found, known) {
+            (Some(found), None) => found,
+            (Some(found), Some(known)) if found.public() == known => found,
+            (None, None) => key::create(folder)?,
+            (found, Some(known)) => {
+                return Err(MeshError::Key { replica, known, found: found.map(|key| key.public()) });
+            }
+        };
+        Ok(Self {
+            identity,
+            key,
+            membership,
+            announcement: Mutex::new(announcement(config)),
+            standing: watch::Sender::new(Arc::new(standing(store))),
+            roster: watch::Sender::new(Arc::new(roster)),
+            away: Away::new(uptime),
+            alarms: Mutex::default(),
+            handing_out: Turn::new(()),
+            link: RwLock::new(Link::Down("the server is starting".to_owned())),
+        })
+    }
+
+    /// Follows published commits: whom we believe, and what peers are offered.
+    pub(crate) fn follow(&self, store: &Store, commits: &[Arc<Commit>]) {
+        if commits.iter().any(|commit| !commit.system.is_empty()) {
+            let roster = roster(self.identity, self.membership.as_ref(), store);
+            self.roster.send_replace(Arc::new(roster));
+        }
+        let standing = standing(store);
+        self.away.advanced(&standing.frontier);
+        self.standing.send_replace(Arc::new(standing));
+    }
+
+    pub(crate) fn id(&self) -> u128 {
+        self.identity.mesh.0
+    }
+
+    pub(crate) fn own(&self) -> ReplicaId {
+        self.identity.replica
+    }
+
+    pub(crate) fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.roster.borrow())
+    }
+
+    /// The other members as the node sees them; none while it is not up.
+    pub(crate) fn peers(&self) -> Vec<PeerView> {
+        match &*self.link.read() {
+            Link::Up(node) => node.peers(),
+            Link::Down(_) => Vec::new(),
+        }
+    }
+
+    /// What a person calls a replica: its name and its id, as far as they are known.
+    pub(crate) fn call(&self, replica: ReplicaId) -> String {
+        let roster = self.roster();
+        let name =
+            roster.member(replica).and_then(|member| member.announcement.as_ref()).map(|said| said.name.as_str());
+        match name {
+            Some(name) if !name.is_empty() => format!("{name} ({replica})"),
+            _ => replica.to_string(),
+        }
+    }
+
+    /// Where peers are told to connect; the reason when nobody can.
+    fn addresses(&self) -> Result<Vec<String>, String> {
+        match &*self.link.read() {
+            Link::Up(_) => Ok(self.announcement.lock().addresses.clone()),
+            Link::Down(why) => Err(why.clone()),
+        }
+    }
+
+    fn own_slots(&self) -> SlotRange {
+        self.roster().terms(self.own()).map_or(SlotRange::ALL, |terms| terms.slots)
+    }
+
+    fn handed_down(&self) -> Vec<SlotRange> {
+        let roster = self.roster();
+        invitations::handed_down(self.own(), roster.members().map(|member| &member.admission.terms))
+    }
+
+    /// Whom we admitted with a ticket.
+    fn admitted_with(&self, ticket: TicketId) -> Option<Admission> {
+        let roster = self.roster();
+        let mut admissions = roster.members().map(|member| member.admission);
+        admissions
+            .find(|found| found.terms.issuer == self.own() && found.terms.ticket == ticket && !found.is_founders())
+    }
+
+    /// Whether somebody is known by that name or that key.
+    fn knows(&self, replica: ReplicaId, key: &PublicKey) -> bool {
+        let roster = self.roster();
+        replica == self.own() || roster.member(replica).is_some() || roster.by_key(key).is_some()
+    }
+
+    /// What a founder writes before its first invitation: its own admission, and what it says of itself.
+    fn founding_writes(&self) -> Vec<SystemWrite> {
+        let own = self.own();
+        if self.roster().member(own).is_some() {
+            return Vec::new();
+        }
+        let admission = Admission::founder(self.id(), own, &self.key).encode();
+        let announcement = self.announcement.lock().encode();
+        vec![
+            invitations::put(SystemKey::Admission(own), admission),
+            invitations::put(SystemKey::Announcement(own), announcement),
+        ]
+    }
+}
+
+/// What this server says of itself.
+pub(crate) fn announcement(config: &Config) -> Announcement {
+    Announcement {
+        name: cut(&config.name),
+        addresses: bounded(&config.advertised_peer_addresses),
+        client_urls: bounded(&config.advertised_client_urls),
+        kinds: u8::try_from(tombolo_net::OPERATION_KIND_MAX).unwrap_or(u8::MAX),
+    }
+}
+
+fn bounded(texts: &[String]) -> Vec<String> {
+    let fit = texts.iter().filter(|text| text.len() <= Announcement::TEXT_BYTES_MAX);
+    fit.take(Announcement::LIST_MAX).cloned().collect()
+}
+
+/// As much of a text as an announcement may have.
+fn cut(text: &str) -> String {
+    let mut end = text.len().min(Announcement::TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}
+
+/// Whom the system data prove, and the admissions with which we came in: at first there are no data.
+fn roster(identity: Identity, membership: Option<&Membership>, store: &Store) -> Roster {
+    let stored = store.system(SystemKey::MEMBER_PREFIX.as_bytes()).into_iter().flat_map(|entry| {
+        let key = entry.key;
+        entry.siblings.into_iter().map(move |sibling| RosterEntry {
+            key: key.clone(),
+            author: sibling.element.dot.replica,
+            value: sibling.value,
+        })
+    });
+    let brought = membership.into_iter().flat_map(|membership| &membership.admissions).map(|admission| RosterEntry {
+        key: SystemKey::Admission(admission.terms.replica).to_string().into(),
+        author: admission.terms.issuer,
+        value: admission.encode().into(),
+    });
+    Roster::new(identity.mesh.0, stored.chain(brought))
+}
+
+/// Where the store stands: published, and therefore durable.
+fn standing(store: &Store) -> Standing {
+    let tombolo_storage::Standing { published, frontier, chains, digest, floor } = store.standing();
+    Standing { commit: published.commit, frontier, chains, digest, floor }
+}
+
+/// How long the farewell to peers may take.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+impl Mesh {
+    /// Says farewell to the peers and takes nothing more from them.
+    pub(crate) async fn stop(&self) {
+        let link = std::mem::replace(&mut *self.link.write(), Link::Down("the server is stopping".to_owned()));
+        if let Link::Up(node) = link
+            && tokio::time::timeout(FAREWELL, node.stop()).await.is_err()
+        {
+            tracing::warn!("some peers were not told in time that the server stops");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What the protocol with peers asks of this server: where it stands, records out of its log, and a place for theirs.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tombolo_crdt::{ReplicaId, VersionVector};
+use tombolo_net::{
+    Admission, Event, Fault, Host, IngestRefusal, IngestReport, JoinRefusal, JoinRequest, LoadFailure, Loaded,
+    PeerError, Report, Roster, Standing,
+};
+use tombolo_proto::v1::MeshAlarmKind;
+use tombolo_storage::{Arrival, ArrivalBudget, Arrivals, ArrivalsError, IngestError};
+use tracing::{debug, info, warn};
+
+use super::invitations;
+use crate::{
+    clock,
+    committer::{self, Ingested},
+    replica::Replica,
+};
+
+/// The replica as its peers' sessions drive it.
+pub(super) struct PeerHost(pub(super) Arc<Replica>);
+
+impl Host for PeerHost {
+    fn standing(&self) -> watch::Receiver<Arc<Standing>> {
+        self.0.mesh.standing.subscribe()
+    }
+
+    fn roster(&self) -> watch::Receiver<Arc<Roster>> {
+        self.0.mesh.roster.subscribe()
+    }
+
+    async fn load(&self, seen: VersionVector, from: u64, commits: usize, bytes: usize) -> Result<Loaded, LoadFailure> {
+        let Arrivals { records, next } =
+            self.0.reads.arrivals(seen, from, ArrivalBudget { commits, bytes }).await.map_err(|why| match why {
+                ArrivalsError::BelowFloor { floor } => LoadFailure::BelowFloor { floor },
+                ArrivalsError::Read(why) => LoadFailure::Unreadable { cause: why.to_string() },
+            })?;
+        let records = records.into_iter().map(|Arrival { dot, bytes }| (dot, bytes)).collect();
+        Ok(Loaded { records, next })
+    }
+
+    async fn ingest(&self, records: Vec<Bytes>) -> IngestReport {
+        let Ingested { taken, refusal } = self.0.queue.ingest(records).await;
+        IngestReport { taken, refused: refusal.map(refused) }
+    }
+
+    async fn redeem(&self, request: JoinRequest) -> Result<Admission, JoinRefusal> {
+        invitations::redeem(&self.0, request).await
+    }
+
+    fn event(&self, peer: ReplicaId, event: Event) {
+        let mesh = &self.0.mesh;
+        let now = self.0.uptime.now();
+        let raise = |kind, text| mesh.alarms.lock().raise(kind, peer, text, now);
+        match event {
+            Event::Established { .. } => {
+                info!(peer = %mesh.call(peer), "connected to a peer");
+                let mut alarms = mesh.alarms.lock();
+                for kind in ENDED_BY_A_HELLO {
+                    alarms.lower(kind, peer);
+                }
+            }
+            Event::NeedsState { .. } => {
+                raise(
+                    MeshAlarmKind::NeedsState,
+                    "it lacks records that are no longer kept: it has to join anew".to_owned(),
+                );
+            }
+            Event::Skew(ms) => {
+                let (by, way) = (ms.unsigned_abs() / 1_000, if ms < 0 { "behind" } else { "ahead of" });
+                let text = format!("its clock is {by}s {way} ours: of concurrent writes the later clock's win");
+                raise(MeshAlarmKind::Skew, text);
+            }
+            Event::Corrupt { own, peer: theirs, .. } => {
+                let text = format!(
+                    "both have applied the same records and hold different data (digest {own:032x} here, {theirs:032x} there): \
+                     compare both with a third site, and replace the folder that differs"
+                );
+                raise(MeshAlarmKind::Corrupt, text);
+            }
+            Event::Upgrade { dot, kind } => {
+                let text = format!(
+                    "record {dot} has an operation of kind {kind}, which this version does not know: upgrade this server"
+                );
+                raise(MeshAlarmKind::Upgrade, text);
+            }
+            Event::RevisionsExhausted => warn!(%peer, "no records are taken: this replica has no revisions left"),
+            Event::Unreadable { cause } => warn!(%peer, %cause, "the log cannot be read for a peer; it is tried again"),
+            Event::Rows(rows) => debug!(%peer, rows = rows.len(), "learned what others have"),
+        }
+    }
+
+    fn report(&self, report: Report) {
+        let mesh = &self.0.mesh;
+        match report {
+            Report::Connected { peer, address, dialed } => {
+                mesh.away.back(peer);
+                debug!(peer = %mesh.call(peer), %address, dialed, "connected");
+            }
+            Report::Disconnected { peer, cause } => {
+                if let PeerError::Session(fault) = &cause {
+                    self.dispute(peer, fault);
+                }
+                mesh.away.gone(peer, &mesh.standing.borrow().frontier);
+                match &cause {
+                    // A newer connection is there: nothing has changed.
+                    PeerError::Session(Fault::Superseded) => {
+                        debug!(peer = %mesh.call(peer), "a connection was superseded")
+                    }
+                    _ => info!(peer = %mesh.call(peer), %cause, "disconnected from a peer"),
+                }
+            }
+            Report::Unreachable { peer, cause } => warn!(peer = %mesh.call(peer), %cause, "a peer cannot be reached"),
+            Report::TurnedAway { address, key, refusal } => warn!(%address, %key, %refusal, "somebody was turned away"),
+        }
+    }
+
+    fn wall_ms(&self) -> u64 {
+        clock::wall().0
+    }
+}
+
+impl PeerHost {
+    /// Raises the alarm for a fault that says that records or names are disputed. Of the two sides one finds it first, and the
+    /// other is told.
+    fn dispute(&self, peer: ReplicaId, fault: &Fault) {
+        let (kind, text) = match fault {
+            Fault::Forked { dot } => (
+                MeshAlarmKind::Forked,
+                format!(
+                    "it has another record {dot} than we do: a folder was copied or set back; nothing is exchanged until one of the two is replaced"
+                ),
+            ),
+            Fault::AheadOfUs { dot, known } => (
+                MeshAlarmKind::AheadOfUs,
+                format!(
+                    "it has our record {dot}, and ours end at {known}: this folder was set back; join anew with an empty one"
+                ),
+            ),
+            _ => return,
+        };
+        self.0.mesh.alarms.lock().raise(kind, peer, text, self.0.uptime.now());
+    }
+}
+
+/// What a new session has looked at again: whoever gets as far as that is well, or the alarm comes back.
+const ENDED_BY_A_HELLO: [MeshAlarmKind; 4] =
+    [MeshAlarmKind::Forked, MeshAlarmKind::AheadOfUs, MeshAlarmKind::Upgrade, MeshAlarmKind::NeedsState];
+
+/// A refusal in the protocol's words.
+fn refused(refusal: committer::IngestRefusal) -> IngestRefusal {
+    let why = match refusal {
+        committer::IngestRefusal::Record(why) => why,
+        committer::IngestRefusal::NotDurable => return IngestRefusal::Poisoned,
+        committer::IngestRefusal::QueueFull | committer::IngestRefusal::Stopped => return IngestRefusal::Busy,
+    };
+    match why {
+        IngestError::Gap { expected, .. } => IngestRefusal::Gap { expected },
+        IngestError::MissingContext { missing, .. } => IngestRefusal::MissingContext { missing },
+        IngestError::OwnDot { .. } => IngestRefusal::OwnDot,
+        IngestError::BrokenChain { .. } => IngestRefusal::BrokenChain,
+        IngestError::UnknownOperation { kind, .. } => IngestRefusal::UnknownOperation { kind },
+        IngestError::ContradictsContext(fault) => IngestRefusal::ContradictsContext(fault),
+        IngestError::Malformed(why) => IngestRefusal::Malformed(why),
+        IngestError::RevisionsExhausted => IngestRefusal::RevisionsExhausted,
+        IngestError::NoSpace => IngestRefusal::NoSpace,
+        // The committer counts a record that is here already as taken; should one come, it is asked for again and then is.
+        IngestError::Duplicate { .. } => IngestRefusal::Busy,
+        IngestError::Poisoned { .. } | IngestError::Read(_) => IngestRefusal::Poisoned,
+    }
+}

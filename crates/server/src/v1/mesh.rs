@@ -1,0 +1,195 @@
+//! `tombolo.v1.Mesh`: invitations, members, and how this replica stands to its peers.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tombolo_crdt::{ReplicaId, VersionVector};
+use tombolo_net::{Digests, Member as Known, PeerView};
+use tombolo_proto::v1::{
+    self, FrontierEntry, Member, MemberState, MeshAlarm, MeshAlarmKind, MeshInviteRequest, MeshInviteResponse,
+    MeshMembersRequest, MeshMembersResponse, MeshStatusRequest, MeshStatusResponse, Peer, mesh_server,
+};
+use tombolo_storage::Health;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    etcd::status::Fault,
+    mesh::{
+        Mesh,
+        alarms::Raised,
+        invitations::{self, InviteError, Invited},
+    },
+    replica::Replica,
+};
+
+mod peer;
+
+/// The mesh as its operators see it.
+#[derive(Clone)]
+pub(crate) struct MeshService(pub(super) Arc<Replica>);
+
+#[tonic::async_trait]
+impl mesh_server::Mesh for MeshService {
+    async fn invite(&self, request: Request<MeshInviteRequest>) -> Result<Response<MeshInviteResponse>, Status> {
+        let ttl = Duration::from_secs(request.into_inner().ttl_s);
+        let Invited { ticket, slots } = invitations::invite(&self.0, ttl).await.map_err(Fault::from)?;
+        Ok(Response::new(MeshInviteResponse {
+            ticket: ticket.to_string(),
+            expires_ms: ticket.expires_ms,
+            issuer: ticket.issuer.get(),
+            slots: Some(slots_of(slots)),
+        }))
+    }
+
+    async fn members(&self, _: Request<MeshMembersRequest>) -> Result<Response<MeshMembersResponse>, Status> {
+        let mesh = &self.0.mesh;
+        let roster = mesh.roster();
+        let mut members: BTreeMap<ReplicaId, Member> =
+            roster.members().map(|known| (known.replica(), member(known))).collect();
+        // Who has never invited anybody is no member on record, and still there.
+        members.entry(mesh.own()).or_insert_with(|| self.alone());
+        Ok(Response::new(MeshMembersResponse {
+            mesh: big_endian(mesh.id()),
+            replica: mesh.own().get(),
+            members: members.into_values().collect(),
+        }))
+    }
+
+    async fn status(&self, _: Request<MeshStatusRequest>) -> Result<Response<MeshStatusResponse>, Status> {
+        let replica = &self.0;
+        let mesh = &replica.mesh;
+        let views = mesh.peers();
+        views.iter().for_each(|view| self.lower_what_has_passed(view));
+        let standing = replica.store.standing();
+        Ok(Response::new(MeshStatusResponse {
+            mesh: big_endian(mesh.id()),
+            replica: mesh.own().get(),
+            name: replica.facts.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: millis(replica.uptime.now()),
+            revision: standing.published.revision.get(),
+            commit: standing.published.commit,
+            records: total(&standing.frontier),
+            frontier: standing
+                .frontier
+                .iter()
+                .map(|dot| FrontierEntry { replica: dot.replica.get(), seq: dot.seq })
+                .collect(),
+            digest: big_endian(standing.digest),
+            peers: told(mesh, &standing.frontier, views),
+            alarms: self.alarms(),
+        }))
+    }
+}
+
+impl MeshService {
+    fn alone(&self) -> Member {
+        let (mesh, facts) = (&self.0.mesh, &self.0.facts);
+        Member {
+            replica: mesh.own().get(),
+            name: facts.name.clone(),
+            state: MemberState::Active.into(),
+            peer_addresses: facts.peer_addresses.clone(),
+            client_urls: facts.client_urls.clone(),
+            slots: Some(slots_of(tombolo_net::SlotRange::ALL)),
+            issuer: mesh.own().get(),
+        }
+    }
+
+    fn lower_what_has_passed(&self, view: &PeerView) {
+        let replica = view.replica;
+        let mut alarms = self.0.mesh.alarms.lock();
+        if view.status.digests == Digests::Equal {
+            alarms.lower(MeshAlarmKind::Corrupt, replica);
+        }
+        if view.status.is_established && view.status.skew_ms.unsigned_abs() <= tombolo_net::Limits::default().skew_ms {
+            alarms.lower(MeshAlarmKind::Skew, replica);
+        }
+    }
+
+    fn alarms(&self) -> Vec<MeshAlarm> {
+        let now = self.0.uptime.now();
+        let raised = self.0.mesh.alarms.lock().list();
+        let of_peers = raised.into_iter().map(|Raised { kind, peer, text, since }| MeshAlarm {
+            kind: kind.into(),
+            peer: peer.get(),
+            text,
+            since_ms: millis(now.saturating_sub(since)),
+        });
+        let own = match self.0.store.health() {
+            Health::Ok => None,
+            Health::NoSpace => Some((
+                MeshAlarmKind::NoSpace,
+                "the disk is full: nothing is written here, and nothing is taken from peers",
+            )),
+            Health::Poisoned => {
+                Some((MeshAlarmKind::Poisoned, "the store takes no writes until the server is restarted: see the log"))
+            }
+        };
+        let own = own.map(|(kind, text)| MeshAlarm { kind: kind.into(), text: text.to_owned(), ..Default::default() });
+        own.into_iter().chain(of_peers).collect()
+    }
+}
+
+/// Every other member as it is seen now.
+pub(crate) fn peers(replica: &Replica) -> Vec<Peer> {
+    told(&replica.mesh, &replica.store.frontier(), replica.mesh.peers())
+}
+
+/// Every other member, with what the node sees of it. `own` is where this replica stands.
+fn told(mesh: &Mesh, own: &VersionVector, views: Vec<PeerView>) -> Vec<Peer> {
+    let mut views: BTreeMap<ReplicaId, PeerView> = views.into_iter().map(|view| (view.replica, view)).collect();
+    let roster = mesh.roster();
+    let mut peers = BTreeMap::new();
+    for known in roster.members().filter(|known| known.replica() != mesh.own()) {
+        let view = views.remove(&known.replica());
+        peers.insert(known.replica(), peer::told(mesh, own, known.replica(), Some(known), view.as_ref()));
+    }
+    // A contact that the system data do not tell of yet.
+    peers.extend(views.into_iter().map(|(replica, view)| (replica, peer::told(mesh, own, replica, None, Some(&view)))));
+    peers.into_values().collect()
+}
+
+fn member(known: &Known) -> Member {
+    let terms = &known.admission.terms;
+    let said = known.announcement.clone().unwrap_or_default();
+    Member {
+        replica: terms.replica.get(),
+        name: said.name,
+        state: MemberState::Active.into(),
+        peer_addresses: said.addresses,
+        client_urls: said.client_urls,
+        slots: Some(slots_of(terms.slots)),
+        issuer: terms.issuer.get(),
+    }
+}
+
+fn slots_of(slots: tombolo_net::SlotRange) -> v1::SlotRange {
+    v1::SlotRange { first: slots.first.into(), count: slots.count.into() }
+}
+
+fn big_endian(number: u128) -> Bytes {
+    Bytes::copy_from_slice(&number.to_be_bytes())
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Records under a vector: sequence numbers are dense.
+fn total(frontier: &VersionVector) -> u64 {
+    frontier.iter().fold(0, |sum: u64, dot| sum.saturating_add(dot.seq))
+}
+
+impl From<InviteError> for Fault {
+    fn from(why: InviteError) -> Self {
+        match why {
+            InviteError::TooLong => Self::BadInvitation { what: why.to_string() },
+            InviteError::NotListening { .. } | InviteError::NoAddress | InviteError::NoSlots => {
+                Self::CannotInvite { what: why.to_string() }
+            }
+            InviteError::Key(why) => Self::Internal { what: why.to_string() },
+            InviteError::Commit(refusal) => refusal.into(),
+        }
+    }
+}
