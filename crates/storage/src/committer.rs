@@ -38,6 +38,8 @@ use crate::{
 /// The writing side of a store. There is one for each store.
 pub struct Committer {
     pub(crate) shared: Arc<Shared>,
+    /// The last moment that callers told of.
+    pub(crate) wall: WallTime,
     pub(crate) head: Head,
     pub(crate) staged: Staged,
     pub(crate) compaction: Compaction,
@@ -77,6 +79,7 @@ impl Committer {
         if let Some(cause) = self.shared.health.poison() {
             return Err(RequestError::Poisoned { cause });
         }
+        self.wall = wall;
         self.space.check(wall, &request, &self.shared.health)?;
         match request {
             Request::Compact { revision } => self.compact(wall, revision),
@@ -102,7 +105,7 @@ impl Committer {
         }
     }
 
-    fn plan<T>(
+    pub(crate) fn plan<T>(
         &self,
         plan: impl FnOnce(&mut Plan<'_, HeadRows<'_>>) -> Result<T, RequestError>,
     ) -> Result<(Draft, T), RequestError> {
@@ -113,7 +116,7 @@ impl Committer {
         Ok((planned.draft, outcome))
     }
 
-    fn carry_out(&mut self, wall: WallTime, draft: Draft) -> Result<(), RequestError> {
+    pub(crate) fn carry_out(&mut self, wall: WallTime, draft: Draft) -> Result<(), RequestError> {
         if draft.is_empty() {
             return Ok(());
         }
@@ -158,6 +161,7 @@ impl Committer {
         if let Some(cause) = self.shared.health.poison() {
             return Err(IngestError::Poisoned { cause });
         }
+        self.wall = wall;
         let record = Record::decode(bytes.clone())?;
         let dot = record.header.dot;
         // Nobody is told the private layer's name, and under it nothing comes in.
@@ -235,7 +239,11 @@ impl Committer {
         if let Some(cause) = self.shared.health.poison() {
             return Err(CommitError::Poisoned { cause });
         }
-        if self.staged.changes.is_empty() || self.staged.is_under_way {
+        if self.staged.is_under_way {
+            return Ok(None);
+        }
+        self.remove_orphans()?;
+        if self.staged.changes.is_empty() {
             return Ok(None);
         }
         let changes = std::mem::take(&mut self.staged.changes);

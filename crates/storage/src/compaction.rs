@@ -151,7 +151,8 @@ type StoredRow = (Bytes, CommitRow);
 
 impl Committer {
     /// Housekeeping, between groups or beside them: brings the disk up to date when the durability says so, and drops compacted history in
-    /// slices. Returns whether more is due now.
+    /// slices. It may execute a commit, which [`pending`](Self::pending) tells of and the next group takes along. Returns whether more is due
+    /// now.
     ///
     /// # Errors
     ///
@@ -160,7 +161,9 @@ impl Committer {
         if let Some(cause) = self.shared.health.poison() {
             return Err(CommitError::Poisoned { cause });
         }
+        self.wall = wall;
         self.sync_if_due(wall)?;
+        self.remove_orphans()?;
         if self.staged.holds_base() {
             return Ok(false);
         }

@@ -114,6 +114,12 @@ pub enum RequestError {
         /// The lease's number.
         id: i64,
     },
+    /// Several other replicas have granted a lease of this number, and this one has not: which is meant cannot be told.
+    #[error("several replicas have a lease {id}")]
+    LeaseAmbiguous {
+        /// The lease's number.
+        id: i64,
+    },
     /// The named lease exists already.
     #[error("lease {id} exists already")]
     LeaseExists {

@@ -1,7 +1,9 @@
 //! The head state: where the committer stands, published or not.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
-use tombolo_crdt::Clock;
+use tombolo_crdt::{Clock, LeaseRef};
 
 use crate::{
     Revision, Slot,
@@ -29,6 +31,8 @@ pub(crate) struct Head {
     pub(crate) private: Log,
     pub(crate) clock: Clock,
     pub(crate) digest: Digest,
+    /// Leases of ours that may have elements attached although they do not exist.
+    pub(crate) orphaned: BTreeSet<LeaseRef>,
     pub(crate) system: SystemRegisters,
     /// What has ended that the keys of a row do not lead to, while its rows are kept.
     pub(crate) ended: Vec<Ended>,

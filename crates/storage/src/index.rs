@@ -7,9 +7,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use tombolo_crdt::{Element, LeaseRef, Register};
+use tombolo_crdt::{Element, LeaseRef, Register, ReplicaId};
 
-use crate::{KeyRange, row::commit::Location};
+use crate::{KeyRange, RequestError, row::commit::Location};
 
 use self::keys::Keys;
 
@@ -20,6 +20,8 @@ mod keys;
 pub(crate) struct Index {
     keys: Keys,
     leases: HashMap<LeaseRef, LeaseEntry>,
+    /// Who grants a lease of this number.
+    homes: HashMap<i64, SmallVec<[ReplicaId; 1]>>,
     /// The removals of ranges, ascending by commit. They may matter to keys that they did not touch here.
     range_removals: Vec<(u64, KeyRange)>,
 }
@@ -175,12 +177,49 @@ impl Index {
         self.leases.get(&lease)
     }
 
-    pub(crate) fn lease_entry(&mut self, lease: LeaseRef) -> &mut LeaseEntry {
-        self.leases.entry(lease).or_default()
+    /// The replicas that grant a lease of this number.
+    pub(crate) fn lease_homes(&self, id: i64) -> &[ReplicaId] {
+        self.homes.get(&id).map_or(&[], SmallVec::as_slice)
+    }
+
+    /// The lease that clients of a replica mean by a number: that replica's own, or that of the only one which grants it.
+    pub(crate) fn lease_named(&self, id: i64, own: ReplicaId) -> Result<LeaseRef, RequestError> {
+        match *self.lease_homes(id) {
+            [] => Err(RequestError::LeaseNotFound { id }),
+            [home] => Ok(LeaseRef { home, id }),
+            ref homes if homes.contains(&own) => Ok(LeaseRef { home: own, id }),
+            _ => Err(RequestError::LeaseAmbiguous { id }),
+        }
+    }
+
+    pub(crate) fn grant(&mut self, lease: LeaseRef, element: Element, grant: Grant) {
+        let grants = &mut self.leases.entry(lease).or_default().grants;
+        if grants.is_empty() {
+            self.homes.entry(lease.id).or_default().push(lease.home);
+        }
+        grants.push((element, grant));
+    }
+
+    /// Removes grants of a lease, and returns those that were there.
+    pub(crate) fn end(&mut self, lease: LeaseRef, elements: &[Element]) -> Vec<(Element, Grant)> {
+        let Some(entry) = self.leases.get_mut(&lease) else { return Vec::new() };
+        let grants = std::mem::take(&mut entry.grants);
+        let (ended, left): (Vec<_>, Vec<_>) = grants.into_iter().partition(|(element, _)| elements.contains(element));
+        entry.grants = left;
+        if entry.grants.is_empty()
+            && let Some(homes) = self.homes.get_mut(&lease.id)
+        {
+            homes.retain(|home| *home != lease.home);
+            if homes.is_empty() {
+                self.homes.remove(&lease.id);
+            }
+        }
+        self.forget_lease_if_empty(lease);
+        ended
     }
 
     /// Drops a lease that nobody granted and nothing is attached to.
-    pub(crate) fn forget_lease_if_empty(&mut self, lease: LeaseRef) {
+    fn forget_lease_if_empty(&mut self, lease: LeaseRef) {
         if self.leases.get(&lease).is_some_and(|entry| entry.grants.is_empty() && entry.attached.is_empty()) {
             self.leases.remove(&lease);
         }
@@ -205,8 +244,11 @@ impl Index {
         }
     }
 
-    pub(crate) fn attach(&mut self, lease: LeaseRef, key: &[u8], element: Element) {
-        self.lease_entry(lease).attached.insert((key.into(), element));
+    /// Attaches an element to a lease. Returns whether the lease exists.
+    pub(crate) fn attach(&mut self, lease: LeaseRef, key: &[u8], element: Element) -> bool {
+        let entry = self.leases.entry(lease).or_default();
+        entry.attached.insert((key.into(), element));
+        !entry.grants.is_empty()
     }
 }
 

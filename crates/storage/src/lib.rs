@@ -49,6 +49,7 @@ mod key_range;
 mod log;
 mod merge;
 mod options;
+mod orphans;
 mod plan;
 mod query;
 mod recover;

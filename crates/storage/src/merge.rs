@@ -189,7 +189,8 @@ impl<'a> Merge<'a> {
             self.index.detach(lease, key, element);
         }
         if let Some((element, lease)) = adds.and_then(|(element, _, held)| Some((element, held.lease?))) {
-            self.index.attach(lease, key, element);
+            let exists = self.index.attach(lease, key, element);
+            self.note_orphans(lease, exists);
         }
     }
 
@@ -222,10 +223,17 @@ impl<'a> Merge<'a> {
         }
     }
 
+    /// Takes note of a lease of ours that has elements attached, unless it exists: nobody else will remove them.
+    fn note_orphans(&mut self, lease: LeaseRef, exists: bool) {
+        if !exists && lease.home == self.head.mesh.own() {
+            self.head.orphaned.insert(lease);
+        }
+    }
+
     fn grant(&mut self, element: Element, id: i64, ttl_s: u64) {
         let lease = LeaseRef { home: element.dot.replica, id };
         self.head.digest.add(element, &id.to_be_bytes(), digest::grant_payload(ttl_s));
-        self.index.lease_entry(lease).grants.push((element, Grant { commit: self.number, ttl_s }));
+        self.index.grant(lease, element, Grant { commit: self.number, ttl_s });
         if lease.home == self.head.mesh.own() {
             let ttl_s = i64::try_from(ttl_s).unwrap_or(i64::MAX);
             self.leases.push(LeaseChange::Granted { id, ttl_s });
@@ -233,11 +241,7 @@ impl<'a> Merge<'a> {
     }
 
     fn end(&mut self, lease: LeaseRef, elements: &[Element]) {
-        let entry = self.index.lease_entry(lease);
-        let all = std::mem::take(&mut entry.grants);
-        let (ended, left): (Vec<_>, Vec<_>) = all.into_iter().partition(|(element, _)| elements.contains(element));
-        let is_over = left.is_empty() && !ended.is_empty();
-        entry.grants = left;
+        let ended = self.index.end(lease, elements);
         for (element, grant) in &ended {
             self.head.digest.remove(*element, &lease.id.to_be_bytes(), digest::grant_payload(grant.ttl_s));
             self.head.ended.push(Ended { added: grant.commit, by: self.number });
@@ -245,7 +249,11 @@ impl<'a> Merge<'a> {
                 self.head.since_base.note_apart(*element);
             }
         }
-        self.index.forget_lease_if_empty(lease);
+        // What is left of it now is what is attached to it.
+        let left = self.index.lease(lease);
+        let is_over = !ended.is_empty() && left.is_none_or(|left| left.grants.is_empty());
+        let exists = left.is_none_or(|left| !left.grants.is_empty());
+        self.note_orphans(lease, exists);
         if is_over && lease.home == self.head.mesh.own() {
             self.leases.push(LeaseChange::Ended { id: lease.id });
         }

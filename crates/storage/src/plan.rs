@@ -6,9 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use tombolo_crdt::{
-    Element, Hlc, LEASE_TTL_S_MAX, LeaseRef, Operation, RECORD_BYTES_MAX, RECORD_OPERATIONS_MAX, RangeRemove,
-};
+use tombolo_crdt::{Element, Hlc, Operation, RangeRemove};
 
 use crate::{
     Comparison, Delete, DeleteAnswer, Guard, KeyRange, KeyValue, Op, OpAnswer, Operand, Put, PutAnswer, RangeAnswer,
@@ -21,6 +19,7 @@ use crate::{
     view::{Rows, read_pair, read_value},
 };
 
+mod lease;
 mod system;
 
 /// The key that kube-apiserver keeps its compaction clock in. It speaks of one replica's revisions and stays there.
@@ -28,10 +27,6 @@ const COMPACT_REV_KEY: &[u8] = b"compact_rev_key";
 
 /// Keys up to which a range removal names its elements. Above, naming the range is shorter and the effect here the same.
 const NAMED_REMOVALS_MAX: usize = 64;
-
-/// Keys that the end of a lease removes in one commit, and bytes of them: comfortably what a record can name.
-const REVOKED_KEYS_MAX: usize = RECORD_OPERATIONS_MAX / 2;
-const REVOKED_BYTES_MAX: usize = RECORD_BYTES_MAX / 4;
 
 /// Which layer a key belongs to. The author decides at commit; receivers never judge again.
 pub(crate) fn layer_of(key: &[u8]) -> Layer {
@@ -148,17 +143,6 @@ impl<'a, R: Rows + ?Sized> Plan<'a, R> {
         }
     }
 
-    /// A lease that exists, by the number clients know it by. One granted here goes before others of the same number.
-    pub(crate) fn lease(&self, id: i64) -> Result<LeaseRef, RequestError> {
-        let own = LeaseRef { home: self.head.mesh.own(), id };
-        let exists = |lease: &LeaseRef| self.index.lease(*lease).is_some_and(|entry| !entry.grants.is_empty());
-        if exists(&own) {
-            return Ok(own);
-        }
-        let others = self.index.leases().map(|(lease, _)| lease).filter(|lease| lease.id == id);
-        others.min().ok_or(RequestError::LeaseNotFound { id })
-    }
-
     fn run(&mut self, branch: Branch) -> Result<TxnAnswer, RequestError> {
         let mut results = Vec::with_capacity(branch.steps.len());
         for step in branch.steps {
@@ -176,16 +160,17 @@ impl<'a, R: Rows + ?Sized> Plan<'a, R> {
         let entry = self.index.get(&put.key);
         let visible = entry.and_then(|entry| entry.visible(i64::MAX));
         let previous = match visible {
-            Some(visible) if put.previous || put.value.is_none() || put.lease.is_none() => {
+            Some(visible) if put.previous || put.value.is_none() => {
                 Some(read_pair(self.rows, put.key.clone(), visible)?)
             }
             _ => None,
         };
         let kept = || previous.clone().ok_or(RequestError::KeyNotFound);
         let value = put.value.map_or_else(|| kept().map(|pair| pair.value), Ok)?;
-        let lease = match put.lease.map_or_else(|| kept().map(|pair| pair.lease), Ok)? {
-            0 => None,
-            id => Some(self.lease(id)?),
+        let lease = match put.lease {
+            None => self.kept_lease(entry, visible)?,
+            Some(0) => None,
+            Some(id) => Some(self.lease(id)?),
         };
         let supersedes = self.supersede(entry);
         let pair = || KeyValue {
@@ -327,51 +312,6 @@ impl<'a, R: Rows + ?Sized> Plan<'a, R> {
             Comparison::Greater => ordering.is_gt(),
             Comparison::Less => ordering.is_lt(),
         })
-    }
-
-    /// Plans the grant of a lease.
-    pub(crate) fn grant(&mut self, id: i64, ttl_s: i64) -> Result<(), RequestError> {
-        if self.lease(id).is_ok() {
-            return Err(RequestError::LeaseExists { id });
-        }
-        let admitted = u64::try_from(ttl_s).ok().filter(|ttl_s| *ttl_s <= LEASE_TTL_S_MAX);
-        let ttl_s = admitted.ok_or(RequestError::LeaseTtl { ttl_s })?;
-        self.draft.push(Layer::Mesh, Operation::LeaseGrant { id, ttl_s });
-        Ok(())
-    }
-
-    /// Plans the end of a lease, and the removal of exactly the elements attached to it. `false` when a record cannot name them
-    /// all: then the lease is not ended yet, and the rest is planned after this is carried out.
-    pub(crate) fn revoke(&mut self, id: i64) -> Result<bool, RequestError> {
-        let lease = self.lease(id)?;
-        let Some(entry) = self.index.lease(lease) else { return Err(RequestError::LeaseNotFound { id }) };
-        let mut bytes = 0;
-        for (key, element) in &entry.attached {
-            if self.draft.mesh.len() >= REVOKED_KEYS_MAX || bytes >= REVOKED_BYTES_MAX {
-                return Ok(false);
-            }
-            bytes += key.len();
-            let key = own_key(key);
-            let sibling = self.index.get(&key).and_then(|e| e.register.siblings().find(|(e, _)| e == element));
-            self.draft.floor = self.draft.floor.max(sibling.map_or(Hlc::default(), |(_, sibling)| sibling.hlc));
-            self.draft.push(layer_of(&key), Operation::Remove { key, elements: vec![*element] });
-        }
-        let mut elements: Vec<Element> = entry.grants.iter().map(|(element, _)| *element).collect();
-        elements.sort_unstable();
-        self.draft.push(Layer::Mesh, Operation::LeaseEnd { lease, elements });
-        Ok(true)
-    }
-
-    /// The keys attached to a lease, ascending.
-    pub(crate) fn lease_keys(&self, id: i64) -> Result<Vec<Bytes>, RequestError> {
-        let lease = self.lease(id)?;
-        let mut keys: Vec<Bytes> = Vec::new();
-        for (key, _) in self.index.lease(lease).map(|entry| &entry.attached).into_iter().flatten() {
-            if keys.last().is_none_or(|last| last.as_ref() != key.as_ref()) {
-                keys.push(own_key(key));
-            }
-        }
-        Ok(keys)
     }
 }
 

@@ -4,6 +4,7 @@
 //! where that has come rows may be missing, above it they are dense. Then the fence is held against the log.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, mpsc},
     thread,
 };
@@ -100,7 +101,8 @@ pub(crate) fn open(
     });
     let store = Store::from_shared(Arc::clone(&shared));
     let staged = Staged::default();
-    Ok((store, Committer { shared, head, staged, compaction, space, fence, sync_timer, tally }))
+    let wall = options.wall;
+    Ok((store, Committer { shared, wall, head, staged, compaction, space, fence, sync_timer, tally }))
 }
 
 /// Reads every row and applies it.
@@ -117,6 +119,7 @@ fn replay(engine: &dyn Engine, owner: Owner, fenced_commit: u64) -> Result<Recov
             private: Log::new(owner.private),
             clock: Clock::default(),
             digest: Digest::default(),
+            orphaned: BTreeSet::new(),
             system: SystemRegisters::default(),
             ended: Vec::new(),
             since_base: SinceBase::at(base.as_ref().map_or(0, |(_, base)| base.commit)),

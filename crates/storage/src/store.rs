@@ -249,6 +249,13 @@ impl Store {
         own.map(|(lease, ttl_s)| (lease.id, i64::try_from(ttl_s).unwrap_or(i64::MAX))).collect()
     }
 
+    /// The replica at which the lease of this number counts down: this one, if it granted one, or else the only one that did.
+    /// `None` when there is no such lease, or none can be told from others.
+    pub fn lease_home(&self, id: i64) -> Option<ReplicaId> {
+        let state = self.shared.state.read();
+        state.index.lease_named(id, self.shared.owner.identity.replica).ok().map(|lease| lease.home)
+    }
+
     /// The digest of the replicated state: equal at replicas that have applied the same records.
     pub fn digest(&self) -> u128 {
         self.shared.state.read().digest

@@ -112,6 +112,12 @@ impl Bench {
         Self::open(self.stop(how), wall, entropy).expect("the rows open again")
     }
 
+    /// The rows of this store under the name that another entropy makes.
+    pub(crate) fn reopen_as(self, how: Stop, entropy: u8) -> Self {
+        let wall = self.wall;
+        Self::open(self.stop(how), wall, entropy).expect("the rows open under another name")
+    }
+
     /// The numbers of the commit rows there are.
     pub(crate) fn commit_rows(&self) -> Vec<u64> {
         let snapshot = self.engine.snapshot();

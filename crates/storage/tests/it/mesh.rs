@@ -3,10 +3,10 @@
 //! The oracle shares nothing with the store: an element is there when its record is in the cut and no record of the cut
 //! removes it. It needs no order, no index and no register.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use tombolo_crdt::{Dot, Element, Hlc, Operation, RangeRemove, Record, VersionVector};
+use tombolo_crdt::{Dot, Element, Hlc, LeaseRef, Operation, RangeRemove, Record, VersionVector};
 use tombolo_storage::{
     Arrival, ArrivalBudget, Arrivals, ArrivalsError, SiblingValue, SystemEntry, SystemSibling, WallTime,
 };
@@ -131,6 +131,8 @@ pub(crate) struct Oracle {
     records: BTreeMap<Dot, (Record, VersionVector)>,
     /// Who names which element.
     named: BTreeMap<(Bytes, Element), Vec<Dot>>,
+    /// The grants that were ended.
+    ended: BTreeSet<Element>,
     /// Who removes which range of what it had seen.
     ranges: Vec<(Dot, RangeRemove)>,
 }
@@ -157,6 +159,7 @@ impl Oracle {
                         self.named.entry((key.clone(), *element)).or_default().push(dot);
                     }
                 }
+                Operation::LeaseEnd { elements, .. } => self.ended.extend(elements),
                 Operation::RangeRemove(range) => self.ranges.push((dot, range.clone())),
                 _ => {}
             }
@@ -190,6 +193,26 @@ impl Oracle {
             }
         }
         keys
+    }
+
+    /// Writes that live at a cut although their lease does not.
+    pub(crate) fn orphans_at(&self, cut: &VersionVector) -> Vec<Element> {
+        let (mut granted, mut attached) = (BTreeSet::new(), Vec::new());
+        for (dot, (record, _)) in self.records.iter().filter(|(dot, _)| cut.covers(**dot)) {
+            for (index, operation) in record.numbered() {
+                let element = dot.element(index);
+                match operation {
+                    Operation::LeaseGrant { id, .. } if !self.ended.contains(&element) => {
+                        granted.insert(LeaseRef { home: dot.replica, id: *id });
+                    }
+                    Operation::Put { key, lease: Some(lease), .. } if !self.removed(key, element, cut) => {
+                        attached.push((*lease, element));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        attached.into_iter().filter(|(lease, _)| !granted.contains(lease)).map(|(_, element)| element).collect()
     }
 
     /// What the system's keys hold at a cut, winners first.
