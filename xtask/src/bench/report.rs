@@ -6,11 +6,12 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Effort, contender::Cost, machine::Machine, restart, store, traffic};
+use super::{Effort, gauge::Cost, machine::Machine, restart, store, traffic};
 use crate::paint::Paint;
 
 use table::{Table, number};
 
+mod replication;
 mod table;
 
 /// Where reports go and what they all carry.
@@ -82,7 +83,7 @@ impl Report<'_> {
 fn traffic_table(measured: &traffic::Measured) -> Table {
     let mut table = Table::new("server", COLUMNS.map(|(name, _)| name));
     for row in &measured.servers {
-        table.row(&row.server, COLUMNS.map(|(_, figure)| number(row.median(figure))));
+        table.row(&row.name, COLUMNS.map(|(_, figure)| number(row.median(figure))));
     }
     if let [ours, theirs] = measured.servers.as_slice() {
         table.row("ratio", COLUMNS.map(|(_, figure)| times(ours.ratio(theirs, figure))));
@@ -130,7 +131,7 @@ fn times(ratio: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::{goal, store, times, traffic, traffic_table};
-    use crate::bench::{Scenario, contender::Cost};
+    use crate::bench::{Scenario, gauge::Cost, series::Row};
 
     fn cost(requests_per_s: f64) -> Cost {
         Cost {
@@ -147,8 +148,8 @@ mod tests {
 
     #[test]
     fn a_table_shows_medians_and_the_ratio_of_two() {
-        let row = |server: &str, rate: f64| traffic::Row {
-            server: server.to_owned(),
+        let row = |server: &str, rate: f64| Row {
+            name: server.to_owned(),
             rounds: vec![cost(rate), cost(rate * 3.0), cost(rate * 2.0)],
         };
         let servers = vec![row("tombolod 0.1.0", 20_000.0), row("etcd 3.5.1", 10_000.0)];

@@ -10,12 +10,7 @@ use anyhow::Result;
 use serde::Serialize;
 use tokio::runtime;
 
-use super::{
-    Effort,
-    contender::{Contender, mebibytes},
-    load::Load,
-    series::median,
-};
+use super::{Effort, contender::Contender, gauge::mebibytes, load::Load, series::median};
 use crate::process::Program;
 
 /// One server over all rounds.
@@ -51,7 +46,7 @@ pub(crate) fn measure(programs: &[Program], folder: &Path, effort: Effort) -> Re
 
 async fn restarts(program: &Program, home: &Path, effort: Effort) -> Result<Row> {
     let mut contender = Contender::start(program, home, 8).await?;
-    contender.warm(Load::put_each(effort.restart_keys)).await?;
+    contender.gauge.warm(Load::put_each(effort.restart_keys)).await?;
     let mut row = Row {
         server: contender.server.name().to_owned(),
         keys: effort.restart_keys,
@@ -64,7 +59,7 @@ async fn restarts(program: &Program, home: &Path, effort: Effort) -> Result<Row>
         row.stopped_s.push(contender.restart().await?.as_secs_f64());
         contender.server.kill()?;
         row.killed_s.push(contender.restart().await?.as_secs_f64());
-        row.resident_mib.push(mebibytes(contender.usage()?.resident));
+        row.resident_mib.push(mebibytes(contender.gauge.usage()?.resident));
     }
     Ok(row)
 }

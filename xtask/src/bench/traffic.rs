@@ -8,29 +8,26 @@ use tokio::runtime;
 
 use super::{
     Effort, Scenario,
-    contender::{Contender, Cost},
+    contender::Contender,
+    gauge::Cost,
     load::{KEY_BYTES, Kind, Load, VALUE_BYTES},
     report::Report,
-    series::{median, median_ratio},
+    series::Row,
 };
 use crate::process::Program;
 
-const CONNECTIONS: usize = 8;
-const CLIENTS: usize = 64;
+/// Connections of many clients.
+pub(crate) const CONNECTIONS: usize = 8;
+/// Many clients.
+pub(crate) const CLIENTS: usize = 64;
 
 /// One scenario over every server.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Measured {
     pub(crate) scenario: Scenario,
     pub(crate) about: String,
-    pub(crate) servers: Vec<Row>,
-}
-
-/// One server in one scenario: its cost in each round.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Row {
-    pub(crate) server: String,
-    pub(crate) rounds: Vec<Cost>,
+    /// The servers, with their cost in each round.
+    pub(crate) servers: Vec<Row<Cost>>,
 }
 
 /// Measures the scenarios of this file among those wanted, reporting each as soon as it is done.
@@ -51,8 +48,8 @@ pub(crate) fn measure(
         for (number, program) in programs.iter().enumerate() {
             let folder = home.path().join(number.to_string());
             let mut contender = Contender::start(program, &folder, CONNECTIONS).await?;
-            contender.warm(Load::fill(effort.keys)).await?;
-            contender.calibrate(effort.keys).await?;
+            contender.gauge.warm(Load::fill(effort.keys)).await?;
+            contender.gauge.calibrate(effort.keys).await?;
             contenders.push(contender);
         }
         for plan in wanted {
@@ -77,7 +74,7 @@ impl Plan {
             Scenario::Put => (Kind::Put, CLIENTS, CONNECTIONS, effort.operations),
             Scenario::PutAlone => (Kind::Put, 1, 1, effort.operations / 10),
             Scenario::Range => (Kind::Range, CLIENTS, CONNECTIONS, effort.operations),
-            Scenario::Store | Scenario::Restart => return None,
+            Scenario::Store | Scenario::Restart | Scenario::Replication => return None,
         };
         let about = format!(
             "{}, {} on {}, {KEY_BYTES}-byte keys, {VALUE_BYTES}-byte values, {} keys, {} rounds of {operations}",
@@ -92,12 +89,11 @@ impl Plan {
     }
 
     async fn run(&self, contenders: &[Contender], effort: Effort) -> Result<Measured> {
-        let row = |contender: &Contender| Row { server: contender.server.name().to_owned(), rounds: Vec::new() };
-        let mut servers: Vec<_> = contenders.iter().map(row).collect();
+        let mut servers: Vec<_> = contenders.iter().map(|contender| Row::new(contender.server.name())).collect();
         for round in 0..effort.rounds {
             for (contender, row) in contenders.iter().zip(&mut servers) {
                 let load = Load { seed: (round as u64 + 1) << 32, ..self.load };
-                row.rounds.push(contender.measure(load, self.connections).await?);
+                row.rounds.push(contender.gauge.measure(load, self.connections).await?);
             }
         }
         Ok(Measured { scenario: self.scenario, about: self.about.clone(), servers })
@@ -106,19 +102,6 @@ impl Plan {
 
 fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
-}
-
-impl Row {
-    /// The median of one figure.
-    pub(crate) fn median(&self, figure: fn(&Cost) -> f64) -> f64 {
-        median(self.rounds.iter().map(figure))
-    }
-
-    /// The median over the rounds of this row's figure as a share of another's.
-    pub(crate) fn ratio(&self, other: &Self, figure: fn(&Cost) -> f64) -> f64 {
-        let figures = |row: &Self| row.rounds.iter().map(figure).collect::<Vec<_>>();
-        median_ratio(&figures(self), &figures(other))
-    }
 }
 
 #[cfg(test)]
