@@ -1,0 +1,194 @@
+//! What a site applies and shows is what the records say: every commit is held against a model of the replica.
+//!
+//! The model judges the gate (each author's records dense, causes first), merging, revisions and the events of each commit. After a
+//! restart the log must begin as it was seen before.
+
+use std::{
+    collections::BTreeMap,
+    ops::Bound::{Excluded, Unbounded},
+    sync::Arc,
+};
+
+use tombolo_crdt::{Dot, Operation, Record, VersionVector};
+use tombolo_storage::{Arrival, Commit, Event, KeyRange, KeyValue, Published, Slot};
+
+use super::{Claim, Violation, records::Records};
+use crate::{Expected, Model};
+
+/// The log of one site, as it was seen from outside.
+pub struct Log {
+    site: usize,
+    model: Model,
+    dots: Vec<Dot>,
+    /// What clients of the site saw change, by revision.
+    events: BTreeMap<i64, Vec<Event>>,
+}
+
+impl Log {
+    /// The empty log of a site that counts in a slot.
+    pub fn new(site: usize, slot: Slot) -> Self {
+        Self { site, model: Model::new(slot), dots: Vec::new(), events: BTreeMap::new() }
+    }
+
+    /// The site has published commits; `arrivals` are their records. `expiries` says which were made to end a lease that
+    /// had run out, and which lease.
+    ///
+    /// # Errors
+    ///
+    /// What does not follow from the records.
+    pub fn published(
+        &mut self,
+        records: &mut Records,
+        arrivals: &[Arrival],
+        commits: &[Arc<Commit>],
+        expiries: &BTreeMap<u64, i64>,
+    ) -> Result<(), Violation> {
+        if arrivals.len() != commits.len() {
+            let text = format!("{} commits were published with {} records", commits.len(), arrivals.len());
+            return Err(self.violation(Claim::Merge, text));
+        }
+        for (arrival, commit) in arrivals.iter().zip(commits) {
+            let record = records.note(self.site, &arrival.bytes)?;
+            if let Some(lease) = expiries.get(&commit.number) {
+                self.check_expiry(&record, *lease)?;
+            }
+            let expected = self.apply(&record)?;
+            self.check_commit(commit, &expected)?;
+        }
+        Ok(())
+    }
+
+    /// The site was opened again; `arrivals` is its log from `floor` on.
+    ///
+    /// # Errors
+    ///
+    /// It does not begin with what was published before.
+    pub fn reopened(
+        &mut self,
+        records: &mut Records,
+        arrivals: &[Arrival],
+        floor: &VersionVector,
+    ) -> Result<(), Violation> {
+        let known: Vec<Dot> = self.dots.iter().filter(|dot| !floor.covers(**dot)).copied().collect();
+        for (nth, dot) in known.iter().enumerate() {
+            if arrivals.get(nth).map(|arrival| arrival.dot) != Some(*dot) {
+                let found = arrivals.get(nth).map_or_else(|| "nothing".to_owned(), |arrival| arrival.dot.to_string());
+                let text = format!("{dot} was applied before the restart; now {found} is in its place");
+                return Err(self.violation(Claim::Durability, text));
+            }
+        }
+        for (nth, arrival) in arrivals.iter().enumerate() {
+            let record = records.note(self.site, &arrival.bytes)?;
+            // What was on disk and not yet published is shown now.
+            if nth >= known.len() {
+                self.apply(&record).map(drop)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds what readers are shown against the model.
+    ///
+    /// # Errors
+    ///
+    /// A difference.
+    pub fn check_published(&self, published: Published, frontier: &VersionVector) -> Result<(), Violation> {
+        let expected = (self.model.commits(), self.model.revision());
+        if (published.commit, published.revision) != expected {
+            let text = format!("published is {published:?}, the records make it {expected:?}");
+            return Err(self.violation(Claim::Merge, text));
+        }
+        if frontier != self.model.frontier() {
+            let text = format!("the frontier is {frontier:?}, the records make it {:?}", self.model.frontier());
+            return Err(self.violation(Claim::Merge, text));
+        }
+        Ok(())
+    }
+
+    /// Holds a read of everything against the model.
+    ///
+    /// # Errors
+    ///
+    /// The first difference.
+    pub fn check_content(&self, pairs: &[KeyValue]) -> Result<(), Violation> {
+        let expected: Vec<&KeyValue> = self.model.pairs().collect();
+        let differs = pairs.iter().zip(&expected).find(|(pair, expected)| pair != *expected);
+        match differs {
+            Some((pair, expected)) => {
+                Err(self.violation(Claim::Merge, format!("{pair:?} is read where the records make it {expected:?}")))
+            }
+            None if pairs.len() != expected.len() => {
+                let text = format!("{} pairs are read where the records make it {}", pairs.len(), expected.len());
+                Err(self.violation(Claim::Merge, text))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The first revision above `seen` with events in a range, and those events, ascending by key.
+    pub fn next_match(&self, seen: i64, range: &KeyRange) -> Option<(i64, Vec<Event>)> {
+        self.events.range((Excluded(seen), Unbounded)).find_map(|(revision, events)| {
+            let matching: Vec<Event> = events.iter().filter(|event| range.contains(event.key())).cloned().collect();
+            (!matching.is_empty()).then_some((*revision, matching))
+        })
+    }
+
+    /// The model of the site.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    fn apply(&mut self, record: &Record) -> Result<Expected, Violation> {
+        let expected = self.model.apply(record).map_err(|text| self.violation(Claim::Merge, text))?;
+        self.dots.push(record.header.dot);
+        if !expected.events.is_empty() {
+            self.events.insert(expected.revision.get(), expected.events.clone());
+        }
+        Ok(expected)
+    }
+
+    fn check_commit(&self, commit: &Commit, expected: &Expected) -> Result<(), Violation> {
+        if (commit.number, commit.revision) != (expected.number, expected.revision) {
+            let text = format!(
+                "commit {} at revision {} should be {} at {}",
+                commit.number, commit.revision, expected.number, expected.revision
+            );
+            return Err(self.violation(Claim::Revisions, text));
+        }
+        let mut events = commit.events.clone();
+        events.sort_by(|left, right| left.key().cmp(right.key()));
+        if events != expected.events {
+            let text = format!("commit {} tells of {events:?}; its record makes it {:?}", commit.number, expected.events);
+            return Err(self.violation(Claim::Merge, text));
+        }
+        Ok(())
+    }
+
+    /// An expiry removes what is attached to its lease, and nothing else.
+    fn check_expiry(&self, record: &Record, lease: i64) -> Result<(), Violation> {
+        for operation in &record.operations {
+            match operation {
+                Operation::LeaseEnd { .. } => {}
+                Operation::Remove { key, elements } => {
+                    let leases = elements.iter().map(|element| self.model.lease_of(key, *element));
+                    for found in leases.filter(|found| *found != Some(lease)) {
+                        let text = format!("the end of lease {lease} took {key:?}, written under {found:?}");
+                        return Err(self.violation(Claim::Leases, text));
+                    }
+                }
+                other => {
+                    let text = format!("the end of lease {lease} did {other:?}");
+                    return Err(self.violation(Claim::Leases, text));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn violation(&self, claim: Claim, text: impl Into<String>) -> Violation {
+        Violation::at(self.site, claim, text)
+    }
+}
+
+#[cfg(test)]
+mod tests;

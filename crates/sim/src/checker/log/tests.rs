@@ -1,0 +1,140 @@
+//! A log that is as it must be, and every way for it not to be.
+
+use bytes::Bytes;
+use tombolo_storage::{
+    ArrivalBudget, Committer, Delete, OpenOptions, Put, RangeQuery, Request, Store, WallTime, engine::memory::MemoryEngine,
+};
+
+use super::*;
+
+const WALL: WallTime = WallTime(1_000_000);
+
+/// A real store, and the log that watches it.
+struct Bench {
+    store: Store,
+    committer: Committer,
+    log: Log,
+    records: Records,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let options = OpenOptions::new(WALL, [5; 32]);
+        let (store, committer) = Store::open_on(Box::new(MemoryEngine::new()), &options).expect("it is empty");
+        let log = Log::new(0, store.identity().slot);
+        Self { store, committer, log, records: Records::default() }
+    }
+
+    fn commit(&mut self, request: Request) -> (Vec<Arrival>, Vec<Arc<Commit>>) {
+        self.committer.execute(WALL, request).expect("the request is sound");
+        let before = self.store.frontier();
+        let commits = self.committer.commit().expect("the engine writes");
+        let budget = ArrivalBudget { commits: 10, bytes: usize::MAX };
+        (self.store.arrivals(&before, 0, budget).expect("nothing was compacted").records, commits)
+    }
+
+    fn take(&mut self, arrivals: &[Arrival], commits: &[Arc<Commit>]) -> Result<(), Violation> {
+        self.log.published(&mut self.records, arrivals, commits, &BTreeMap::new())
+    }
+
+    fn pairs(&self) -> Vec<KeyValue> {
+        self.store.range(&RangeQuery::all(KeyRange::all())).expect("it reads").pairs
+    }
+}
+
+fn put(value: &str, lease: i64) -> Request {
+    let lease = Some(lease);
+    Request::Put(Put { key: "k".into(), value: Some(Bytes::from(value.to_owned())), lease, previous: false })
+}
+
+fn delete() -> Request {
+    Request::Delete(Delete { range: KeyRange::all(), previous: false })
+}
+
+#[test]
+fn a_sound_store_is_as_its_records_make_it() {
+    let mut bench = Bench::new();
+    for request in [put("v1", 0), put("v2", 0), delete(), put("v3", 0)] {
+        let (arrivals, commits) = bench.commit(request);
+        bench.take(&arrivals, &commits).expect("the store is sound");
+        bench.log.check_published(bench.store.published(), &bench.store.frontier()).expect("the store is sound");
+        bench.log.check_content(&bench.pairs()).expect("the store is sound");
+    }
+    assert_eq!(bench.log.next_match(2, &KeyRange::all()).map(|(revision, _)| revision), Some(3));
+    assert_eq!(bench.log.next_match(2, &KeyRange::single("other".into())), None);
+}
+
+#[test]
+fn commits_that_are_told_otherwise_are_found() {
+    let spoiled: [fn(&mut Commit); 4] = [
+        |commit| commit.number += 1,
+        |commit| commit.revision = commit.revision.next().expect("there is a next one"),
+        |commit| commit.events.clear(),
+        |commit| commit.events.extend(commit.events.clone()),
+    ];
+    for spoil in spoiled {
+        let mut bench = Bench::new();
+        let (arrivals, commits) = bench.commit(put("v1", 0));
+        let mut commit = Commit::clone(&commits[0]);
+        spoil(&mut commit);
+        assert!(bench.take(&arrivals, &[Arc::new(commit)]).is_err());
+    }
+    let mut bench = Bench::new();
+    let (_, commits) = bench.commit(put("v1", 0));
+    assert!(bench.take(&[], &commits).is_err(), "a commit without its record");
+}
+
+#[test]
+fn readers_that_are_shown_something_else_are_found() {
+    let mut bench = Bench::new();
+    let (arrivals, commits) = bench.commit(put("v1", 0));
+    let (published, frontier) = (bench.store.published(), bench.store.frontier());
+    assert!(bench.log.check_published(published, &frontier).is_err(), "the log has not seen it");
+    assert!(bench.log.check_content(&bench.pairs()).is_err());
+    bench.take(&arrivals, &commits).expect("the store is sound");
+    assert!(bench.log.check_published(published, &VersionVector::new()).is_err());
+    let mut pairs = bench.pairs();
+    pairs[0].version += 1;
+    assert!(bench.log.check_content(&pairs).is_err());
+}
+
+#[test]
+fn a_log_that_has_lost_its_end_or_changed_its_order_is_found() {
+    let mut bench = Bench::new();
+    let mut all = Vec::new();
+    for value in ["v1", "v2"] {
+        let (arrivals, commits) = bench.commit(put(value, 0));
+        bench.take(&arrivals, &commits).expect("the store is sound");
+        all.extend(arrivals);
+    }
+    let floor = VersionVector::new();
+    bench.log.reopened(&mut bench.records, &all, &floor).expect("it is the same log");
+    assert!(bench.log.reopened(&mut bench.records, &all[..1], &floor).is_err());
+    all.reverse();
+    assert!(bench.log.reopened(&mut bench.records, &all, &floor).is_err());
+}
+
+#[test]
+fn what_was_on_disk_and_not_published_is_shown_after_a_restart() {
+    let mut bench = Bench::new();
+    let (arrivals, _) = bench.commit(put("v1", 0));
+    bench.log.reopened(&mut bench.records, &arrivals, &VersionVector::new()).expect("a log may go on");
+    bench.log.check_published(bench.store.published(), &bench.store.frontier()).expect("the log has seen it");
+}
+
+#[test]
+fn an_expiry_that_takes_what_is_not_its_own_is_found() {
+    let mut bench = Bench::new();
+    for request in [Request::LeaseGrant { id: 7, ttl_s: 5 }, put("v1", 7)] {
+        let (arrivals, commits) = bench.commit(request);
+        bench.take(&arrivals, &commits).expect("the store is sound");
+    }
+    let expiry = |commits: &[Arc<Commit>]| commits.iter().map(|commit| (commit.number, 7)).collect();
+    let (arrivals, commits) = bench.commit(Request::LeaseRevoke { id: 7 });
+    bench.log.published(&mut bench.records, &arrivals, &commits, &expiry(&commits)).expect("it takes what is attached");
+    let (arrivals, commits) = bench.commit(put("v2", 0));
+    bench.take(&arrivals, &commits).expect("the store is sound");
+    let (arrivals, commits) = bench.commit(delete());
+    let taken = bench.log.published(&mut bench.records, &arrivals, &commits, &expiry(&commits));
+    assert_eq!(taken.unwrap_err().claim, Claim::Leases);
+}

@@ -1,0 +1,275 @@
+//! What a replica must show: its whole history worked out from the records alone, in the order in which it applied them.
+//!
+//! It shares nothing with the store: an element is there when its record was applied and none applied removes it, the winner is
+//! the element with the greatest stamp, replica, seq and index, and a commit that changes a winner takes a revision. Every key
+//! keeps all its elements for ever.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use tombolo_crdt::{Element, Hlc, LeaseRef, Operation, RangeRemove, Record, ReplicaId, VersionVector};
+use tombolo_storage::{Event, KeyValue, Revision, Slot};
+
+/// A replica's state and history as they must be.
+#[derive(Clone, Debug)]
+pub struct Model {
+    keys: BTreeMap<Bytes, Key>,
+    leases: BTreeMap<LeaseRef, BTreeMap<Element, u64>>,
+    /// The full context of each author's last record.
+    contexts: BTreeMap<ReplicaId, VersionVector>,
+    frontier: VersionVector,
+    revision: Revision,
+    commits: u64,
+}
+
+/// A key: the elements that are there, and what clients are shown.
+#[derive(Clone, Debug, Default)]
+struct Key {
+    elements: BTreeMap<Element, Written>,
+    shown: Option<Shown>,
+}
+
+#[derive(Clone, Debug)]
+struct Written {
+    hlc: Hlc,
+    value: Bytes,
+    lease: i64,
+}
+
+#[derive(Clone, Debug)]
+struct Shown {
+    element: Element,
+    pair: KeyValue,
+}
+
+/// A commit as it must be told to watchers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expected {
+    /// Its number.
+    pub number: u64,
+    /// The revision after it.
+    pub revision: Revision,
+    /// What clients see differently, ascending by key.
+    pub events: Vec<Event>,
+}
+
+impl Model {
+    /// An empty replica that counts in a slot.
+    pub fn new(slot: Slot) -> Self {
+        Self {
+            keys: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            contexts: BTreeMap::new(),
+            frontier: VersionVector::new(),
+            revision: slot.beginning(),
+            commits: 0,
+        }
+    }
+
+    /// Applies a record as the next commit.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the record being applied now: it does not follow, lacks a cause, or contradicts itself.
+    pub fn apply(&mut self, record: &Record) -> Result<Expected, String> {
+        let dot = record.header.dot;
+        let expected = self.frontier.seq(dot.replica) + 1;
+        if dot.seq != expected {
+            return Err(format!("{dot} was applied where seq {expected} of its author is next"));
+        }
+        let context = self.contexts.entry(dot.replica).or_default();
+        record.extend_context(context).map_err(|fault| format!("{dot} contradicts its context: {fault}"))?;
+        let context = context.clone();
+        if let Some(missing) = context.iter().find(|cause| !self.frontier.covers(*cause)) {
+            return Err(format!("{dot} was applied before its cause {missing}"));
+        }
+        let mut touched: Vec<Bytes> = Vec::new();
+        for (index, operation) in record.numbered() {
+            self.operation(dot.element(index), record.header.hlc, operation, &context, &mut touched);
+        }
+        self.frontier.raise(dot.replica, dot.seq);
+        self.commits += 1;
+        Ok(self.finish(touched))
+    }
+
+    fn operation(
+        &mut self,
+        element: Element,
+        hlc: Hlc,
+        operation: &Operation,
+        context: &VersionVector,
+        touched: &mut Vec<Bytes>,
+    ) {
+        match operation {
+            Operation::Put { key, value, lease, supersedes } => {
+                let entry = self.keys.entry(key.clone()).or_default();
+                supersedes.iter().for_each(|gone| drop(entry.elements.remove(gone)));
+                let lease = lease.map_or(0, |lease| lease.id);
+                entry.elements.insert(element, Written { hlc, value: value.clone(), lease });
+                touched.push(key.clone());
+            }
+            Operation::Remove { key, elements } => {
+                let entry = self.keys.entry(key.clone()).or_default();
+                elements.iter().for_each(|gone| drop(entry.elements.remove(gone)));
+                touched.push(key.clone());
+            }
+            Operation::RangeRemove(RangeRemove { start, end }) => {
+                let inside = |key: &Bytes| key >= start && end.as_ref().is_none_or(|end| key < end);
+                for (key, entry) in self.keys.iter_mut().filter(|(key, _)| inside(key)) {
+                    entry.elements.retain(|element, _| !context.covers_element(*element));
+                    touched.push(key.clone());
+                }
+            }
+            Operation::LeaseGrant { id, ttl_s } => {
+                let lease = LeaseRef { home: element.dot.replica, id: *id };
+                self.leases.entry(lease).or_default().insert(element, *ttl_s);
+            }
+            Operation::LeaseEnd { lease, elements } => {
+                let grants = self.leases.entry(*lease).or_default();
+                grants.retain(|grant, _| !elements.contains(grant));
+                self.leases.retain(|_, grants| !grants.is_empty());
+            }
+            // System data is not shown to clients, and what is unknown is never applied.
+            _ => {}
+        }
+    }
+
+    /// Works out what clients see differently.
+    fn finish(&mut self, mut touched: Vec<Bytes>) -> Expected {
+        touched.sort_unstable();
+        touched.dedup();
+        let next = self.revision.next().unwrap_or(self.revision);
+        let mut events = Vec::new();
+        for key in touched {
+            events.extend(self.keys.get_mut(&key).and_then(|entry| entry.refresh(&key, next)));
+        }
+        if !events.is_empty() {
+            self.revision = next;
+        }
+        Expected { number: self.commits, revision: self.revision, events }
+    }
+
+    /// What clients see: every pair, ascending by key.
+    pub fn pairs(&self) -> impl Iterator<Item = &KeyValue> {
+        self.keys.values().filter_map(|key| key.shown.as_ref()).map(|shown| &shown.pair)
+    }
+
+    /// The lease that an element was written under, when the element is there.
+    pub fn lease_of(&self, key: &Bytes, element: Element) -> Option<i64> {
+        Some(self.keys.get(key)?.elements.get(&element)?.lease)
+    }
+
+    /// Elements of a key, with stamps and values, ascending.
+    pub fn siblings(&self, key: &Bytes) -> Vec<(Element, Hlc, Bytes)> {
+        let elements = self.keys.get(key).into_iter().flat_map(|key| &key.elements);
+        elements.map(|(element, written)| (*element, written.hlc, written.value.clone())).collect()
+    }
+
+    /// All keys that were ever written.
+    pub fn keys(&self) -> impl Iterator<Item = &Bytes> {
+        self.keys.keys()
+    }
+
+    /// Leases that hold, whoever granted them.
+    pub fn leases(&self) -> usize {
+        self.leases.len()
+    }
+
+    /// Everything applied.
+    pub fn frontier(&self) -> &VersionVector {
+        &self.frontier
+    }
+
+    /// The last commit.
+    pub fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    /// The revision after it.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+}
+
+impl Key {
+    /// Shows the winner. Returns the event when that is another one than before.
+    fn refresh(&mut self, key: &Bytes, revision: Revision) -> Option<Event> {
+        let order = |(element, written): &(&Element, &Written)| (written.hlc, **element);
+        let winner = self.elements.iter().max_by_key(order).map(|(element, written)| (*element, written.clone()));
+        let before = self.shown.take();
+        let Some((element, written)) = winner else {
+            return before.map(|_| Event::Delete { key: key.clone(), revision });
+        };
+        if let Some(same) = before.as_ref().filter(|shown| shown.element == element) {
+            self.shown = Some(same.clone());
+            return None;
+        }
+        let pair = KeyValue {
+            key: key.clone(),
+            value: written.value,
+            create_revision: before.as_ref().map_or(revision.get(), |shown| shown.pair.create_revision),
+            mod_revision: revision.get(),
+            version: before.map_or(1, |shown| shown.pair.version + 1),
+            lease: written.lease,
+        };
+        self.shown = Some(Shown { element, pair: pair.clone() });
+        Some(Event::Put(pair))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tombolo_crdt::{Chain, Dot, RecordHeader};
+
+    use super::*;
+
+    fn id(bits: u64) -> ReplicaId {
+        ReplicaId::new(bits).expect("not 0")
+    }
+
+    fn record(replica: u64, seq: u64, ms: u64, delta: &[(u64, u64)], operations: Vec<Operation>) -> Record {
+        let context_delta = delta.iter().map(|&(replica, seq)| Dot::new(id(replica), seq)).collect();
+        let header = RecordHeader {
+            dot: Dot::new(id(replica), seq),
+            hlc: Hlc::from_millis(ms),
+            context_delta,
+            chain: Chain::BEGINNING,
+        };
+        Record { header, operations }
+    }
+
+    fn put(value: &'static str, supersedes: Vec<Element>) -> Operation {
+        Operation::Put { key: "k".into(), value: value.into(), lease: None, supersedes }
+    }
+
+    #[test]
+    fn the_greatest_stamp_is_shown_and_a_loser_takes_no_revision() {
+        let mut model = Model::new(Slot::FIRST);
+        let first = model.apply(&record(1, 1, 50, &[], vec![put("a", vec![])])).expect("it follows");
+        assert_eq!((first.revision.get(), first.events.len()), (2, 1));
+        let loser = model.apply(&record(2, 1, 40, &[], vec![put("b", vec![])])).expect("it follows");
+        assert_eq!((loser.revision.get(), loser.events.len()), (2, 0));
+        let uncovered = Operation::Remove { key: "k".into(), elements: vec![Dot::new(id(1), 1).element(0)] };
+        let uncovered = model.apply(&record(3, 1, 10, &[(1, 1)], vec![uncovered])).expect("it follows");
+        assert!(matches!(&uncovered.events[..], [Event::Put(pair)] if pair.value == "b" && pair.version == 2));
+    }
+
+    #[test]
+    fn a_range_removal_takes_what_its_author_had_seen() {
+        let mut model = Model::new(Slot::FIRST);
+        for replica in [1, 2] {
+            model.apply(&record(replica, 1, 50, &[], vec![put("a", vec![])])).expect("it follows");
+        }
+        let range = Operation::RangeRemove(RangeRemove { start: "a".into(), end: None });
+        model.apply(&record(3, 1, 60, &[(2, 1)], vec![range])).expect("it follows");
+        let left: Vec<_> = model.siblings(&"k".into()).into_iter().map(|(element, ..)| element.dot.replica).collect();
+        assert_eq!(left, [id(1)]);
+    }
+
+    #[test]
+    fn gaps_and_effects_before_causes_are_refused() {
+        let mut model = Model::new(Slot::FIRST);
+        assert!(model.apply(&record(1, 2, 50, &[], vec![])).unwrap_err().contains("seq 1"));
+        assert!(model.apply(&record(1, 1, 50, &[(2, 1)], vec![])).unwrap_err().contains("before its cause"));
+    }
+}

@@ -1,0 +1,134 @@
+//! Planted bugs: each makes one part beside the stores and sessions do its work wrongly, so that a checker must go red.
+//!
+//! None of them is in the product: they sit where the simulation stands in for a host, an engine, a disk or a client library.
+
+use std::{fmt, str::FromStr};
+
+/// A bug that is switched on by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Plant {
+    /// The host reads the log newest first.
+    NewestFirst,
+    /// The host leaves the last record of a load out, and says that it was looked at.
+    ForgottenRecord,
+    /// Clients are answered when their write was executed, before it is on disk.
+    AckBeforeDurable,
+    /// Groups are shown and offered to peers before they are synced; only clients wait for the sync.
+    OfferBeforeDurable,
+    /// The disk loses the last rows that were synced when the machine stops.
+    LostSuffix,
+    /// A site that comes back opens a backup of its rows under the same identity.
+    RestoredBackup,
+    /// The host enters the records of peers as writes of its own.
+    Reauthored,
+    /// The host drops records whose stamp is older than what it shows, and reports them taken.
+    ClockBeforeCausality,
+    /// The host reports records as taken when they are queued, before they are applied.
+    TakenBeforeApplied,
+    /// The host tells a frontier that includes what it is about to apply.
+    FrontierAhead,
+    /// A transaction's events are delivered to watchers in two pieces, one of which a reconnect may lose.
+    TornWatch,
+    /// A watcher that comes back asks from the last revision it saw, not from the one after it.
+    RepeatedEvents,
+    /// The watch hub is not told of the commits of peers.
+    SilentMerge,
+    /// Reads are answered from a revision behind the newest one.
+    StaleRead,
+    /// A read of several keys is put together from two moments.
+    FracturedRead,
+    /// A client goes on at another site as if it were the same one.
+    MovingClient,
+    /// Compacted history is dropped while a peer still needs it.
+    EarlyTruncation,
+    /// A lease that runs out deletes the keys it was attached to, whoever wrote them since.
+    LeaseExpiryByKey,
+    /// Stability is taken from what members said they have received, not from what this replica has applied of it.
+    HeartbeatsCountAtOnce,
+}
+
+impl Plant {
+    /// All planted bugs.
+    pub const ALL: [Self; 19] = [
+        Self::NewestFirst,
+        Self::ForgottenRecord,
+        Self::AckBeforeDurable,
+        Self::OfferBeforeDurable,
+        Self::LostSuffix,
+        Self::RestoredBackup,
+        Self::Reauthored,
+        Self::ClockBeforeCausality,
+        Self::TakenBeforeApplied,
+        Self::FrontierAhead,
+        Self::TornWatch,
+        Self::RepeatedEvents,
+        Self::SilentMerge,
+        Self::StaleRead,
+        Self::FracturedRead,
+        Self::MovingClient,
+        Self::EarlyTruncation,
+        Self::LeaseExpiryByKey,
+        Self::HeartbeatsCountAtOnce,
+    ];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NewestFirst => "newest-first",
+            Self::ForgottenRecord => "forgotten-record",
+            Self::AckBeforeDurable => "ack-before-durable",
+            Self::OfferBeforeDurable => "offer-before-durable",
+            Self::LostSuffix => "lost-suffix",
+            Self::RestoredBackup => "restored-backup",
+            Self::Reauthored => "reauthored",
+            Self::ClockBeforeCausality => "clock-before-causality",
+            Self::TakenBeforeApplied => "taken-before-applied",
+            Self::FrontierAhead => "frontier-ahead",
+            Self::TornWatch => "torn-watch",
+            Self::RepeatedEvents => "repeated-events",
+            Self::SilentMerge => "silent-merge",
+            Self::StaleRead => "stale-read",
+            Self::FracturedRead => "fractured-read",
+            Self::MovingClient => "moving-client",
+            Self::EarlyTruncation => "early-truncation",
+            Self::LeaseExpiryByKey => "lease-expiry-by-key",
+            Self::HeartbeatsCountAtOnce => "heartbeats-count-at-once",
+        }
+    }
+}
+
+impl fmt::Display for Plant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name that no planted bug has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no planted bug is called `{name}`; there are {}", Plant::ALL.map(Plant::name).join(", "))]
+pub struct UnknownPlant {
+    /// The name.
+    pub name: String,
+}
+
+impl FromStr for Plant {
+    type Err = UnknownPlant;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPlant> {
+        let found = Self::ALL.into_iter().find(|plant| plant.name() == name);
+        found.ok_or_else(|| UnknownPlant { name: name.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Plant;
+
+    #[test]
+    fn names_read_back_and_are_told_apart() {
+        for plant in Plant::ALL {
+            assert_eq!(plant.to_string().parse(), Ok(plant));
+        }
+        assert!("none".parse::<Plant>().unwrap_err().to_string().contains("newest-first"));
+    }
+}

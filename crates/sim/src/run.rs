@@ -1,0 +1,74 @@
+//! One seed, from its plan to its outcome.
+
+use crate::{
+    EngineKind, Plan, Plant, Size, Trace,
+    checker::Violation,
+    simulation::{Counts, Simulation},
+};
+
+/// What to run a seed with.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// How much a simulation does.
+    pub size: Size,
+    /// In how many of a hundred seeds rows are kept in folders.
+    pub fjall_percent: u64,
+    /// A bug to plant.
+    pub plant: Option<Plant>,
+    /// Whether the trace's lines are kept for a report.
+    pub keeps_lines: bool,
+}
+
+/// What came of a seed.
+pub struct Outcome {
+    /// Its circumstances.
+    pub plan: Plan,
+    /// What happened.
+    pub trace: Trace,
+    /// How much happened.
+    pub counts: Counts,
+    /// What clients did, in the plain text that other checkers read.
+    pub history: String,
+    /// The promise that did not hold.
+    pub violation: Option<Violation>,
+}
+
+/// Runs a seed.
+pub fn run(seed: u64, options: &Options) -> Outcome {
+    let mut plan = Plan::of(seed, options.size, options.fjall_percent);
+    if let Some(plant) = options.plant {
+        plant.prepare(&mut plan);
+    }
+    let mut trace = Trace::new(options.keeps_lines);
+    let mut counts = Counts::default();
+    let mut history = String::new();
+    let violation = match Simulation::new(&plan, options.plant, &mut trace) {
+        Err(violation) => Some(violation),
+        Ok(mut simulation) => {
+            let outcome = simulation.run();
+            counts = simulation.counts;
+            if options.keeps_lines {
+                history = simulation.history.to_text();
+            }
+            outcome.err()
+        }
+    };
+    Outcome { plan, trace, counts, history, violation }
+}
+
+impl Plant {
+    /// Sees to it that a plan has what the bug needs to show.
+    fn prepare(self, plan: &mut Plan) {
+        // Folders cannot be made to forget.
+        plan.engine = EngineKind::Memory;
+        let troubles = &mut plan.troubles;
+        match self {
+            Self::AckBeforeDurable | Self::OfferBeforeDurable | Self::LostSuffix => troubles.crashes = true,
+            Self::RestoredBackup => (troubles.kills, troubles.slow_disks) = (true, true),
+            Self::RepeatedEvents => troubles.kills = true,
+            Self::EarlyTruncation => (troubles.compactions, troubles.cuts) = (true, true),
+            Self::LeaseExpiryByKey => troubles.leases = true,
+            _ => {}
+        }
+    }
+}

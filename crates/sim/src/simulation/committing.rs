@@ -1,0 +1,343 @@
+//! The committer's turn: requests and records are executed, go to the disk as a group, and are shown and answered.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tombolo_crdt::{Operation, Record};
+use tombolo_net::{IngestRefusal, IngestReport, Input};
+use tombolo_storage::{
+    Arrival, ArrivalBudget, Commit, CommitError, Delete, Durability, IngestError, KeyRange, Outcome, Put, RangeQuery,
+    Request, Store, WallTime,
+};
+
+use super::{READ_US, Simulation};
+use crate::{
+    MS, Plant,
+    agenda::Happening,
+    checker::{Claim, Violation},
+    network::ConnectionId,
+    site::{Life, Waiting, Work},
+};
+
+/// Everything that is left of the log.
+const EVERYTHING: usize = usize::MAX;
+
+impl Simulation<'_> {
+    /// Executes what waits, and sends the group on its way if none is.
+    pub(super) fn work(&mut self, site: usize) -> Result<(), Violation> {
+        let Some(life) = &self.sites[site].life else { return Ok(()) };
+        if life.under_way.is_some() && !self.plan.overlaps {
+            return Ok(());
+        }
+        while let Some(work) = self.sites[site].life.as_mut().and_then(|life| life.queue.pop_front()) {
+            self.execute(site, work)?;
+        }
+        self.seal(site)
+    }
+
+    fn seal(&mut self, site: usize) -> Result<(), Violation> {
+        let slow = if self.sites[site].has_slow_disk { 400 * MS } else { 0 };
+        let at = self.soon(self.plan.disk_us).after(slow);
+        let Some(life) = &mut self.sites[site].life else { return Ok(()) };
+        if life.under_way.is_some() {
+            return Ok(());
+        }
+        let waiting = std::mem::take(&mut life.executed);
+        match life.committer.seal().map_err(|error| refused(site, &error))? {
+            Some(group) => {
+                let number = life.number;
+                life.under_way = Some((group, waiting));
+                self.agenda.at(at, Happening::Persisted { site, life: number });
+                self.answer_early(site)
+            }
+            // Nothing was staged: nobody has to wait for a disk.
+            None => self.answer_all(site, waiting),
+        }
+    }
+
+    /// A planted bug answers clients before their group is on disk.
+    fn answer_early(&mut self, site: usize) -> Result<(), Violation> {
+        if !self.is_planted(Plant::AckBeforeDurable) {
+            return Ok(());
+        }
+        let Some((_, waiting)) = self.sites[site].life.as_mut().and_then(|life| life.under_way.as_mut()) else {
+            return Ok(());
+        };
+        let (clients, others) =
+            std::mem::take(waiting).into_iter().partition(|waiting| matches!(waiting, Waiting::Client { .. }));
+        *waiting = others;
+        self.answer_all(site, clients)
+    }
+
+    fn execute(&mut self, site: usize, work: Work) -> Result<(), Violation> {
+        let wall = self.sites[site].clocks.wall(self.now);
+        match work {
+            Work::Client { client, request } => {
+                let Some(life) = &mut self.sites[site].life else { return Ok(()) };
+                let result = life.committer.execute(wall, request);
+                life.executed.push(Waiting::Client { client, result });
+            }
+            Work::Expiry { lease } => self.expire(site, wall, lease),
+            Work::Ingest { connection, records } => {
+                self.ingest(site, wall, connection, records);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a lease that has run out.
+    fn expire(&mut self, site: usize, wall: WallTime, lease: i64) {
+        let by_key = self.is_planted(Plant::LeaseExpiryByKey);
+        let keys = self.sites[site].leased.get(&lease).cloned().unwrap_or_default();
+        let published = self.sites[site].log.model().commits();
+        let Some(life) = &mut self.sites[site].life else { return };
+        let before = executed(life, published);
+        if by_key {
+            for key in keys {
+                let delete = Delete { range: KeyRange::single(key), previous: false };
+                drop(life.committer.execute(wall, Request::Delete(delete)));
+            }
+        }
+        // A client may have ended it meanwhile.
+        let ended = life.committer.execute(wall, Request::LeaseRevoke { id: lease }).is_ok();
+        let after = executed(life, published);
+        life.expiries.extend((before + 1..=after).map(|commit| (commit, lease)));
+        self.note(format_args!("s{site} ends lease {lease}: {ended}"));
+    }
+
+    fn ingest(&mut self, site: usize, wall: WallTime, connection: ConnectionId, records: Vec<Bytes>) {
+        let mut report = IngestReport::default();
+        for record in records {
+            match self.take(site, wall, record) {
+                Ok(()) => report.taken += 1,
+                Err(refusal) => {
+                    report.refused = Some(refusal);
+                    break;
+                }
+            }
+        }
+        if let Some(life) = &mut self.sites[site].life {
+            life.executed.push(Waiting::Session { connection, report });
+        }
+    }
+
+    /// Applies one record of a peer.
+    fn take(&mut self, site: usize, wall: WallTime, record: Bytes) -> Result<(), IngestRefusal> {
+        let is_stale = self.is_planted(Plant::ClockBeforeCausality) && self.is_older_than_shown(site, &record);
+        let reauthors = self.is_planted(Plant::Reauthored);
+        let Some(life) = &mut self.sites[site].life else { return Err(IngestRefusal::Busy) };
+        if is_stale {
+            return Ok(());
+        }
+        if reauthors {
+            for request in rewritten(record) {
+                drop(life.committer.execute(wall, request));
+            }
+            return Ok(());
+        }
+        match life.committer.ingest(wall, record) {
+            Ok(_) | Err(IngestError::Duplicate { .. }) => Ok(()),
+            Err(error) => Err(refusal(error)),
+        }
+    }
+
+    /// Whether a record puts only keys whose shown value has a greater stamp.
+    fn is_older_than_shown(&self, site: usize, record: &Bytes) -> bool {
+        let Ok(record) = Record::decode(record.clone()) else { return false };
+        let model = self.sites[site].log.model();
+        let mut puts = record.operations.iter().filter_map(|operation| match operation {
+            Operation::Put { key, .. } => Some(model.siblings(key).into_iter().any(|(_, hlc, _)| hlc > record.header.hlc)),
+            _ => None,
+        });
+        puts.next().is_some_and(|first| first && puts.all(|older| older))
+    }
+
+    /// The group that was under way is on disk.
+    pub(super) fn persisted(&mut self, site: usize, number: u64) -> Result<(), Violation> {
+        let Some(life) = self.sites[site].life(number) else { return Ok(()) };
+        let Some((mut group, waiting)) = life.under_way.take() else { return Ok(()) };
+        group.persist();
+        let commits = life.committer.publish(group).map_err(|error| refused(site, &error))?;
+        let arrivals = self.observe(site, &commits)?;
+        self.note_compaction(site, &waiting);
+        self.tell_watchers(site, &commits, &arrivals)?;
+        self.apply_leases(site, &commits);
+        self.tell_standing(site)?;
+        if self.is_planted(Plant::OfferBeforeDurable) {
+            let at = self.soon(50 * MS);
+            if let Some(life) = self.sites[site].life(number) {
+                life.unsynced.extend(waiting);
+            }
+            self.agenda.at(at, Happening::Synced { site, life: number });
+        } else {
+            self.answer_all(site, waiting)?;
+        }
+        self.work(site)
+    }
+
+    /// A planted bug lets clients alone wait for the sync; here it comes.
+    pub(super) fn synced(&mut self, site: usize, number: u64) -> Result<(), Violation> {
+        let Some(life) = self.sites[site].life(number) else { return Ok(()) };
+        let waiting = std::mem::take(&mut life.unsynced);
+        self.sites[site].rows.sync();
+        self.answer_all(site, waiting)
+    }
+
+    /// Looks at what the site has published, and holds it against the records.
+    fn observe(&mut self, site: usize, commits: &[Arc<Commit>]) -> Result<Vec<Arrival>, Violation> {
+        let probes = self.random.chance(6);
+        let Simulation { sites, records, digests, .. } = self;
+        let Some(state) = sites.get_mut(site) else { return Ok(Vec::new()) };
+        let Some(life) = &state.life else { return Ok(Vec::new()) };
+        let arrivals = log_after(&life.store, state.log.model().frontier(), state.log.model().commits() + 1)
+            .map_err(|text| Violation::at(site, Claim::Service, text))?;
+        state.log.published(records, &arrivals, commits, &life.expiries)?;
+        let standing = life.store.standing();
+        state.log.check_published(standing.published, &standing.frontier)?;
+        digests.note(site, &standing.frontier, standing.digest)?;
+        if probes {
+            check_content(site, &life.store, &state.log)?;
+        }
+        for commit in commits {
+            let number = commit.number;
+            self.note(format_args!("s{site} publishes commit {number} at {}: {:?}", commit.revision, commit.events));
+        }
+        Ok(arrivals)
+    }
+
+    /// The log may be truncated up to here once peers have it, too.
+    fn note_compaction(&mut self, site: usize, waiting: &[Waiting]) {
+        let frontier = self.sites[site].log.model().frontier().clone();
+        if waiting.iter().any(is_compaction)
+            && let Some(life) = &mut self.sites[site].life
+        {
+            life.compacted_at = Some(frontier);
+        }
+    }
+
+    fn apply_leases(&mut self, site: usize, commits: &[Arc<Commit>]) {
+        let uptime = self.sites[site].uptime(self.now);
+        if let Some(life) = &mut self.sites[site].life {
+            life.leases.apply(commits, uptime);
+        }
+        self.schedule_leases(site);
+    }
+
+    pub(super) fn schedule_leases(&mut self, site: usize) {
+        let state = &self.sites[site];
+        let Some(life) = &state.life else { return };
+        if let Some(deadline) = life.leases.next_deadline() {
+            let ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+            let at = state.clocks.when_monotonic(ms + 1, self.now);
+            self.agenda.at(at, Happening::LeasesDue { site, life: life.number });
+        }
+    }
+
+    pub(super) fn leases_due(&mut self, site: usize, number: u64) -> Result<(), Violation> {
+        let uptime = self.sites[site].uptime(self.now);
+        let Some(life) = self.sites[site].life(number) else { return Ok(()) };
+        let due = life.leases.due(uptime);
+        if due.is_empty() {
+            return Ok(());
+        }
+        life.queue.extend(due.into_iter().map(|lease| Work::Expiry { lease }));
+        self.schedule_leases(site);
+        self.work(site)
+    }
+
+    pub(super) fn answer_all(&mut self, site: usize, waiting: Vec<Waiting>) -> Result<(), Violation> {
+        for waiting in waiting {
+            match waiting {
+                Waiting::Client { client, result } => self.answer(client, result)?,
+                Waiting::Session { connection, report } => self.feed(site, connection, Input::Ingested(report))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Compacted history goes, once no peer needs the log below any more.
+    pub(super) fn keep_house(&mut self, site: usize, number: u64) -> Result<(), Violation> {
+        let early = self.is_planted(Plant::EarlyTruncation);
+        let wall = self.sites[site].clocks.wall(self.now);
+        let frontiers: Vec<_> = self.sites.iter().map(|site| site.log.model().frontier().clone()).collect();
+        let Some(life) = self.sites[site].life(number) else { return Ok(()) };
+        let may_go = |needed: &tombolo_crdt::VersionVector| frontiers.iter().all(|frontier| frontier.includes(needed));
+        if early || life.compacted_at.as_ref().is_none_or(may_go) {
+            // The plant does not wait for the time either for which history is kept.
+            let wall = if early { WallTime(wall.0 + 60_000) } else { wall };
+            while life.committer.maintain(wall).map_err(|error| refused(site, &error))? {}
+            self.tell_standing(site)?;
+        }
+        let at = self.soon(2_000 * MS).after(READ_US);
+        self.agenda.at(at, Happening::Housekeeping { site, life: number });
+        Ok(())
+    }
+}
+
+/// Commits executed so far: those that were seen published, the group under way, and what is staged.
+fn executed(life: &Life, published: u64) -> u64 {
+    let under_way = life.under_way.as_ref().map_or(0, |(group, _)| group.len());
+    published + (under_way + life.committer.pending()) as u64
+}
+
+/// The log of a store from a commit on, but for what is known.
+pub(super) fn log_after(
+    store: &Store,
+    known: &tombolo_crdt::VersionVector,
+    from: u64,
+) -> Result<Vec<Arrival>, String> {
+    let budget = ArrivalBudget { commits: EVERYTHING, bytes: EVERYTHING };
+    store.arrivals(known, from, budget).map(|arrivals| arrivals.records).map_err(|error| error.to_string())
+}
+
+/// Reads everything, and holds it against the model.
+pub(super) fn check_content(site: usize, store: &Store, log: &crate::checker::log::Log) -> Result<(), Violation> {
+    let answer = store.range(&RangeQuery::all(KeyRange::all()));
+    let answer = answer.map_err(|error| Violation::at(site, Claim::Service, error.to_string()))?;
+    log.check_content(&answer.pairs)
+}
+
+/// What a store of this simulation is opened with.
+pub(super) fn durability(plant: Option<Plant>) -> Durability {
+    if plant == Some(Plant::OfferBeforeDurable) { Durability::Os } else { Durability::Fsync }
+}
+
+fn refused(site: usize, error: &CommitError) -> Violation {
+    Violation::at(site, Claim::Service, format!("a group was refused: {error}"))
+}
+
+/// What a record does, as requests of one's own.
+fn rewritten(record: Bytes) -> Vec<Request> {
+    let operations = Record::decode(record).map(|record| record.operations).unwrap_or_default();
+    let requests = operations.into_iter().filter_map(|operation| match operation {
+        Operation::Put { key, value, .. } => {
+            Some(Request::Put(Put { key, value: Some(value), lease: Some(0), previous: false }))
+        }
+        Operation::Remove { key, .. } => {
+            Some(Request::Delete(Delete { range: KeyRange::single(key), previous: false }))
+        }
+        _ => None,
+    });
+    requests.collect()
+}
+
+fn refusal(error: IngestError) -> IngestRefusal {
+    match error {
+        IngestError::Gap { expected, .. } => IngestRefusal::Gap { expected },
+        IngestError::MissingContext { missing, .. } => IngestRefusal::MissingContext { missing },
+        IngestError::OwnDot { .. } => IngestRefusal::OwnDot,
+        IngestError::BrokenChain { .. } => IngestRefusal::BrokenChain,
+        IngestError::Malformed(cause) => IngestRefusal::Malformed(cause),
+        IngestError::ContradictsContext(cause) => IngestRefusal::ContradictsContext(cause),
+        IngestError::UnknownOperation { kind, .. } => IngestRefusal::UnknownOperation { kind },
+        IngestError::NoSpace => IngestRefusal::NoSpace,
+        IngestError::RevisionsExhausted => IngestRefusal::RevisionsExhausted,
+        IngestError::Duplicate { .. } => IngestRefusal::Busy,
+        IngestError::Poisoned { .. } | IngestError::Read(_) => IngestRefusal::Poisoned,
+    }
+}
+
+/// Whether the request was a compaction that was carried out.
+fn is_compaction(waiting: &Waiting) -> bool {
+    matches!(waiting, Waiting::Client { result: Ok(answer), .. } if answer.outcome == Outcome::Compacted)
+}

@@ -1,0 +1,261 @@
+//! Sessions are fed and drained, and get what they ask for: the log, the committer, deadlines, and word of every advance.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tombolo_crdt::{Dot, RecordHeader, VersionVector};
+use tombolo_net::{Event, IngestReport, Input, LoadFailure, Loaded, Moment, Output, Session, Settings, Standing};
+use tombolo_storage::{ArrivalBudget, ArrivalsError, Store};
+
+use super::{MESH, READ_US, Simulation};
+use crate::{
+    Plant,
+    agenda::Happening,
+    checker::{Claim, Violation, protocol},
+    network::{ConnectionId, End, Parcel},
+    site::{Endpoint, LoadRequest, Work},
+};
+
+impl Simulation<'_> {
+    /// Begins a session at one end of a connection.
+    pub(super) fn begin_session(
+        &mut self,
+        site: usize,
+        peer: usize,
+        connection: ConnectionId,
+        end: End,
+    ) -> Result<(), Violation> {
+        let limits = self.limits.clone();
+        let state = &mut self.sites[site];
+        let (now, wall_ms) = (Moment(state.clocks.monotonic_ms(self.now)), state.clocks.wall_ms(self.now));
+        let own = state.replica;
+        let peer_replica = self.sites[peer].replica;
+        let Some(life) = &mut self.sites[site].life else { return Ok(()) };
+        let settings = Settings { mesh: MESH.0, own, peer: peer_replica, limits };
+        let session = Session::new(settings, Arc::clone(&life.standing), now, wall_ms);
+        life.endpoints.insert(connection, Endpoint { peer, end, session, ticket: 0, load: None });
+        life.peers.insert(peer, connection);
+        life.dials.entry(peer).or_default().failures = 0;
+        self.note(format_args!("s{site} begins session {} with s{peer}", connection.0));
+        self.drain_session(site, connection)
+    }
+
+    /// Tells a session something, and does what it answers.
+    pub(super) fn feed(&mut self, site: usize, connection: ConnectionId, input: Input) -> Result<(), Violation> {
+        let now = Moment(self.sites[site].clocks.monotonic_ms(self.now));
+        let endpoint = self.sites[site].life.as_mut().and_then(|life| life.endpoints.get_mut(&connection));
+        let Some(endpoint) = endpoint else { return Ok(()) };
+        endpoint.session.handle(now, input);
+        self.drain_session(site, connection)
+    }
+
+    pub(super) fn drain_session(&mut self, site: usize, connection: ConnectionId) -> Result<(), Violation> {
+        loop {
+            let endpoint = self.sites[site].life.as_mut().and_then(|life| life.endpoints.get_mut(&connection));
+            let Some(endpoint) = endpoint else { return Ok(()) };
+            let (peer, end) = (endpoint.peer, endpoint.end);
+            let Some(output) = endpoint.session.poll() else { break };
+            match output {
+                Output::Send(payload) => self.send(connection, end, Parcel::Frame(payload)),
+                Output::Load { seen, from, commits, bytes } => {
+                    endpoint.load = Some(LoadRequest { seen, from, commits, bytes });
+                    let at = self.soon(READ_US);
+                    self.agenda.at(at, Happening::Load { site, connection });
+                }
+                Output::Ingest(records) => self.queue_ingest(site, connection, records)?,
+                Output::Deadline(moment) => {
+                    endpoint.ticket += 1;
+                    let ticket = endpoint.ticket;
+                    let at = self.sites[site].clocks.when_monotonic(moment.0, self.now);
+                    self.agenda.at(at, Happening::Deadline { site, connection, ticket });
+                }
+                Output::Event(event) => self.session_event(site, connection, peer, event)?,
+                Output::Close(fault) => {
+                    self.note(format_args!("s{site} ends session {} with s{peer}: {fault}", connection.0));
+                    self.end_session(site, connection);
+                    return protocol::check_fault(site, peer, &fault);
+                }
+            }
+        }
+        // Whatever the session handed to the committer is looked at once it has nothing more to say.
+        self.work(site)
+    }
+
+    fn queue_ingest(&mut self, site: usize, connection: ConnectionId, records: Vec<Bytes>) -> Result<(), Violation> {
+        let count = records.len();
+        self.note(format_args!("s{site} takes {count} records from session {}", connection.0));
+        if self.is_planted(Plant::FrontierAhead) {
+            self.tell_ahead(site, connection, &records)?;
+        }
+        let taken = IngestReport { taken: count, refused: None };
+        if let Some(life) = &mut self.sites[site].life {
+            life.queue.push_back(Work::Ingest { connection, records });
+        }
+        if self.is_planted(Plant::TakenBeforeApplied) {
+            self.feed(site, connection, Input::Ingested(taken))?;
+        }
+        Ok(())
+    }
+
+    /// A planted bug tells a session of records that are only about to be applied.
+    fn tell_ahead(&mut self, site: usize, connection: ConnectionId, records: &[Bytes]) -> Result<(), Violation> {
+        let wall_ms = self.sites[site].clocks.wall_ms(self.now);
+        let Some(life) = &self.sites[site].life else { return Ok(()) };
+        let mut ahead = Standing::clone(&life.standing);
+        for header in records.iter().filter_map(|record| RecordHeader::decode(record.clone()).ok()) {
+            ahead.frontier.raise(header.dot.replica, header.dot.seq);
+            ahead.chains.insert(header.dot.replica, header.chain);
+        }
+        let published = life.store.frontier();
+        let told = self.sites[site].promises.told(&ahead.frontier, &published);
+        self.feed(site, connection, Input::Advanced { standing: Arc::new(ahead), wall_ms })?;
+        told
+    }
+
+    fn session_event(
+        &mut self,
+        site: usize,
+        connection: ConnectionId,
+        peer: usize,
+        event: Event,
+    ) -> Result<(), Violation> {
+        self.note(format_args!("s{site} hears from session {} with s{peer}: {event:?}", connection.0));
+        protocol::check_event(site, peer, &event)?;
+        match event {
+            Event::Rows(rows) => {
+                let Some(life) = &mut self.sites[site].life else { return Ok(()) };
+                let news: Vec<_> = rows.into_iter().filter(|row| life.stability.learn(row)).collect();
+                let others: Vec<_> = life.endpoints.keys().copied().filter(|other| *other != connection).collect();
+                if !news.is_empty() {
+                    for other in others {
+                        self.feed(site, other, Input::Rows(news.clone()))?;
+                    }
+                    self.check_stability(site)?;
+                }
+                Ok(())
+            }
+            Event::Established { .. } => {
+                let rows = self.sites[site].life.as_ref().map(|life| life.stability.rows().collect());
+                match rows {
+                    Some(rows) => self.feed(site, connection, Input::Rows(rows)),
+                    None => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What counts as stable at a site must be applied at every site, and nobody may still send what does not know of it.
+    fn check_stability(&mut self, site: usize) -> Result<(), Violation> {
+        let members = self.sites.iter().map(|site| site.replica).collect();
+        let at_once = self.is_planted(Plant::HeartbeatsCountAtOnce);
+        let own = self.sites[site].replica;
+        let frontier = self.sites[site].log.model().frontier().clone();
+        let Some(life) = &mut self.sites[site].life else { return Ok(()) };
+        let counted = if at_once {
+            // As if everything heard of had been applied here, too.
+            let mut heard = frontier.clone();
+            life.stability.rows().for_each(|row| heard.join(&row.frontier));
+            heard
+        } else {
+            frontier.clone()
+        };
+        let stable = life.stability.stable(&members, own, &counted);
+        if !frontier.includes(&stable) {
+            let text = format!("{stable:?} counts as stable, and {frontier:?} is applied");
+            return Err(Violation::at(site, Claim::Stability, text));
+        }
+        for (other, state) in self.sites.iter().enumerate() {
+            if let Some(dot) = stable.iter().find(|dot| !state.log.model().frontier().covers(*dot)) {
+                let text = format!("{dot} counts as stable, and s{other} has not applied it");
+                return Err(Violation::at(site, Claim::Stability, text));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn deadline(&mut self, site: usize, connection: ConnectionId, ticket: u64) -> Result<(), Violation> {
+        let endpoint = self.sites[site].life.as_ref().and_then(|life| life.endpoints.get(&connection));
+        match endpoint {
+            Some(endpoint) if endpoint.ticket == ticket => self.feed(site, connection, Input::Deadline),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads the log for a session.
+    pub(super) fn load(&mut self, site: usize, connection: ConnectionId) -> Result<(), Violation> {
+        let Some(life) = &mut self.sites[site].life else { return Ok(()) };
+        let request = life.endpoints.get_mut(&connection).and_then(|endpoint| endpoint.load.take());
+        let Some(request) = request else { return Ok(()) };
+        let mut answer = read_log(&life.store, &request);
+        if let Ok(loaded) = &mut answer {
+            match self.plant {
+                Some(Plant::NewestFirst) => loaded.records.reverse(),
+                Some(Plant::ForgottenRecord) => drop(loaded.records.pop()),
+                _ => {}
+            }
+            let (first, count) = (loaded.records.first().map(|(dot, _)| *dot), loaded.records.len());
+            self.note(format_args!("s{site} offers {count} records in session {}, first {first:?}", connection.0));
+        }
+        self.feed(site, connection, Input::Loaded(answer))
+    }
+
+    /// Tells all sessions where the store stands now.
+    pub(super) fn tell_standing(&mut self, site: usize) -> Result<(), Violation> {
+        let wall_ms = self.sites[site].clocks.wall_ms(self.now);
+        let state = &mut self.sites[site];
+        let Some(life) = &mut state.life else { return Ok(()) };
+        life.standing = Arc::new(standing(&life.store));
+        state.promises.told(&life.standing.frontier, state.log.model().frontier())?;
+        let connections: Vec<_> = life.endpoints.keys().copied().collect();
+        let standing = Arc::clone(&life.standing);
+        for connection in connections {
+            self.feed(site, connection, Input::Advanced { standing: Arc::clone(&standing), wall_ms })?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, connection: ConnectionId, from: End, parcel: Parcel) {
+        if let Some(arrival) = self.network.send(self.now, connection, from, parcel) {
+            let happening = Happening::Parcel { connection, at: arrival.at, turn: arrival.turn };
+            self.agenda.at(arrival.time, happening);
+        }
+    }
+
+    /// Forgets an end, and lets the other end know as far as the network carries it.
+    pub(super) fn end_session(&mut self, site: usize, connection: ConnectionId) {
+        let Some(life) = &mut self.sites[site].life else { return };
+        let Some(endpoint) = life.endpoints.remove(&connection) else { return };
+        if life.peers.get(&endpoint.peer) == Some(&connection) {
+            life.peers.remove(&endpoint.peer);
+        }
+        self.send(connection, endpoint.end, Parcel::End);
+        self.plan_dial(site, endpoint.peer);
+    }
+}
+
+/// Where a store stands, as sessions take it.
+pub(super) fn standing(store: &Store) -> Standing {
+    let tombolo_storage::Standing { published, frontier, chains, digest, floor } = store.standing();
+    Standing { commit: published.commit, frontier, chains, digest, floor }
+}
+
+fn read_log(store: &Store, request: &LoadRequest) -> Result<Loaded, LoadFailure> {
+    let budget = ArrivalBudget { commits: request.commits, bytes: request.bytes };
+    match store.arrivals(&request.seen, request.from, budget) {
+        Ok(arrivals) => {
+            let records: Vec<(Dot, Bytes)> =
+                arrivals.records.into_iter().map(|arrival| (arrival.dot, arrival.bytes)).collect();
+            Ok(Loaded { records, next: arrivals.next })
+        }
+        Err(ArrivalsError::BelowFloor { floor }) => Err(LoadFailure::BelowFloor { floor }),
+        Err(ArrivalsError::Read(error)) => Err(LoadFailure::Unreadable { cause: error.to_string() }),
+    }
+}
+
+/// The least that all of some vectors cover.
+pub(super) fn join_all<'a>(vectors: impl Iterator<Item = &'a VersionVector>) -> VersionVector {
+    let mut all = VersionVector::new();
+    vectors.for_each(|vector| all.join(vector));
+    all
+}

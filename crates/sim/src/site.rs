@@ -1,0 +1,131 @@
+//! One site: its rows, its clocks, the process that runs on them, and what was seen of it from outside.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tombolo_crdt::{ReplicaId, VersionVector};
+use tombolo_net::{IngestReport, Session, Stability, Standing};
+use tombolo_site::{Hub, LeaseTable, Load};
+use tombolo_storage::{Answer, Committer, Group, Request, RequestError, Slot, Store};
+
+use crate::{
+    Time,
+    checker::{durability::Promises, log::Log, revisions::Revisions},
+    network::{ConnectionId, End},
+    rows::Rows,
+    time::Clocks,
+};
+
+/// A site, running or not.
+pub(crate) struct Site {
+    pub(crate) replica: ReplicaId,
+    pub(crate) slot: Slot,
+    /// What the store is founded with.
+    pub(crate) entropy: [u8; 32],
+    pub(crate) clocks: Clocks,
+    pub(crate) rows: Rows,
+    pub(crate) has_slow_disk: bool,
+    /// How many processes there have been.
+    pub(crate) lives: u64,
+    pub(crate) life: Option<Life>,
+    pub(crate) log: Log,
+    pub(crate) promises: Promises,
+    pub(crate) revisions: Revisions,
+    /// Keys that were put under a lease, whatever has happened to them since.
+    pub(crate) leased: BTreeMap<i64, Vec<Bytes>>,
+}
+
+/// A process, from opening the store to its end.
+pub(crate) struct Life {
+    pub(crate) number: u64,
+    pub(crate) store: Store,
+    pub(crate) committer: Committer,
+    pub(crate) hub: Hub,
+    pub(crate) leases: LeaseTable,
+    pub(crate) stability: Stability,
+    /// Where the store stands, as sessions were told last.
+    pub(crate) standing: Arc<Standing>,
+    /// What the committer has not looked at.
+    pub(crate) queue: VecDeque<Work>,
+    /// What was executed and is not on its way to the disk.
+    pub(crate) executed: Vec<Waiting>,
+    /// What is on its way.
+    pub(crate) under_way: Option<(Group, Vec<Waiting>)>,
+    /// Which commits end a lease that has run out.
+    pub(crate) expiries: BTreeMap<u64, i64>,
+    /// Answers that wait for a later sync; only a planted bug makes them wait.
+    pub(crate) unsynced: Vec<Waiting>,
+    pub(crate) endpoints: BTreeMap<ConnectionId, Endpoint>,
+    /// The connection in use with each peer.
+    pub(crate) peers: BTreeMap<usize, ConnectionId>,
+    pub(crate) dials: BTreeMap<usize, Dials>,
+    /// Histories to be read for the hub.
+    pub(crate) replays: VecDeque<Load>,
+    /// Where the store stood when it was compacted last: what peers must have before the log may be truncated.
+    pub(crate) compacted_at: Option<VersionVector>,
+}
+
+/// One end of a connection.
+pub(crate) struct Endpoint {
+    pub(crate) peer: usize,
+    pub(crate) end: End,
+    pub(crate) session: Session,
+    /// Counts the deadlines asked for: only the last one comes.
+    pub(crate) ticket: u64,
+    pub(crate) load: Option<LoadRequest>,
+}
+
+/// A stretch of the log that a session wants.
+pub(crate) struct LoadRequest {
+    pub(crate) seen: VersionVector,
+    pub(crate) from: u64,
+    pub(crate) commits: usize,
+    pub(crate) bytes: usize,
+}
+
+/// The attempts to reach a peer.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Dials {
+    /// Counts what was decided: only the last decision comes.
+    pub(crate) ticket: u64,
+    pub(crate) failures: u32,
+}
+
+/// Something for the committer.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// A client's request.
+    Client { client: usize, request: Request },
+    /// A lease has run out.
+    Expiry { lease: i64 },
+    /// A session's records.
+    Ingest { connection: ConnectionId, records: Vec<Bytes> },
+}
+
+/// Somebody who is answered when the group is on disk.
+pub(crate) enum Waiting {
+    /// A client.
+    Client { client: usize, result: Result<Answer, RequestError> },
+    /// A session.
+    Session { connection: ConnectionId, report: IngestReport },
+}
+
+impl Site {
+    pub(crate) fn is_up(&self) -> bool {
+        self.life.is_some()
+    }
+
+    /// The process of this number, if it is still running.
+    pub(crate) fn life(&mut self, number: u64) -> Option<&mut Life> {
+        self.life.as_mut().filter(|life| life.number == number)
+    }
+
+    /// The running clock as hub and leases take it.
+    pub(crate) fn uptime(&self, now: Time) -> Duration {
+        Duration::from_millis(self.clocks.monotonic_ms(now))
+    }
+}

@@ -1,0 +1,88 @@
+//! What goes wrong, and what makes it right again.
+
+use crate::{
+    MS, Plan, Random, S, Time,
+    agenda::{Agenda, Happening},
+};
+
+/// Something that goes wrong, or right again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// One direction of a link is cut.
+    Cut { from: usize, to: usize },
+    /// It is whole again.
+    Heal { from: usize, to: usize },
+    /// A site stops.
+    Stop { site: usize, how: Stop },
+    /// It comes back.
+    Start { site: usize },
+    /// A wall clock is set: it is ahead of the true time by so much now.
+    SetClock { site: usize, ahead_ms: i64 },
+    /// A site makes another connection to a peer that it has one to.
+    Redial { from: usize, to: usize },
+    /// A disk becomes slow or quick.
+    Disk { site: usize, is_slow: bool },
+}
+
+/// How a site stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// It closes its store.
+    Close,
+    /// The process dies, the machine goes on.
+    Kill,
+    /// The machine stops.
+    Crash,
+}
+
+/// Chooses a trouble and when it ends. Nothing when the plan allows none of its kind, or no site can be spared.
+pub(crate) fn choose(plan: &Plan, random: &mut Random, is_up: &[bool], now: Time, agenda: &mut Agenda) {
+    let troubles = plan.troubles;
+    let links = plan.links();
+    let (a, b) = random.pick(&links);
+    let (from, to) = if random.chance(50) { (a, b) } else { (b, a) };
+    let site = random.below(plan.sites);
+    let ends = now.after(random.between(50 * MS, random.clone().pick(&[500 * MS, 3 * S, 9 * S])));
+    let mut pass = |trouble, reverse| {
+        agenda.at(now, Happening::Trouble(trouble));
+        agenda.at(ends, Happening::Trouble(reverse));
+    };
+    match random.below(10) {
+        0 | 1 if troubles.cuts => {
+            pass(Trouble::Cut { from, to }, Trouble::Heal { from, to });
+            pass(Trouble::Cut { from: to, to: from }, Trouble::Heal { from: to, to: from });
+        }
+        2 if troubles.cuts => {
+            for (a, b) in links.into_iter().filter(|(a, b)| *a == site || *b == site) {
+                pass(Trouble::Cut { from: a, to: b }, Trouble::Heal { from: a, to: b });
+                pass(Trouble::Cut { from: b, to: a }, Trouble::Heal { from: b, to: a });
+            }
+        }
+        3 if troubles.one_way_cuts => pass(Trouble::Cut { from, to }, Trouble::Heal { from, to }),
+        kind @ 4..=6 if is_up[site] => {
+            let (how, is_allowed) = [
+                (Stop::Crash, troubles.crashes),
+                (Stop::Kill, troubles.kills),
+                (Stop::Close, troubles.restarts),
+            ][kind - 4];
+            if is_allowed {
+                pass(Trouble::Stop { site, how }, Trouble::Start { site });
+            }
+        }
+        7 if troubles.clock_jumps => {
+            let ahead_ms = clock_error(plan, random);
+            agenda.at(now, Happening::Trouble(Trouble::SetClock { site, ahead_ms }));
+        }
+        8 if troubles.redials => agenda.at(now, Happening::Trouble(Trouble::Redial { from, to })),
+        9 if troubles.slow_disks => {
+            pass(Trouble::Disk { site, is_slow: true }, Trouble::Disk { site, is_slow: false });
+        }
+        _ => {}
+    }
+}
+
+/// How wrong a clock is.
+pub(crate) fn clock_error(plan: &Plan, random: &mut Random) -> i64 {
+    let error = random.between(0, 2 * plan.skew_ms) as i64;
+    error - plan.skew_ms as i64
+}
