@@ -165,8 +165,9 @@ impl Worker {
             let more_due = self.keep_house();
             let patience = if more_due { Duration::ZERO } else { self.patience };
             match self.queue.take(&mut jobs, patience) {
-                Taken::Nothing => {}
-                Taken::Some => {
+                Taken::Nothing if self.committer.pending() == 0 => {}
+                // Housekeeping may have something to commit when nobody asks for anything.
+                Taken::Nothing | Taken::Some => {
                     let group = self.carry_out(&mut jobs);
                     // Nobody listens only when the runtime is gone, and then nobody waits either.
                     let _ = self.groups.blocking_send(group);
