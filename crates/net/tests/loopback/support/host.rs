@@ -1,0 +1,185 @@
+//! The program around a node, made of a toy store: membership lies in its records, as in a real one.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tombolo_crdt::{Operation, Record, ReplicaId, VersionVector};
+use tombolo_net::{
+    Admission, AdmissionTerms, Announcement, Event, Host, IngestReport, Invitation, JoinRefusal, JoinRequest, KeyPair,
+    LoadFailure, Loaded, Report, Roster, RosterEntry, Standing, SystemKey, TicketId,
+};
+
+use super::{
+    site::MESH,
+    toy_store::{ToyStore, id},
+};
+
+pub(crate) struct ToyHost {
+    own: ReplicaId,
+    key: KeyPair,
+    store: Mutex<ToyStore>,
+    standing: watch::Sender<Arc<Standing>>,
+    roster: watch::Sender<Arc<Roster>>,
+    pub(crate) events: Mutex<Vec<(ReplicaId, Event)>>,
+    pub(crate) reports: Mutex<Vec<Report>>,
+    /// Records handed in, those that were known included.
+    pub(crate) ingested: AtomicUsize,
+    pub(crate) invitations: Mutex<BTreeMap<TicketId, Invitation>>,
+    redeemed: Mutex<BTreeMap<TicketId, Admission>>,
+    pub(crate) wall_ms: AtomicU64,
+}
+
+/// What the wall clock shows in the beginning. It stands still.
+pub(crate) const WALL_MS: u64 = 1_700_000_000_000;
+
+impl ToyHost {
+    pub(crate) fn new(number: u64, key: KeyPair) -> Self {
+        let store = ToyStore::new(number);
+        Self {
+            own: id(number),
+            key,
+            standing: watch::Sender::new(store.standing()),
+            store: Mutex::new(store),
+            roster: watch::Sender::default(),
+            events: Mutex::default(),
+            reports: Mutex::default(),
+            ingested: AtomicUsize::new(0),
+            invitations: Mutex::default(),
+            redeemed: Mutex::default(),
+            wall_ms: AtomicU64::new(WALL_MS),
+        }
+    }
+
+    pub(crate) fn write(&self, bytes: usize) {
+        let mut store = self.store.lock();
+        store.write(bytes);
+        self.standing.send_replace(store.standing());
+    }
+
+    pub(crate) fn write_admission(&self, admission: &Admission) {
+        self.write_system(SystemKey::Admission(admission.terms.replica), admission.encode());
+    }
+
+    pub(crate) fn announce(&self, address: SocketAddr) {
+        let announcement = Announcement { addresses: vec![address.to_string()], ..Default::default() };
+        self.write_system(SystemKey::Announcement(self.own), announcement.encode());
+    }
+
+    /// A roster from elsewhere than the store.
+    pub(crate) fn set_roster(&self, roster: Roster) {
+        self.roster.send_replace(Arc::new(roster));
+    }
+
+    pub(crate) fn frontier(&self) -> VersionVector {
+        self.store.lock().frontier().clone()
+    }
+
+    fn write_system(&self, key: SystemKey, value: Vec<u8>) {
+        let key = key.to_string().into();
+        let put = Operation::SystemPut { key, value: value.into(), supersedes: vec![] };
+        let mut store = self.store.lock();
+        store.write_operation(put);
+        self.publish(&store);
+    }
+
+    /// The membership first: who is admitted must be known before anybody hears of the record.
+    fn publish(&self, store: &ToyStore) {
+        let roster = Arc::new(Roster::new(MESH, roster_entries(store)));
+        self.roster.send_if_modified(|known| {
+            let is_new = **known != *roster;
+            *known = roster;
+            is_new
+        });
+        self.standing.send_replace(store.standing());
+    }
+}
+
+impl Host for ToyHost {
+    fn standing(&self) -> watch::Receiver<Arc<Standing>> {
+        self.standing.subscribe()
+    }
+
+    fn roster(&self) -> watch::Receiver<Arc<Roster>> {
+        self.roster.subscribe()
+    }
+
+    async fn load(&self, seen: VersionVector, from: u64, commits: usize, bytes: usize) -> Result<Loaded, LoadFailure> {
+        tokio::task::yield_now().await;
+        self.store.lock().load(&seen, from, commits, bytes)
+    }
+
+    async fn ingest(&self, records: Vec<Bytes>) -> IngestReport {
+        // A disk takes its time.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        self.ingested.fetch_add(records.len(), Ordering::Relaxed);
+        let mut store = self.store.lock();
+        let report = store.ingest(&records);
+        self.publish(&store);
+        report
+    }
+
+    async fn redeem(&self, request: JoinRequest) -> Result<Admission, JoinRefusal> {
+        if let Some(admission) = self.redeemed.lock().get(&request.ticket) {
+            let same = (admission.terms.replica, admission.terms.key) == (request.replica, request.key);
+            return if same { Ok(*admission) } else { Err(JoinRefusal::Reused) };
+        }
+        let mut invitations = self.invitations.lock();
+        let invitation = invitations.get(&request.ticket).ok_or(JoinRefusal::UnknownTicket)?;
+        if !invitation.is_opened_by(request.ticket, &request.secret) {
+            return Err(JoinRefusal::WrongSecret);
+        }
+        if invitation.has_expired(self.wall_ms()) {
+            return Err(JoinRefusal::Expired);
+        }
+        let terms = AdmissionTerms {
+            mesh: MESH,
+            replica: request.replica,
+            key: request.key,
+            slots: invitation.slots,
+            ticket: request.ticket,
+            issuer: self.own,
+        };
+        let admission = Admission::sign(terms, &self.key);
+        invitations.remove(&request.ticket);
+        self.redeemed.lock().insert(request.ticket, admission);
+        self.write_admission(&admission);
+        Ok(admission)
+    }
+
+    fn event(&self, peer: ReplicaId, event: Event) {
+        self.events.lock().push((peer, event));
+    }
+
+    fn report(&self, report: Report) {
+        self.reports.lock().push(report);
+    }
+
+    fn wall_ms(&self) -> u64 {
+        self.wall_ms.load(Ordering::Relaxed)
+    }
+}
+
+fn roster_entries(store: &ToyStore) -> Vec<RosterEntry> {
+    let log = store.load(&VersionVector::new(), 0, usize::MAX, usize::MAX).unwrap().records;
+    let mut entries = Vec::new();
+    for (dot, bytes) in log {
+        for operation in Record::decode(bytes).unwrap().operations {
+            if let Operation::SystemPut { key, value, .. } = operation {
+                entries.push(RosterEntry { key, author: dot.replica, value });
+            }
+        }
+    }
+    // Winners first: the toy's log ends with the newest.
+    entries.reverse();
+    entries
+}

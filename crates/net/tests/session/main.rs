@@ -1,0 +1,18 @@
+//! The session against itself over links that misbehave, and against peers that do.
+
+#![expect(clippy::unwrap_used, reason = "what the helpers unwrap fails the test that called them")]
+
+mod support {
+    pub(crate) mod mesh;
+    pub(crate) mod script;
+    pub(crate) mod toy_store;
+}
+
+mod convergence;
+mod digests;
+mod faults;
+mod flow;
+mod liveness;
+mod messages;
+mod refusals;
+mod rows;
