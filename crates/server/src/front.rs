@@ -30,6 +30,17 @@ use crate::{
 
 mod stream;
 
+/// The names under which the server's health is told: the empty one is all of it.
+pub(crate) const SERVICES: [&str; 7] = [
+    "",
+    "etcdserverpb.KV",
+    "etcdserverpb.Watch",
+    "etcdserverpb.Lease",
+    "etcdserverpb.Cluster",
+    "etcdserverpb.Maintenance",
+    "tombolo.v1.Mesh",
+];
+
 /// The service of all client connections; clones are cheap.
 #[derive(Clone)]
 pub(crate) struct Front {

@@ -19,7 +19,7 @@ use crate::{
     committer::{Answered, CommitThread, Group},
     config::Config,
     failure::Failure,
-    front::Front,
+    front::{Front, SERVICES},
     leases::Leases,
     limits,
     listener::{Bound, Reception, Terms},
@@ -86,6 +86,9 @@ impl Running {
         };
         let (reception, connections) = Reception::new(terms, metrics, stopping);
         let (front, health) = Front::new(&replica).map_err(Failure::Reflection)?;
+        for service in SERVICES {
+            health.set_service_status(service, ServingStatus::Serving).await;
+        }
         listen(&reception, clients, &front, "clients")?;
         let probes = reception.with_places(limits::PROBES_MAX);
         listen(&probes, others, &Front::plain(&replica), "metrics and health")?;
@@ -97,8 +100,10 @@ impl Running {
         info!("stopping");
         self.stop.tell();
         self.replica.watches.close();
-        self.health.set_service_status("", ServingStatus::NotServing).await;
-        self.health.clear_service_status("").await;
+        for service in SERVICES {
+            self.health.set_service_status(service, ServingStatus::NotServing).await;
+            self.health.clear_service_status(service).await;
+        }
         if time::timeout(limits::GOODBYE_TIMEOUT, self.connections.recv()).await.is_err() {
             warn!("some connections did not end in time and are cut");
         }

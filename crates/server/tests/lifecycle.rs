@@ -5,7 +5,7 @@
 use std::{
     fs,
     io::Read,
-    net::TcpStream,
+    net::{TcpStream, UdpSocket},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -18,8 +18,13 @@ use tombolo_proto::etcdserverpb::{
     LeaseKeepAliveRequest, PutRequest, WatchCreateRequest, WatchRequest, kv_client::KvClient,
     lease_client::LeaseClient, watch_client::WatchClient, watch_request::RequestUnion,
 };
+use tombolo_proto::v1::{MeshInviteRequest, MeshMembersRequest, mesh_client::MeshClient};
 use tonic::{Code, Streaming, transport::Channel};
-use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
 
 /// Ends with the test.
 struct Server {
@@ -200,4 +205,49 @@ async fn a_message_is_too_large_in_two_steps() {
     let (code, text) = put(3_000_000).await.unwrap_err();
     assert_eq!(code, Code::ResourceExhausted);
     assert_eq!(text, "grpc: received message larger than max (3000008 vs. 2097152)");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reflection_lists_every_service_and_health_knows_each() {
+    let home = TempDir::new().unwrap();
+    let server = Server::start(home.path());
+    let request = ServerReflectionRequest {
+        message_request: Some(MessageRequest::ListServices(String::new())),
+        ..Default::default()
+    };
+    let mut reflection = ServerReflectionClient::new(server.channel().await);
+    let mut answers = reflection.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
+    let MessageResponse::ListServicesResponse(list) = answer else { panic!("{answer:?}") };
+    let names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
+    let mut health = HealthClient::new(server.channel().await);
+    for service in ["etcdserverpb.KV", "etcdserverpb.Watch", "etcdserverpb.Lease", "tombolo.v1.Mesh"] {
+        assert!(names.iter().any(|name| name == service), "{service} is not in {names:?}");
+        let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap().into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving, "{service}");
+    }
+}
+
+/// The address that nobody chose may be taken: a server alone does without peers, and says so to whoever invites one.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_peer_address_a_server_serves_and_does_not_invite() {
+    // Whether this test or another server has it does not matter.
+    let _taken = UdpSocket::bind("127.0.0.1:2380");
+    let home = TempDir::new().unwrap();
+    let server = Server::start(home.path());
+    let mut mesh = MeshClient::new(server.channel().await);
+    let refused = mesh.invite(MeshInviteRequest { ttl_s: 60 }).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("2380"), "{refused:?}");
+    let members = mesh.members(MeshMembersRequest {}).await.unwrap().into_inner();
+    assert_eq!((members.members.len(), members.members[0].replica), (1, members.replica));
+
+    // One that was chosen has to be had.
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", taken.local_addr().unwrap());
+    let other = TempDir::new().unwrap();
+    let mut command = command(other.path(), free_port());
+    command.args(["--listen-peer-urls", &address]);
+    let line = refusal(command);
+    assert!(line.contains("listen for peers") && line.contains("--listen-peer-urls"), "{line}");
 }

@@ -37,8 +37,7 @@ impl LeaseService {
     /// Refuses a lease whose home is another replica.
     fn at_home(&self, id: i64) -> Result<(), Fault> {
         let mesh = &self.0.mesh;
-        let home: Option<tombolo_crdt::ReplicaId> = None;
-        match home {
+        match self.0.store.lease_home(id) {
             Some(home) if home != mesh.own() => Err(Fault::LeaseElsewhere { id, home: mesh.call(home) }),
             _ => Ok(()),
         }

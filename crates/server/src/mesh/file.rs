@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
         assert_eq!(sample().all("address").collect::<Vec<_>>(), ["a:1", "b c:2"]);
-        assert_eq!(sample().bytes(&"mesh"[..]), Some([0x0f]));
+        assert_eq!(sample().bytes("mesh"), Some([0x0f]));
     }
 
     #[test]

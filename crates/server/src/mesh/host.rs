@@ -113,6 +113,10 @@ impl Host for PeerHost {
                     _ => info!(peer = %mesh.call(peer), %cause, "disconnected from a peer"),
                 }
             }
+            // A newcomer says where it is once it is connected.
+            Report::Unreachable { peer, cause: PeerError::NoAddress } => {
+                debug!(peer = %mesh.call(peer), "a peer has not announced an address");
+            }
             Report::Unreachable { peer, cause } => warn!(peer = %mesh.call(peer), %cause, "a peer cannot be reached"),
             Report::TurnedAway { address, key, refusal } => warn!(%address, %key, %refusal, "somebody was turned away"),
         }
