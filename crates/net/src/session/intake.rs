@@ -55,24 +55,25 @@ impl Intake {
 
     /// Hands the next records to the store, unless it is at work or needs a pause.
     pub(crate) fn pump(&mut self, now: Moment, standing: &Standing, limits: &Limits) -> Option<Output> {
+        // What others brought meanwhile is held for the store no longer than it counts against the window.
+        while self.queue.front().is_some_and(|(dot, _)| standing.frontier.covers(*dot)) {
+            self.queue.pop_front();
+        }
         if self.retry_at.is_some_and(|at| now >= at) {
             self.retry_at = None;
         }
         if !self.batch.is_empty() || self.retry_at.is_some() {
             return None;
         }
+        if self.queue.is_empty() && self.readiness == Readiness::Busy {
+            self.readiness = Readiness::Ready;
+        }
         let mut bytes = 0;
-        while let Some((dot, record)) = self.queue.front() {
-            let is_known = standing.frontier.covers(*dot);
-            let is_full = bytes + record.len() > limits.batch_bytes || self.batch.len() == limits.batch_records;
-            if !is_known && !self.batch.is_empty() && is_full {
-                break;
-            }
-            let Some(next) = self.queue.pop_front() else { break };
-            if !is_known {
-                bytes += next.1.len();
-                self.batch.push(next);
-            }
+        while self.batch.len() < limits.batch_records {
+            let fits = |(_, record): &mut (Dot, Bytes)| bytes == 0 || bytes + record.len() <= limits.batch_bytes;
+            let Some(next) = self.queue.pop_front_if(fits) else { break };
+            bytes += next.1.len();
+            self.batch.push(next);
         }
         let records: Vec<Bytes> = self.batch.iter().map(|(_, bytes)| bytes.clone()).collect();
         (!records.is_empty()).then_some(Output::Ingest(records))
@@ -113,10 +114,6 @@ impl Intake {
             }
             self.ledger.pop_front();
             self.ledger_bytes -= bytes;
-        }
-        // What others brought meanwhile is not held for the store any longer than it is for the peer's window.
-        while self.queue.front().is_some_and(|(dot, _)| frontier.covers(*dot)) {
-            self.queue.pop_front();
         }
     }
 

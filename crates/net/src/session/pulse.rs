@@ -76,12 +76,12 @@ impl Session {
     /// When the session will end, and why, if the peer does nothing.
     fn given_up_at(&self) -> Option<(Moment, Fault)> {
         let limits = &self.settings.limits;
-        let Some(Open { peer, offer, .. }) = &self.open else {
+        let Some(Open { offer, .. }) = &self.open else {
             return Some((self.heard_at.after(limits.hello_ms), Fault::NoHello));
         };
         let silent = (self.heard_at.after(limits.silence_ms), Fault::Silent);
-        let stalled = offer.stalled_at(limits).filter(|_| peer.readiness == Readiness::Ready);
-        stalled.map(|at| (at, Fault::Stalled)).into_iter().chain([silent]).min_by_key(|(at, _)| *at)
+        let stalled = offer.stalled_at(limits).map(|at| (at, Fault::Stalled));
+        stalled.into_iter().chain([silent]).min_by_key(|(at, _)| *at)
     }
 
     fn next_deadline(&self) -> Option<Moment> {

@@ -183,6 +183,18 @@ fn a_floor_that_rose_while_the_load_was_out_is_believed() {
 }
 
 #[test]
+fn what_is_under_way_counts_when_the_floor_rises() {
+    let mut store = store_with(1, 3, 10);
+    let mut script = Script::open(&store, &ToyStore::new(2));
+    script.loaded(store.load(&vector(&[]), 1, 100, usize::MAX).unwrap());
+    store.truncate();
+    store.write(10);
+    let outputs = script.advance(store.standing());
+    assert_eq!(events(&outputs), [], "the peer needs no transfer of state");
+    assert!(load(&outputs).is_some());
+}
+
+#[test]
 fn frames_hold_a_batch_of_records() {
     let store = store_with(1, 10, 100);
     let mut script = Script::open_with(&store, &ToyStore::new(2), Limits { batch_bytes: 400, ..Limits::default() });

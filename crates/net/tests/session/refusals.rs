@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use tombolo_crdt::{Chain, ContextFault, DecodeError, Dot, Hlc, Operation, Record, RecordHeader, VersionVector};
-use tombolo_net::{BadRecord, Event, Fault, IngestRefusal, IngestReport, Input, Limits, Message, Output, Readiness};
+use tombolo_net::{
+    BadRecord, Event, Fault, IngestRefusal, IngestReport, Input, Limits, Message, Moment, Output, Readiness,
+};
 
 use crate::support::{
     mesh::Mesh,
@@ -204,6 +206,19 @@ fn what_somebody_else_brought_meanwhile_is_not_handed_to_the_store() {
     assert_eq!(script.messages(&outputs), [Message::Have(vector(&[(2, 2)]))]);
     let outputs = script.ingested(IngestReport { taken: 1, refused: None });
     assert_eq!(ingests(&outputs), [records[2..].to_vec()]);
+}
+
+#[test]
+fn a_replica_whose_waiting_records_came_another_way_is_not_busy_any_more() {
+    let mut store = ToyStore::new(1);
+    let record = store_with(2, 1).record(dot(2, 1));
+    let mut script = Script::open(&store, &ToyStore::new(2));
+    script.say(Message::Records(vec![record.clone()]));
+    script.ingested(IngestReport { taken: 0, refused: Some(IngestRefusal::NoSpace) });
+    store.ingest(&[record]);
+    script.advance(store.standing());
+    script.run(1_000);
+    assert_eq!(script.session.status(Moment(script.now)).own_readiness, Readiness::Ready);
 }
 
 #[test]
