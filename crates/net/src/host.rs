@@ -32,7 +32,7 @@ pub trait Host: Send + Sync + 'static {
         bytes: usize,
     ) -> impl Future<Output = Result<Loaded, LoadFailure>> + Send;
 
-    /// Applies records in order and answers when those taken are durable.
+    /// Applies records in order and answers when those taken are durable, and [`Host::standing`] says so.
     fn ingest(&self, records: Vec<Bytes>) -> impl Future<Output = IngestReport> + Send;
 
     /// Redeems a ticket of this replica: checks it, and writes the admission. The request's key is proven, nothing else is. Is

@@ -27,3 +27,62 @@ mod lag;
 mod session;
 mod slots;
 mod stability;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+#[cfg(feature = "quic")]
+pub use {
+    admission::{Admission, AdmissionTerms, ChainFault, TicketId},
+    announcement::Announcement,
+    framing::FrameTooLarge,
+    handshake::{JoinRequest, Welcome},
+    host::{Host, Report},
+    identity::{KeyError, KeyPair, PublicKey, Signature},
+    invitation::{Invitation, Secret},
+    join::{Candidate, JoinError, join},
+    node::{
+        Node,
+        config::{Contact, NodeConfig, StartError},
+        peer_error::PeerError,
+        peers::{PeerState, PeerView},
+    },
+    refusal::{JoinRefusal, PeerRefusal, Refusal},
+    roster::{Member, Roster, RosterEntry},
+    system_key::SystemKey,
+    ticket::{Ticket, TicketError},
+};
+
+#[cfg(feature = "quic")]
+mod admission;
+#[cfg(feature = "quic")]
+mod announcement;
+#[cfg(feature = "quic")]
+mod base64url;
+#[cfg(feature = "quic")]
+mod framing;
+#[cfg(feature = "quic")]
+mod handshake;
+#[cfg(feature = "quic")]
+mod host;
+#[cfg(feature = "quic")]
+mod identity;
+#[cfg(feature = "quic")]
+mod invitation;
+#[cfg(feature = "quic")]
+mod join;
+#[cfg(feature = "quic")]
+mod node;
+#[cfg(feature = "quic")]
+mod printable;
+#[cfg(feature = "quic")]
+mod refusal;
+#[cfg(feature = "quic")]
+mod roster;
+#[cfg(feature = "quic")]
+mod system_key;
+#[cfg(feature = "quic")]
+mod ticket;
+#[cfg(feature = "quic")]
+mod tls;

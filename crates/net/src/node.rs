@@ -6,14 +6,18 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use quinn::Endpoint;
-use tokio::{sync::watch, task::JoinHandle};
+use quinn::{AsyncUdpSocket, Endpoint};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 use self::{
     attempts::Attempts,
@@ -45,8 +49,10 @@ mod supervisor;
 pub struct Node {
     peers: Arc<Peers>,
     endpoint: Endpoint,
+    /// Its end, too, stops everything.
     stop: watch::Sender<bool>,
-    supervisor: Option<JoinHandle<()>>,
+    supervisor: JoinHandle<()>,
+    socket: Weak<dyn AsyncUdpSocket>,
 }
 
 impl Node {
@@ -59,7 +65,7 @@ impl Node {
             }
             check_links(config.mesh, &config.chain)?;
         }
-        let endpoint = endpoint::listen(config.listen, &config.key)?;
+        let (endpoint, socket) = endpoint::listen(config.listen, &config.key)?;
         let started = Instant::now();
         let peers = Arc::new(Peers::new(config.own, started));
         let (stop, stopping) = watch::channel(false);
@@ -75,7 +81,7 @@ impl Node {
             serial: AtomicU64::new(0),
         };
         let supervisor = tokio::spawn(supervisor::supervise(Arc::new(shared)));
-        Ok(Self { peers, endpoint, stop, supervisor: Some(supervisor) })
+        Ok(Self { peers, endpoint, stop, supervisor, socket })
     }
 
     /// The address that is listened at: the configured one, with the port that the system chose if it was 0.
@@ -88,19 +94,21 @@ impl Node {
         self.peers.views()
     }
 
-    /// Says goodbye to every peer and closes the socket. Takes a few seconds at most, whatever the peers do.
-    pub async fn stop(mut self) {
-        self.stop.send_replace(true);
-        if let Some(supervisor) = self.supervisor.take() {
-            // It ends in bounded time; if it has panicked there is nothing left to stop.
-            let _ = supervisor.await;
-        }
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.stop.send_replace(true);
+    /// Says goodbye to every peer and closes the socket: the address is free afterwards. Takes a few seconds at most, whatever
+    /// the peers do.
+    pub async fn stop(self) {
+        let Self { endpoint, stop, supervisor, socket, peers: _ } = self;
+        stop.send_replace(true);
+        drop(endpoint);
+        // It ends in bounded time; if it has panicked there is nothing left to stop.
+        let _ = supervisor.await;
+        let closed = async {
+            while socket.strong_count() > 0 {
+                sleep(CLOSED_CHECK).await;
+            }
+        };
+        // The transport closes it by itself, once the last packets of the last connection are through.
+        let _ = timeout(CLOSED_MAX, closed).await;
     }
 }
 
@@ -157,3 +165,7 @@ impl<H: Host> Shared<H> {
 
 /// How long a handshake may take, from the first packet to the last greeting.
 pub(crate) const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+/// How long the transport may take to let the socket go.
+const CLOSED_MAX: Duration = Duration::from_secs(2);
+/// How often it is looked whether it has.
+const CLOSED_CHECK: Duration = Duration::from_millis(2);

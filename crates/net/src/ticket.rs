@@ -244,5 +244,8 @@ mod tests {
         assert!(format!("{:?}", sample()).contains("secret: Secret(..)"));
     }
 
-    const GOLDEN: &str = "tmb1";
+    const GOLDEN: &str = concat!(
+        "tmb1AQEjRWeJq83vABEiM0RVZncAAAAAAAAAoQMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAAAAAAAAAL",
+        "IJCQkJCQkJCQkJCQkJCQkJAAABi8_laAACEXBpZXIuZXhhbXBsZToyMzgwElsyMDAxOmRiODo6MV06MjM4MAYhUrY",
+    );
 }

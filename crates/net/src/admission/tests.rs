@@ -114,4 +114,14 @@ fn each_link_of_a_chain_is_checked() {
     assert_eq!(check_chain(MESH, &[greedy, two], knows(&[one])), Err(fault));
 }
 
-const GOLDEN: &str = "";
+const GOLDEN: &str = concat!(
+    "01",                                                               // version
+    "0123456789abcdef0011223344556677",                                 // mesh
+    "0000000000000002",                                                 // replica
+    "8139770ea87d175f56a35466c34c7ecccb8d8a91b4ee37a25df60f5b8fc9b394", // key
+    "60002000",                                                         // slots
+    "0000000000000011",                                                 // ticket
+    "0000000000000001",                                                 // issuer
+    "65e0bd5d2a22390b9990da5c1871fae385fa1b2eb8912eced109ae696fd8f067", // signature
+    "3850372d8fe0e8b14b0524d62516b122d96e2c02eab33bd02824d3ae714c0a06",
+);

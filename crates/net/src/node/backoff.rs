@@ -13,11 +13,6 @@ impl Backoff {
         Self { next: FIRST }
     }
 
-    /// Begins again with short waits.
-    pub(crate) fn reset(&mut self) {
-        *self = Self::new();
-    }
-
     /// The next wait: between half and all of twice the one before. `random` is any byte.
     pub(crate) fn wait(&mut self, random: u8) -> Duration {
         let wait = self.next;
@@ -34,12 +29,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_to_a_limit_and_begin_again() {
+    fn waits_grow_to_a_limit() {
         let mut backoff = Backoff::new();
         let waits: Vec<_> = (0..10).map(|_| backoff.wait(255).as_millis()).collect();
         assert_eq!(waits, [100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000, 10_000]);
         assert_eq!(backoff.wait(0), LONGEST / 2);
-        backoff.reset();
-        assert_eq!(backoff.wait(255), FIRST);
     }
 }

@@ -25,17 +25,20 @@ pub(crate) struct Target {
 /// Keeps `peer` connected until the node stops or nobody holds the other end of `target`.
 pub(crate) async fn keep<H: Host>(shared: Arc<Shared<H>>, peer: Arc<Peer>, mut target: watch::Receiver<Target>) {
     let mut backoff = Backoff::new();
+    // Whether the peer has had time to dial, and did not.
+    let mut has_waited = false;
     let mut stop = shared.stop.clone();
     let mut connections = peer.connections();
     loop {
         let wanted = target.borrow_and_update().clone();
+        let patience = if has_waited { Duration::ZERO } else { patience(&shared, &peer) };
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             changed = target.changed() => match changed {
                 Ok(()) => continue,
                 Err(_) => return,
             },
-            Ok(()) = alone(&mut connections, patience(&shared, &peer)) => {}
+            Ok(()) = alone(&mut connections, patience) => {}
         }
         let began = Instant::now();
         let dialed = tokio::select! {
@@ -44,10 +47,12 @@ pub(crate) async fn keep<H: Host>(shared: Arc<Shared<H>>, peer: Arc<Peer>, mut t
         };
         let spent = match dialed {
             Ok(stream) => {
-                connection::run(&*shared, &peer, stream, true).await;
+                connection::run(&shared, &peer, stream, true).await;
+                has_waited = false;
                 Duration::ZERO
             }
             Err(cause) => {
+                has_waited = true;
                 if peer.unreachable(&cause) {
                     shared.host.report(Report::Unreachable { peer: peer.replica, cause });
                 }
@@ -55,13 +60,13 @@ pub(crate) async fn keep<H: Host>(shared: Arc<Shared<H>>, peer: Arc<Peer>, mut t
             }
         };
         if spent.is_zero() && began.elapsed() >= HELD_WELL {
-            backoff.reset();
+            backoff = Backoff::new();
         }
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             // Another address, or nobody to dial any more.
             _ = target.changed() => target.mark_changed(),
-            Ok(_) = connections.wait_for(|count| *count > 0) => backoff.reset(),
+            Ok(_) = connections.wait_for(|count| *count > 0) => (backoff, has_waited) = (Backoff::new(), false),
             () = sleep(backoff.wait(shared.random()).saturating_sub(spent)) => {}
         }
     }
@@ -77,9 +82,13 @@ async fn alone(connections: &mut watch::Receiver<usize>, patience: Duration) -> 
     }
 }
 
-/// The one with the smaller id dials at once. The other gives it some time, so that two rarely dial each other at once.
-fn patience<H>(shared: &Shared<H>, peer: &Peer) -> Duration {
-    if shared.config.own < peer.replica { Duration::ZERO } else { PATIENCE }
+/// The one with the smaller id dials at once. The other gives it some time, so that two rarely dial each other at once; but
+/// not before it has announced where it is dialed.
+fn patience<H: Host>(shared: &Shared<H>, peer: &Peer) -> Duration {
+    let own = shared.config.own;
+    let is_announced =
+        || shared.host.roster().borrow().member(own).is_some_and(|member| !member.addresses().is_empty());
+    if own < peer.replica || !is_announced() { Duration::ZERO } else { PATIENCE }
 }
 
 /// Tries every address in turn until somebody there proves to be the peer and lets us in.

@@ -1,20 +1,35 @@
 //! The UDP socket and how QUIC uses it: bounds sized for a mesh of sites, not for a farm of servers.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, UdpSocket},
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
-use quinn::{ClientConfig, Endpoint, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::{
+    AsyncUdpSocket, ClientConfig, Endpoint, EndpointConfig, IdleTimeout, Runtime, ServerConfig, TokioRuntime,
+    TransportConfig, VarInt,
+};
 
 use crate::{KeyPair, PublicKey, StartError, tls};
 
-/// An endpoint that dials from, and listens at, one socket. Within a tokio runtime only.
-pub(crate) fn listen(address: SocketAddr, own: &KeyPair) -> Result<Endpoint, StartError> {
+/// An endpoint that dials from, and listens at, one socket, and that socket, to see when it is closed. Within a tokio runtime
+/// only.
+pub(crate) fn listen(address: SocketAddr, own: &KeyPair) -> Result<(Endpoint, Weak<dyn AsyncUdpSocket>), StartError> {
     let mut config = ServerConfig::with_crypto(Arc::new(tls::server_config(own)?));
     config
         .transport_config(transport())
         .max_incoming(INCOMING_MAX)
         .incoming_buffer_size(INCOMING_BUFFER_BYTES)
         .incoming_buffer_size_total(INCOMING_BUFFER_BYTES * INCOMING_MAX as u64);
-    Endpoint::server(config, address).map_err(|source| StartError::Socket { address, source })
+    let opened = UdpSocket::bind(address).and_then(|socket| {
+        let socket = TokioRuntime.wrap_udp_socket(socket)?;
+        let seen = Arc::downgrade(&socket);
+        let runtime = Arc::new(TokioRuntime);
+        let endpoint = Endpoint::new_with_abstract_socket(EndpointConfig::default(), Some(config), socket, runtime)?;
+        Ok((endpoint, seen))
+    });
+    opened.map_err(|source| StartError::Socket { address, source })
 }
 
 /// How to dial the holder of `expected`.

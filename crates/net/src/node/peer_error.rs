@@ -41,9 +41,6 @@ pub enum PeerError {
     /// It did not let us in.
     #[error("it refused us: {0}")]
     RefusedUs(Refusal),
-    /// We did not let it in.
-    #[error("we refused it: {0}")]
-    Refused(Refusal),
     /// It did not greet in time.
     #[error("it took too long to greet")]
     SlowHandshake,

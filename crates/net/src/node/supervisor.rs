@@ -25,7 +25,7 @@ pub(crate) async fn supervise<H: Host>(shared: Arc<Shared<H>>) {
     roster.mark_changed();
     loop {
         tokio::select! {
-            // An error: the node was dropped.
+            // An error, as everywhere below: the node was dropped.
             _ = stop.wait_for(|stop| *stop) => break,
             Ok(()) = roster.changed() => {
                 let roster = roster.borrow_and_update().clone();

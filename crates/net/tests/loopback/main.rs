@@ -194,12 +194,14 @@ async fn frames_that_break_the_rules_close_with_a_named_fault() {
     second.stop().await;
     let to = founder.contact().addresses[0].parse().unwrap();
     let before = founder.host.frontier();
-    let is_expected: [(&[u8], u64, fn(&Fault) -> bool); 3] = [
-        (&[0xff, 0xff, 0xff, 0xff, 1], 2, |fault| matches!(fault, Fault::FrameTooLarge { .. })),
-        (&[0, 0, 0, 3, 1, 1, 3], 1, |fault| matches!(fault, Fault::Malformed(_))),
-        (&[0, 0, 0, 0], 1, |fault| matches!(fault, Fault::Malformed(_))),
+    let too_large: fn(&Fault) -> bool = |fault| matches!(fault, Fault::FrameTooLarge { .. });
+    let malformed: fn(&Fault) -> bool = |fault| matches!(fault, Fault::Malformed(_));
+    let broken: [(&[u8], u64, _); 3] = [
+        (&[0xff, 0xff, 0xff, 0xff, 1], 2, too_large),
+        (&[0, 0, 0, 3, 1, 1, 3], 1, malformed),
+        (&[0, 0, 0, 0], 1, malformed),
     ];
-    for (bytes, code, is_expected) in is_expected {
+    for (bytes, code, is_expected) in broken {
         let known = ends(&founder, &second).len();
         let mut outsider = Outsider::connect(to, &key(2)).await;
         outsider.send(&greeting(MESH, 2)).await;
@@ -331,7 +333,7 @@ async fn a_node_that_stops_says_goodbye() {
 
 #[tokio::test]
 async fn two_that_dial_each_other_at_once_end_with_one_connection() {
-    // A greeting takes so long that the one which waits to be dialed loses its patience.
+    // Each end sees the connection that it did not dial first, and the other one as the newer.
     let (mut founder, mut second) = (Site::founder(1), Site::founder(2));
     let (first_at, second_at) = (founder.start(vec![]), second.start(vec![]));
     founder.stop().await;

@@ -1,7 +1,7 @@
 //! A UDP link in front of a node, with a delay, that can be cut: nothing goes through until it is joined again.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     net::SocketAddr,
     sync::{
         Arc,
@@ -59,12 +59,15 @@ async fn forward(front: Arc<UdpSocket>, target: SocketAddr, state: Arc<State>) {
     let mut packet = vec![0; 65536];
     loop {
         let Ok((len, from)) = front.recv_from(&mut packet).await else { continue };
-        if !backs.contains_key(&from) {
-            let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-            backs.insert(from, back.clone());
-            tokio::spawn(answer(front.clone(), back, from, state.clone()));
-        }
-        state.pass(backs[&from].clone(), packet[..len].to_vec(), target);
+        let back = match backs.entry(from) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+                tokio::spawn(answer(front.clone(), back.clone(), from, state.clone()));
+                new.insert(back)
+            }
+        };
+        state.pass(back.clone(), packet[..len].to_vec(), target);
     }
 }
 
