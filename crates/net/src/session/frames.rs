@@ -45,8 +45,6 @@ impl Session {
         self.outputs.push_back(Output::Event(Event::Established { kinds: hello.kinds }));
         self.open = Some(Open { peer, offer, intake: Intake::default() });
         self.compare(now, hello.wall_ms, hello.digest);
-        // What rose while the hellos were under way is told now.
-        self.tell_at = Some(now);
         self.heartbeat_at = now.after(self.settings.limits.heartbeat_ms);
         Ok(())
     }

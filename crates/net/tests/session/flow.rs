@@ -126,6 +126,20 @@ fn nothing_is_loaded_for_a_peer_that_has_everything() {
 }
 
 #[test]
+fn a_replica_is_never_sent_its_own_records() {
+    let mut theirs = ToyStore::new(2);
+    let mut ours = store_with(1, 1, 10);
+    let before = hello(&theirs);
+    let dot = theirs.write(10);
+    ours.ingest(&[theirs.record(dot)]);
+    let mut script = Script::new(&ours, Limits::default());
+    let outputs = script.say(Message::Hello(before));
+    assert!(load(&outputs).is_some());
+    let outputs = script.loaded(ours.load(&vector(&[]), 1, 100, usize::MAX).unwrap());
+    assert_eq!(records(&script, &outputs), [[ours.record(Dot::new(id(1), 1))]], "it wrote {dot} after its hello");
+}
+
+#[test]
 fn a_load_that_gets_nowhere_is_tried_again_after_a_while() {
     let store = store_with(1, 3, 10);
     let mut script = Script::open(&store, &ToyStore::new(2));
@@ -168,6 +182,18 @@ fn a_peer_below_the_floor_is_not_served_and_may_still_push() {
     mesh.run_until_converged();
     mesh.run(50);
     assert!(!mesh.status(link, 0).peer_needs_state && !mesh.status(link, 1).own_needs_state);
+}
+
+#[test]
+fn a_peer_below_the_floor_costs_no_load() {
+    let mut store = store_with(1, 3, 10);
+    store.truncate();
+    let mut script = Script::new(&store, Limits::default());
+    let outputs = script.say(Message::Hello(hello(&ToyStore::new(2))));
+    assert!(events(&outputs).contains(&Event::NeedsState { floor: vector(&[(1, 3)]) }));
+    assert_eq!(load(&outputs), None);
+    store.write(10);
+    assert_eq!(load(&script.advance(store.standing())), None);
 }
 
 #[test]
