@@ -79,6 +79,8 @@ pub struct Session {
     /// The deadline that was asked for last.
     deadline: Option<Moment>,
     open: Option<Open>,
+    /// What the peer had, once the session is closed.
+    left_at: VersionVector,
     comparison: Comparison,
     relay: Relay,
     /// When we reached what the peer still lacks.
@@ -111,6 +113,7 @@ impl Session {
             heartbeat_at: now.after(settings.limits.heartbeat_ms),
             deadline: None,
             open: None,
+            left_at: VersionVector::default(),
             comparison: Comparison::new(Arc::clone(&standing)),
             relay: Relay::default(),
             lead,
@@ -149,7 +152,7 @@ impl Session {
             self.send(&Message::bye(&fault));
         }
         self.outputs.push_back(Output::Close(fault));
-        self.open = None;
+        self.left_at = self.open.take().map(|open| open.peer.frontier).unwrap_or_default();
     }
 
     /// What to do next; `None` when there is nothing until something happens.
