@@ -15,6 +15,7 @@ mod folder;
 mod paint;
 mod process;
 mod project;
+mod sim;
 mod steps;
 mod test;
 mod tidy;
@@ -41,6 +42,8 @@ enum Task {
     Tidy,
     /// Watch three sites, a cut link, writes on both sides, a kill -9, and how it all comes together again.
     Demo(demo::Options),
+    /// Play a mesh of real stores and sessions on a virtual network and clock, seed after seed.
+    Sim(sim::Options),
     /// Measure the product, beside a real etcd when there is one.
     Bench(bench::Options),
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Ci(options) => ci::run(&options),
         Task::Tidy => tidy::run(),
         Task::Demo(options) => demo::run(&options),
+        Task::Sim(options) => sim::run(&options),
         Task::Bench(options) => bench::run(&options),
     };
     outcome.unwrap_or_else(|error| {

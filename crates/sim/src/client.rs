@@ -190,8 +190,7 @@ impl Client {
     }
 
     fn guard(&self, around: &Surroundings<'_>, random: &mut Random, number: u32) -> (Guard, bool) {
-        let comparison =
-            random.pick(&[Comparison::Equal, Comparison::NotEqual, Comparison::Greater, Comparison::Less]);
+        let comparison = random.pick(&[Comparison::Equal, Comparison::NotEqual, Comparison::Greater, Comparison::Less]);
         let (operand, must_fail) = match (random.below(4), around.foreign) {
             (0, Some(foreign)) => (Operand::ModRevision(foreign), true),
             (0 | 1, _) => (Operand::ModRevision(self.revision), false),
@@ -206,7 +205,10 @@ impl Client {
         let lease = self.lease.filter(|_| random.chance(60)).unwrap_or(0);
         let number = random.between(0, u64::from(around.plan.keys) - 1);
         let request = Request::Put(put(key(number), written, Some(lease), random.chance(20)));
-        Asked { request, steps: Steps { then: vec![Step::Write { register: None, value: written }], ..Steps::default() } }
+        Asked {
+            request,
+            steps: Steps { then: vec![Step::Write { register: None, value: written }], ..Steps::default() },
+        }
     }
 
     fn lease_action(&self, around: &mut Surroundings<'_>, random: &mut Random) -> Action {

@@ -51,7 +51,10 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--seeds" => arguments.seeds = number(value()?)?,
             "--threads" => arguments.threads = number(value()?)?.clamp(1, 64) as usize,
             "--fjall-share" => arguments.options.fjall_percent = number(value()?)?.min(100),
-            "--plant" => arguments.options.plant = Some(value()?.parse::<Plant>().map_err(|error| error.to_string())?),
+            "--plant" => {
+                let plant = value()?.parse::<Plant>();
+                arguments.options.plant = Some(plant.map_err(|error| error.to_string())?);
+            }
             "--twice" => arguments.twice = true,
             _ => return Err(format!("`{word}` is not known here")),
         }
@@ -154,7 +157,7 @@ impl Sweep<'_> {
             tally.failed = Some(tally.failed.map_or(seed, |failed| failed.min(seed)));
             self.stop.store(true, Ordering::Relaxed);
         }
-        if tally.seeds % 20 == 0 {
+        if tally.seeds.is_multiple_of(20) {
             eprintln!("progress {} seeds", tally.seeds);
         }
     }

@@ -125,7 +125,9 @@ impl Network {
         for (&id, connection) in &mut self.connections {
             for end in [End::Dialler, End::Acceptor] {
                 let is_meant = connection.site(end) == from && connection.site(end.other()) == to;
-                let Some(pipe) = connection.pipes.get_mut(&end).filter(|pipe| is_meant && pipe.is_held) else { continue };
+                let Some(pipe) = connection.pipes.get_mut(&end).filter(|pipe| is_meant && pipe.is_held) else {
+                    continue;
+                };
                 pipe.is_held = false;
                 for _ in 0..pipe.under_way.len() {
                     pipe.last = pipe.last.max(now.after(RESEND_US + link.delay_us));
@@ -182,7 +184,8 @@ impl Network {
     /// The parcel that arrives at an end now; `None` when it was held back or the link is cut.
     pub(crate) fn arrive(&mut self, id: ConnectionId, at: End, turn: u64) -> Option<Parcel> {
         let connection = self.connections.get_mut(&id)?;
-        let is_open = self.links.get(&(connection.site(at.other()), connection.site(at))).is_some_and(|link| !link.is_cut);
+        let is_open =
+            self.links.get(&(connection.site(at.other()), connection.site(at))).is_some_and(|link| !link.is_cut);
         let pipe = connection.pipes.get_mut(&at.other()).filter(|pipe| pipe.turn == turn)?;
         if !is_open {
             pipe.turn += 1;

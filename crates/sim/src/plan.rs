@@ -198,7 +198,8 @@ impl Troubles {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let troubles: Vec<&str> = self.troubles.named().into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect();
+        let troubles: Vec<&str> =
+            self.troubles.named().into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect();
         writeln!(f, "{} sites, {:?}, rows in {:?}", self.sites, self.topology, self.engine)?;
         writeln!(
             f,
@@ -245,7 +246,8 @@ mod tests {
 
     #[test]
     fn the_share_of_folders_is_kept() {
-        let folders = |share| (0..200).filter(move |seed| Plan::of(*seed, Size::Usual, share).engine == EngineKind::Fjall);
+        let folders =
+            |share| (0..200).filter(move |seed| Plan::of(*seed, Size::Usual, share).engine == EngineKind::Fjall);
         assert_eq!(folders(0).count(), 0);
         assert_eq!(folders(100).count(), 200);
         assert!((20..80).contains(&folders(25).count()));

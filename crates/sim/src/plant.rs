@@ -23,8 +23,8 @@ pub enum Plant {
     Reauthored,
     /// The host drops records whose stamp is older than what it shows, and reports them taken.
     ClockBeforeCausality,
-    /// The host reports records as taken when they are queued, before they are applied.
-    TakenBeforeApplied,
+    /// The host drops the records of a peer while a group is on its way to the disk, and reports them taken.
+    DroppedWhenBusy,
     /// The host tells a frontier that includes what it is about to apply.
     FrontierAhead,
     /// A transaction's events are delivered to watchers in two pieces, one of which a reconnect may lose.
@@ -43,13 +43,17 @@ pub enum Plant {
     EarlyTruncation,
     /// A lease that runs out deletes the keys it was attached to, whoever wrote them since.
     LeaseExpiryByKey,
+    /// A site runs on a copy of another one's disk.
+    ClonedDisk,
+    /// Revisions of another site are compared by their ordinals alone.
+    NumericCompare,
     /// Stability is taken from what members said they have received, not from what this replica has applied of it.
     HeartbeatsCountAtOnce,
 }
 
 impl Plant {
     /// All planted bugs.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::NewestFirst,
         Self::ForgottenRecord,
         Self::AckBeforeDurable,
@@ -58,7 +62,7 @@ impl Plant {
         Self::RestoredBackup,
         Self::Reauthored,
         Self::ClockBeforeCausality,
-        Self::TakenBeforeApplied,
+        Self::DroppedWhenBusy,
         Self::FrontierAhead,
         Self::TornWatch,
         Self::RepeatedEvents,
@@ -68,6 +72,8 @@ impl Plant {
         Self::MovingClient,
         Self::EarlyTruncation,
         Self::LeaseExpiryByKey,
+        Self::ClonedDisk,
+        Self::NumericCompare,
         Self::HeartbeatsCountAtOnce,
     ];
 
@@ -82,7 +88,7 @@ impl Plant {
             Self::RestoredBackup => "restored-backup",
             Self::Reauthored => "reauthored",
             Self::ClockBeforeCausality => "clock-before-causality",
-            Self::TakenBeforeApplied => "taken-before-applied",
+            Self::DroppedWhenBusy => "dropped-when-busy",
             Self::FrontierAhead => "frontier-ahead",
             Self::TornWatch => "torn-watch",
             Self::RepeatedEvents => "repeated-events",
@@ -92,6 +98,8 @@ impl Plant {
             Self::MovingClient => "moving-client",
             Self::EarlyTruncation => "early-truncation",
             Self::LeaseExpiryByKey => "lease-expiry-by-key",
+            Self::ClonedDisk => "cloned-disk",
+            Self::NumericCompare => "numeric-compare",
             Self::HeartbeatsCountAtOnce => "heartbeats-count-at-once",
         }
     }

@@ -29,11 +29,8 @@ impl Rows {
             EngineKind::Memory => Ok(Self::Memory { engine: Arc::new(MemoryEngine::new()), backup: None }),
             EngineKind::Fjall => {
                 let made = tempfile::Builder::new().prefix("tombolo-sim-").tempdir();
-                let folder = made.map_err(|source| OpenError::Io {
-                    action: "make",
-                    path: std::env::temp_dir(),
-                    source,
-                })?;
+                let folder =
+                    made.map_err(|source| OpenError::Io { action: "make", path: std::env::temp_dir(), source })?;
                 Ok(Self::Folder(folder))
             }
         }

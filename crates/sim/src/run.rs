@@ -68,6 +68,7 @@ impl Plant {
             Self::RepeatedEvents => troubles.kills = true,
             Self::EarlyTruncation => (troubles.compactions, troubles.cuts) = (true, true),
             Self::LeaseExpiryByKey => troubles.leases = true,
+            Self::ClonedDisk => plan.sites = plan.sites.max(3),
             _ => {}
         }
     }

@@ -12,7 +12,9 @@ use tombolo_storage::{MeshId, Revision, Slot};
 use crate::{
     History, MS, Plan, Plant, Random, S, Time, Trace,
     agenda::{Agenda, Happening},
-    checker::{Claim, Violation, convergence::Digests, durability::Promises, log::Log, records::Records, revisions::Revisions},
+    checker::{
+        Claim, Violation, convergence::Digests, durability::Promises, log::Log, records::Records, revisions::Revisions,
+    },
     client::Client,
     network::Network,
     rows::Rows,
@@ -87,7 +89,9 @@ impl<'a> Simulation<'a> {
     pub(crate) fn new(plan: &'a Plan, plant: Option<Plant>, trace: &'a mut Trace) -> Result<Self, Violation> {
         let random = Random::new(plan.seed);
         let network = Network::new(&plan.links(), plan.delay_us, plan.loss, random.fork("network"));
-        let sites = (0..plan.sites).map(|site| new_site(plan, site, &mut random.fork("sites").nth(site)));
+        // A cloned disk has its original's name, and whatever was drawn for it.
+        let original = |site: usize| if plant == Some(Plant::ClonedDisk) && site == 2 { 1 } else { site };
+        let sites = (0..plan.sites).map(|site| new_site(plan, site, original(site), &random));
         Ok(Self {
             plan,
             plant,
@@ -190,18 +194,22 @@ impl<'a> Simulation<'a> {
     }
 }
 
-fn new_site(plan: &Plan, number: usize, random: &mut Random) -> Result<Site, Violation> {
+fn new_site(plan: &Plan, number: usize, original: usize, random: &Random) -> Result<Site, Violation> {
+    let mut random = random.fork("sites").nth(original);
     let broken = |cause: String| Violation::at(number, Claim::Service, cause);
     // Ascending by site, and otherwise as good as random.
-    let replica = (number as u64 + 1) << 48 | random.word() >> 16;
+    let replica = (original as u64 + 1) << 48 | random.word() >> 16;
     let replica = ReplicaId::new(replica).ok_or_else(|| broken("0 names no replica".to_owned()))?;
-    let slot = Slot::new(number as u16 * 8).ok_or_else(|| broken("there are not that many slots".to_owned()))?;
+    let slot = Slot::new(original as u16 * 8).ok_or_else(|| broken("there are not that many slots".to_owned()))?;
     let beginning: Revision = slot.beginning();
     Ok(Site {
         replica,
         slot,
         entropy: random.entropy(),
-        clocks: Clocks { monotonic_base_ms: random.between(0, 1_000_000), ahead_ms: trouble::clock_error(plan, random) },
+        clocks: Clocks {
+            monotonic_base_ms: random.between(0, 1_000_000),
+            ahead_ms: trouble::clock_error(plan, &mut random),
+        },
         rows: Rows::new(plan.engine).map_err(|error| broken(error.to_string()))?,
         has_slow_disk: false,
         lives: 0,

@@ -60,11 +60,9 @@ pub(crate) fn choose(plan: &Plan, random: &mut Random, is_up: &[bool], now: Time
         }
         3 if troubles.one_way_cuts => pass(Trouble::Cut { from, to }, Trouble::Heal { from, to }),
         kind @ 4..=6 if is_up[site] => {
-            let (how, is_allowed) = [
-                (Stop::Crash, troubles.crashes),
-                (Stop::Kill, troubles.kills),
-                (Stop::Close, troubles.restarts),
-            ][kind - 4];
+            let (how, is_allowed) =
+                [(Stop::Crash, troubles.crashes), (Stop::Kill, troubles.kills), (Stop::Close, troubles.restarts)]
+                    [kind - 4];
             if is_allowed {
                 pass(Trouble::Stop { site, how }, Trouble::Start { site });
             }

@@ -158,7 +158,8 @@ impl Log {
         let mut events = commit.events.clone();
         events.sort_by(|left, right| left.key().cmp(right.key()));
         if events != expected.events {
-            let text = format!("commit {} tells of {events:?}; its record makes it {:?}", commit.number, expected.events);
+            let text =
+                format!("commit {} tells of {events:?}; its record makes it {:?}", commit.number, expected.events);
             return Err(self.violation(Claim::Merge, text));
         }
         Ok(())
@@ -170,8 +171,8 @@ impl Log {
             match operation {
                 Operation::LeaseEnd { .. } => {}
                 Operation::Remove { key, elements } => {
-                    let leases = elements.iter().map(|element| self.model.lease_of(key, *element));
-                    for found in leases.filter(|found| *found != Some(lease)) {
+                    let mut leases = elements.iter().map(|element| self.model.lease_of(key, *element));
+                    if let Some(found) = leases.find(|found| *found != Some(lease)) {
                         let text = format!("the end of lease {lease} took {key:?}, written under {found:?}");
                         return Err(self.violation(Claim::Leases, text));
                     }

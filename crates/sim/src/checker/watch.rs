@@ -63,7 +63,9 @@ impl Stream {
     /// It has not.
     pub fn promised(&mut self, revision: i64, log: &Log) -> Result<(), Violation> {
         if let Some((missing, events)) = log.next_match(self.seen, &self.range).filter(|(next, _)| *next <= revision) {
-            return Err(self.violation(format!("told of everything up to {revision}, but not of {missing}: {events:?}")));
+            return Err(
+                self.violation(format!("told of everything up to {revision}, but not of {missing}: {events:?}"))
+            );
         }
         self.seen = self.seen.max(revision);
         Ok(())

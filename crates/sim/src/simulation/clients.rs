@@ -1,6 +1,6 @@
 //! Clients take their steps: they read what is published, or hand the committer a request and wait.
 
-use tombolo_storage::{Answer, KeyRange, RangeAnswer, RangeQuery, Request, RequestError};
+use tombolo_storage::{Answer, KeyRange, RangeAnswer, RangeQuery, Request, RequestError, Slot, is_foreign};
 
 use super::{READ_US, Simulation};
 use crate::{
@@ -75,9 +75,16 @@ impl Simulation<'_> {
 
     /// A revision that clients of another site were told.
     fn foreign_revision(&mut self, site: usize) -> Option<i64> {
-        let told: Vec<i64> = self.clients.iter().filter(|other| other.site != site).map(|other| other.revision).collect();
-        let told: Vec<i64> = told.into_iter().filter(|revision| *revision > 1).collect();
-        (!told.is_empty()).then(|| self.random.pick(&told))
+        let told: Vec<i64> =
+            self.clients.iter().filter(|other| other.site != site).map(|other| other.revision).collect();
+        let own = self.sites[site].slot;
+        let told: Vec<i64> =
+            self.clients.iter().map(|other| other.revision).filter(|told| is_foreign(*told, own)).collect();
+        let foreign = (!told.is_empty()).then(|| self.random.pick(&told))?;
+        // A planted bug keeps the ordinal and takes the slot for our own.
+        let own = own.beginning().get();
+        let ordinal = foreign & (Slot::new(1).map_or(1, |slot| slot.beginning().get()) - 2);
+        Some(if self.is_planted(Plant::NumericCompare) { (own - 1) | ordinal } else { foreign })
     }
 
     fn remember_lease(&mut self, site: usize, request: &Request) {
@@ -206,9 +213,9 @@ fn down(site: usize) -> Violation {
 fn check_refusal(site: usize, error: &RequestError) -> Result<(), Violation> {
     match error {
         RequestError::LeaseNotFound { .. } | RequestError::KeyNotFound => Ok(()),
-        RequestError::Read(tombolo_storage::ReadError::Compacted { .. } | tombolo_storage::ReadError::FutureRevision { .. }) => {
-            Ok(())
-        }
+        RequestError::Read(
+            tombolo_storage::ReadError::Compacted { .. } | tombolo_storage::ReadError::FutureRevision { .. },
+        ) => Ok(()),
         error => Err(Violation::at(site, Claim::Service, format!("a request was refused: {error}"))),
     }
 }

@@ -146,7 +146,9 @@ impl Simulation<'_> {
         let Ok(record) = Record::decode(record.clone()) else { return false };
         let model = self.sites[site].log.model();
         let mut puts = record.operations.iter().filter_map(|operation| match operation {
-            Operation::Put { key, .. } => Some(model.siblings(key).into_iter().any(|(_, hlc, _)| hlc > record.header.hlc)),
+            Operation::Put { key, .. } => {
+                Some(model.siblings(key).into_iter().any(|(_, hlc, _)| hlc > record.header.hlc))
+            }
             _ => None,
         });
         puts.next().is_some_and(|first| first && puts.all(|older| older))
@@ -281,11 +283,7 @@ fn executed(life: &Life, published: u64) -> u64 {
 }
 
 /// The log of a store from a commit on, but for what is known.
-pub(super) fn log_after(
-    store: &Store,
-    known: &tombolo_crdt::VersionVector,
-    from: u64,
-) -> Result<Vec<Arrival>, String> {
+pub(super) fn log_after(store: &Store, known: &tombolo_crdt::VersionVector, from: u64) -> Result<Vec<Arrival>, String> {
     let budget = ArrivalBudget { commits: EVERYTHING, bytes: EVERYTHING };
     store.arrivals(known, from, budget).map(|arrivals| arrivals.records).map_err(|error| error.to_string())
 }

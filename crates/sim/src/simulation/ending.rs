@@ -4,11 +4,7 @@ use std::collections::BTreeMap;
 
 use tombolo_storage::{KeyRange, RangeQuery};
 
-use super::{
-    LOOK_US, MESH, QUIET_WITHIN_US, Simulation,
-    committing::check_content,
-    sessions::join_all,
-};
+use super::{LOOK_US, MESH, QUIET_WITHIN_US, Simulation, committing::check_content, sessions::join_all};
 use crate::{
     MS, Time, Transaction,
     agenda::Happening,

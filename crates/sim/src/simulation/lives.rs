@@ -30,10 +30,11 @@ impl Simulation<'_> {
         let (mesh, state) = (MESH, &mut self.sites[site]);
         let founding = Founding::Join { mesh, replica: state.replica, slot: state.slot };
         let wall = state.clocks.wall(self.now);
-        let options = OpenOptions { founding, durability: durability(self.plant), ..OpenOptions::new(wall, state.entropy) };
+        let options =
+            OpenOptions { founding, durability: durability(self.plant), ..OpenOptions::new(wall, state.entropy) };
         let opened = state.rows.open(&options);
-        let (store, committer) = opened
-            .map_err(|error| Violation::at(site, Claim::Service, format!("the store does not open: {error}")))?;
+        let (store, committer) =
+            opened.map_err(|error| Violation::at(site, Claim::Service, format!("the store does not open: {error}")))?;
         let standing = store.standing();
         let log = log_after(&store, &standing.floor, 0).map_err(|text| Violation::at(site, Claim::Service, text))?;
         state.log.reopened(&mut self.records, &log, &standing.floor)?;

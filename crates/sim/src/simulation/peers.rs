@@ -35,7 +35,8 @@ impl Simulation<'_> {
 
     pub(super) fn dial(&mut self, from: usize, to: usize, ticket: u64) -> Result<(), Violation> {
         let Some(life) = &self.sites[from].life else { return Ok(()) };
-        let is_wanted = !life.peers.contains_key(&to) && life.dials.get(&to).is_some_and(|dials| dials.ticket == ticket);
+        let is_wanted =
+            !life.peers.contains_key(&to) && life.dials.get(&to).is_some_and(|dials| dials.ticket == ticket);
         if is_wanted {
             self.try_connection(from, to);
         }
@@ -125,7 +126,8 @@ impl Simulation<'_> {
                 self.feed(site, connection, Input::Frame(payload))
             }
             Parcel::End => {
-                let is_there = self.sites[site].life.as_ref().is_some_and(|life| life.endpoints.contains_key(&connection));
+                let is_there =
+                    self.sites[site].life.as_ref().is_some_and(|life| life.endpoints.contains_key(&connection));
                 if is_there {
                     self.note(format_args!("s{site} hears that session {} is over", connection.0));
                     self.end_session(site, connection);

@@ -87,13 +87,12 @@ impl Simulation<'_> {
         if self.is_planted(Plant::FrontierAhead) {
             self.tell_ahead(site, connection, &records)?;
         }
-        let taken = IngestReport { taken: count, refused: None };
-        if let Some(life) = &mut self.sites[site].life {
-            life.queue.push_back(Work::Ingest { connection, records });
+        let drops = self.is_planted(Plant::DroppedWhenBusy);
+        let Some(life) = &mut self.sites[site].life else { return Ok(()) };
+        if drops && life.under_way.is_some() {
+            return self.feed(site, connection, Input::Ingested(IngestReport { taken: count, refused: None }));
         }
-        if self.is_planted(Plant::TakenBeforeApplied) {
-            self.feed(site, connection, Input::Ingested(taken))?;
-        }
+        life.queue.push_back(Work::Ingest { connection, records });
         Ok(())
     }
 

@@ -1,17 +1,13 @@
 //! Troubles happen, and end.
 
 use super::{LOOK_US, Simulation};
-use crate::{
-    Plant,
-    agenda::Happening,
-    checker::Violation,
-    trouble::Trouble,
-};
+use crate::{Plant, agenda::Happening, checker::Violation, trouble::Trouble};
 
 impl Simulation<'_> {
     pub(super) fn trouble(&mut self, trouble: Trouble) -> Result<(), Violation> {
         // What was decided on during the troubles does not happen after them.
-        let breaks = matches!(trouble, Trouble::Cut { .. } | Trouble::Stop { .. } | Trouble::Disk { is_slow: true, .. });
+        let breaks =
+            matches!(trouble, Trouble::Cut { .. } | Trouble::Stop { .. } | Trouble::Disk { is_slow: true, .. });
         if self.is_calm() && breaks {
             return Ok(());
         }

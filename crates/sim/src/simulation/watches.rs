@@ -54,7 +54,9 @@ impl Simulation<'_> {
         let site = watching.site;
         let from = watching.stream.seen() + i64::from(!self.is_planted(Plant::RepeatedEvents));
         let uptime = self.sites[site].uptime(self.now);
-        let Some(life) = self.sites[site].life.as_mut().filter(|_| watching.subscription.is_none()) else { return Ok(()) };
+        let Some(life) = self.sites[site].life.as_mut().filter(|_| watching.subscription.is_none()) else {
+            return Ok(());
+        };
         let subscriber = life.hub.subscribe(uptime);
         let spec = WatchSpec::new(watching.stream.range().clone(), from);
         let watch = life.hub.watch(subscriber, spec);
@@ -163,12 +165,7 @@ impl Simulation<'_> {
     }
 
     /// The hub gave a watch up: what it needs is compacted. The client lists its range and begins anew.
-    fn watch_ended(
-        &mut self,
-        site: usize,
-        watch: tombolo_site::WatcherId,
-        cause: &EndCause,
-    ) -> Result<(), Violation> {
+    fn watch_ended(&mut self, site: usize, watch: tombolo_site::WatcherId, cause: &EndCause) -> Result<(), Violation> {
         let is_meant = |watching: &Watching| {
             watching.site == site && watching.subscription.is_some_and(|(_, watcher)| watcher == watch)
         };

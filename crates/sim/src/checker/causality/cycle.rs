@@ -1,6 +1,6 @@
 //! Finds a circle in a graph, a short one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque, btree_map::Entry};
 
 use super::Why;
 
@@ -50,8 +50,8 @@ fn shortest(next: &[Vec<(usize, Why)>], start: usize) -> Option<Vec<(usize, usiz
                 edges.reverse();
                 return Some(edges);
             }
-            if !came.contains_key(&after) {
-                came.insert(after, (number, why));
+            if let Entry::Vacant(entry) = came.entry(after) {
+                entry.insert((number, why));
                 queue.push_back(after);
             }
         }

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use tombolo_storage::{
-    ArrivalBudget, Committer, Delete, OpenOptions, Put, RangeQuery, Request, Store, WallTime, engine::memory::MemoryEngine,
+    ArrivalBudget, Committer, Delete, OpenOptions, Put, RangeQuery, Request, Store, WallTime,
+    engine::memory::MemoryEngine,
 };
 
 use super::*;
