@@ -59,7 +59,6 @@ impl Session {
         peer.lead.note(now, &peer.frontier);
         // The same record may have been under way in both directions.
         offer.acked(now, &peer.frontier);
-        intake.told(&self.told);
         Ok(())
     }
 
