@@ -10,7 +10,7 @@ use crate::LagMeter;
 pub struct PeerStatus {
     /// Whether the peer has said hello.
     pub is_established: bool,
-    /// What the peer has applied, as far as it has said.
+    /// What the peer has applied, as far as it has said; kept when the session has closed, when all else is forgotten.
     pub frontier: VersionVector,
     /// The highest kind of operation that the peer can interpret.
     pub kinds: u64,

@@ -285,7 +285,7 @@ fn after_a_bye_nothing_is_said() {
 
 #[test]
 fn a_closed_session_does_nothing_more() {
-    let mut script = Script::open(&store_with(1, 1), &ToyStore::new(2));
+    let mut script = Script::open(&store_with(1, 1), &store_with(2, 3));
     let outputs = script.input(Input::Stop);
     assert_eq!(closed(&script, &outputs), Fault::Stopped);
     script.session.close(Fault::Superseded);
@@ -293,7 +293,9 @@ fn a_closed_session_does_nothing_more() {
     assert_eq!(script.advance(store_with(1, 2).standing()), []);
     assert_eq!(script.say(heartbeat(Readiness::Ready, 0)), []);
     assert_eq!(script.run(60_000), []);
-    assert!(!script.session.status(Moment(0)).is_established);
+    let status = script.session.status(Moment(0));
+    assert!(!status.is_established);
+    assert_eq!(status.frontier, vector(&[(2, 3)]), "how far the peer had got is remembered");
 }
 
 #[test]
