@@ -36,7 +36,7 @@ pub trait Host: Send + Sync + 'static {
     fn ingest(&self, records: Vec<Bytes>) -> impl Future<Output = IngestReport> + Send;
 
     /// Redeems a ticket of this replica: checks it, and writes the admission. The request's key is proven, nothing else is. Is
-    /// asked no more often than a person would; the future always runs to its end.
+    /// asked no more often than a rack of newcomers would. Runs to its end even if the newcomer has gone.
     fn redeem(&self, request: JoinRequest) -> impl Future<Output = Result<Admission, JoinRefusal>> + Send;
 
     /// Takes note of what a session found out. Must not block.

@@ -13,9 +13,13 @@ mod support {
     pub(crate) mod toy_store;
 }
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use support::{
+    host::WALL_MS,
     link::Link,
     outsider::{Outsider, greeting},
     site::{MESH, Site, key, until, until_converged},
@@ -23,8 +27,9 @@ use support::{
 };
 use tokio::time::{sleep, timeout};
 use tombolo_net::{
-    Admission, AdmissionTerms, Announcement, Candidate, ChainFault, Contact, Event, Fault, JoinError, JoinRefusal,
-    Node, PeerError, PeerRefusal, PeerState, Refusal, Report, Roster, Secret, StartError, TicketId, join,
+    Admission, AdmissionTerms, Announcement, Candidate, ChainFault, Contact, Event, Fault, Host, JoinError,
+    JoinRefusal, Limits, Moment, Node, Output, PeerError, PeerRefusal, PeerState, Refusal, Report, Roster, Secret,
+    Session, Settings, StartError, TicketId, join,
 };
 
 /// A founder and a replica that it admitted, which knows the founder as a contact.
@@ -213,6 +218,43 @@ async fn frames_that_break_the_rules_close_with_a_named_fault() {
         assert!(matches!(&end, Some(PeerError::Session(fault)) if is_expected(fault)), "{end:?}");
     }
     assert_eq!(founder.host.frontier(), before);
+}
+
+#[tokio::test]
+async fn who_says_nothing_or_half_a_word_is_not_waited_for() {
+    let (founder, second) = connected_pair().await;
+    let began = Instant::now();
+    let silent = Outsider::connect(founder.listen, &key(77)).await;
+    let mut slow = Outsider::connect(founder.listen, &second.key).await;
+    slow.write(&[0, 0, 0, 26, 1, 0]).await;
+    let endings = timeout(Duration::from_secs(8), async { (silent.closed().await, slow.closed().await) }).await;
+    assert_eq!(endings, Ok((0, 0)));
+    assert!(began.elapsed() > Duration::from_secs(4), "a slow link has some time");
+    assert!(founder.is_connected_to(&second));
+}
+
+#[tokio::test]
+async fn a_frame_that_trickles_in_is_not_waited_for_for_ever() {
+    let (founder, mut second) = connected_pair().await;
+    second.stop().await;
+    let mut outsider = Outsider::connect(founder.listen, &second.key).await;
+    outsider.send(&greeting(MESH, 2)).await;
+    outsider.receive().await;
+    let settings = Settings { mesh: MESH, own: second.id, peer: founder.id, limits: Limits::default() };
+    let mut session = Session::new(settings, second.host.standing().borrow().clone(), Moment(0), WALL_MS);
+    let Some(Output::Send(hello)) = session.poll() else { panic!("a session says hello first") };
+    outsider.send(&hello).await;
+    outsider.write(&[0, 0, 1, 0]).await;
+    let known = ends(&founder, &second).len();
+    // Each byte is a sign of life.
+    for _ in 0..200 {
+        if ends(&founder, &second).len() > known {
+            break;
+        }
+        outsider.send.write_all(&[2]).await.ok();
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(ends(&founder, &second).pop(), Some(PeerError::Session(Fault::Stalled)));
 }
 
 #[tokio::test]

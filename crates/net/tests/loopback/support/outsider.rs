@@ -16,7 +16,7 @@ use tombolo_net::KeyPair;
 
 pub(crate) struct Outsider {
     pub(crate) connection: Connection,
-    send: SendStream,
+    pub(crate) send: SendStream,
     recv: RecvStream,
     _endpoint: Endpoint,
 }
