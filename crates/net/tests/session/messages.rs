@@ -83,6 +83,30 @@ fn no_golden_message_is_read_from_a_part_of_it() {
     }
 }
 
+#[test]
+fn heads_and_rows_come_in_one_order_and_none_of_them_twice() {
+    let head = |bits| (Dot::new(id(bits), 1), Chain::BEGINNING);
+    let row = |bits| StabilityRow { member: id(bits), frontier: vector(&[(1, 1)]) };
+    for (first, second, is_canonical) in [(1, 2, true), (2, 1, false), (1, 1, false)] {
+        let hello = Hello {
+            mesh: 0,
+            replica: id(1),
+            wall_ms: 0,
+            kinds: 0,
+            window: 0,
+            heads: vec![head(first), head(second)],
+            floor: VersionVector::new(),
+            digest: 0,
+        };
+        let rows = vec![row(first), row(second)];
+        let heartbeat = Heartbeat { wall_ms: 0, readiness: Readiness::Ready, digest: 0, rows };
+        for message in [Message::Hello(hello), Message::Heartbeat(heartbeat)] {
+            let read = Message::decode(message.encode(), &Limits::default());
+            assert_eq!(read.is_ok(), is_canonical, "{message:?}");
+        }
+    }
+}
+
 fn any_id() -> impl Strategy<Value = ReplicaId> {
     prop_oneof![1..6_u64, 1..=u64::MAX].prop_map(id)
 }
