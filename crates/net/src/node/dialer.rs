@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{HANDSHAKE_MAX, Shared, backoff::Backoff, connection, endpoint, peers::Peer, stream::Stream};
-use crate::{Host, PeerError, PublicKey, Report, handshake::Message};
+use crate::{Host, Moment, PeerError, PublicKey, Report, handshake::Message};
 
 /// Whom to dial, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +25,9 @@ pub(crate) struct Target {
 /// Keeps `peer` connected until the node stops or nobody holds the other end of `target`.
 pub(crate) async fn keep<H: Host>(shared: Arc<Shared<H>>, peer: Arc<Peer>, mut target: watch::Receiver<Target>) {
     let mut backoff = Backoff::new();
-    // Whether the peer has had time to dial, and did not.
-    let mut has_waited = false;
+    // Whether the peer has had time to dial, and did not. When this node has just started it may have been away for so short
+    // that the peer has not noticed and takes it for connected.
+    let mut has_waited = shared.peers.now() < JUST_STARTED;
     let mut stop = shared.stop.clone();
     let mut connections = peer.connections();
     loop {
@@ -156,6 +157,8 @@ async fn dial_one<H: Host>(
 
 /// How long the one with the greater id waits to be dialed.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Until when a node has just started.
+const JUST_STARTED: Moment = Moment(2_000);
 /// How long an address may take to answer: several first packets.
 pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// How long the name service may take.
