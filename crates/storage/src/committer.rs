@@ -22,13 +22,10 @@ use crate::{
     head::Head,
     log::Refusal,
     plan::{Draft, Plan},
-    query,
     row::{
         Tally,
-        base::BaseRow,
         commit::{self, CommitRow, Effect, Layer, Part},
     },
-    since_base::SinceBase,
     space::Space,
     store::{Published, Shared},
     system,
@@ -62,7 +59,7 @@ pub(crate) struct Staged {
     /// The keys of the system's data that changed.
     system: BTreeSet<Bytes>,
     /// What the last compaction asked for.
-    base: Option<StagedBase>,
+    pub(crate) base: Option<StagedBase>,
     /// A sealed group has not been published.
     is_under_way: bool,
     /// It holds a compaction.
@@ -323,50 +320,6 @@ impl Committer {
     /// Commits executed and not yet made durable.
     pub fn pending(&self) -> usize {
         self.staged.commits.len()
-    }
-
-    /// Forgets history below `revision`: at once for readers, on disk when [`maintain`](Self::maintain) gets to it.
-    fn compact(&mut self, wall: WallTime, revision: i64) -> Result<Answer, RequestError> {
-        let asked = revision;
-        if revision <= self.head.compacted {
-            return Err(ReadError::Compacted { oldest: self.head.compacted.max(1) }.into());
-        }
-        // 0 reads as "now" elsewhere; here it is the number that it is, as in etcd.
-        let revision = if asked <= 0 {
-            asked
-        } else {
-            query::read_revision(asked, self.head.revision, self.head.compacted, self.head.slot)?
-        };
-        let (first, horizon) = self.horizon(revision)?;
-        self.head.compacted = revision;
-        let number = self.head.commit;
-        let base = BaseRow {
-            compacted: revision,
-            first,
-            horizon,
-            progress: self.compaction.progress(),
-            commit: number,
-            revision: self.head.revision,
-            hlc: self.head.clock.last(),
-            digest: self.head.digest.bits(),
-            rows: self.tally.hashes,
-            mesh: self.head.mesh.clone(),
-            private: self.head.private.clone(),
-        };
-        self.head.since_base = SinceBase::at(number);
-        let written = self.compaction.ask(wall, base);
-        self.staged.changes.push(written);
-        self.staged.base = Some(StagedBase { horizon, first });
-        Ok(Answer { revision: self.head.revision, outcome: Outcome::Compacted })
-    }
-
-    /// The first commit at which `revision` held, and the last one.
-    fn horizon(&self, revision: i64) -> Result<(u64, u64), ReadError> {
-        let rows = HeadRows { shared: &self.shared, staged: &self.staged };
-        let dense_from = self.compaction.horizon() + 1;
-        let first = first_commit_at(&rows, dense_from, self.head.commit, revision)?;
-        let after = first_commit_at(&rows, first, self.head.commit, revision + 1)?;
-        Ok((first.min(self.head.commit), after - 1))
     }
 
     /// Stops cleanly: makes durable what was executed, and marks the folder as closed. Dropping a committer without this is

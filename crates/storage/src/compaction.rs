@@ -21,6 +21,7 @@ use crate::{
     },
 };
 
+mod ask;
 mod reduce;
 
 /// Milliseconds for which history stays on disk after it was compacted away: for reads that had begun before.
