@@ -40,6 +40,9 @@ pub(crate) enum Refusal {
     /// Too many requests wait.
     #[error("too many requests are waiting")]
     QueueFull,
+    /// Another site has records under this replica's name that are not its own.
+    #[error("this replica's records are disputed by another site: see `tombolo mesh status`")]
+    Disowned,
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopped,

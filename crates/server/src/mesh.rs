@@ -6,19 +6,32 @@
 //! What is interesting lies in `tombolo-net`. Here its needs are met: records and a place to put them ([`host`]), a roster from the replicated
 //! system data, tickets ([`invitations`]), the way in ([`joining`]), and a memory of what is wrong ([`alarms`]).
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 use tokio::sync::{Mutex as Turn, watch};
 use tombolo_crdt::ReplicaId;
 use tombolo_net::{
-    Admission, Announcement, KeyPair, Member, Node, PeerView, PublicKey, Roster, RosterEntry, SlotRange, Standing,
-    SystemKey, TicketId,
+    Admission, Announcement, Digests, KeyPair, Limits, Member, Node, PeerView, PublicKey, Roster, RosterEntry,
+    SlotRange, Standing, SystemKey, TicketId,
 };
+use tombolo_proto::v1::MeshAlarmKind;
 use tombolo_storage::{Commit, Identity, Store, SystemWrite};
 
-use self::{alarms::Alarms, away::Away, membership::Membership};
+use self::{
+    alarms::{Alarms, Raised},
+    away::Away,
+    membership::Membership,
+};
 use crate::{clock::Uptime, config::Config};
 
 pub use self::{file::FileError, joining::JoinFailure, key::CreateError};
@@ -45,7 +58,9 @@ pub(crate) struct Mesh {
     standing: watch::Sender<Arc<Standing>>,
     roster: watch::Sender<Arc<Roster>>,
     pub(crate) away: Away,
-    pub(crate) alarms: Mutex<Alarms>,
+    alarms: Mutex<Alarms>,
+    /// A peer disputes what we wrote: see [`Mesh::disown`].
+    is_disowned: AtomicBool,
     /// Held by whoever hands out slots.
     handing_out: Turn<()>,
     link: RwLock<Link>,
@@ -120,6 +135,7 @@ impl Mesh {
             roster: watch::Sender::new(Arc::new(roster)),
             away: Away::new(uptime),
             alarms: Mutex::default(),
+            is_disowned: AtomicBool::new(false),
             handing_out: Turn::new(()),
             link: RwLock::new(Link::Down("the server is starting".to_owned())),
         })
@@ -154,6 +170,42 @@ impl Mesh {
             Link::Up(node) => node.peers(),
             Link::Down(_) => Vec::new(),
         }
+    }
+
+    /// What is wrong now. What the peers say of themselves ends some of it.
+    pub(crate) fn alarms(&self) -> Vec<Raised> {
+        let peers = self.peers();
+        let mut alarms = self.alarms.lock();
+        for PeerView { replica, status, .. } in peers {
+            if status.digests == Digests::Equal {
+                alarms.lower(MeshAlarmKind::Corrupt, replica);
+            }
+            if status.is_established && status.skew_ms.unsigned_abs() <= Limits::default().skew_ms {
+                alarms.lower(MeshAlarmKind::Skew, replica);
+            }
+        }
+        alarms.list()
+    }
+
+    /// The names of alarms for which this server's data, or its name, may not be what it should be.
+    pub(crate) fn disputes(&self) -> BTreeSet<&'static str> {
+        let raised = self.alarms();
+        let name = |raised: &Raised| match raised.kind {
+            MeshAlarmKind::Corrupt => Some("CORRUPT"),
+            MeshAlarmKind::Forked => Some("FORKED"),
+            MeshAlarmKind::AheadOfUs => Some("AHEAD_OF_US"),
+            _ => None,
+        };
+        raised.iter().filter_map(name).collect()
+    }
+
+    /// Writes nothing more under this replica's name until the server is started anew: a peer has other records under it, or more.
+    fn disown(&self) {
+        self.is_disowned.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_disowned(&self) -> bool {
+        self.is_disowned.load(Ordering::Relaxed)
     }
 
     /// What a person calls a replica: its name and its id, as far as they are known.

@@ -108,6 +108,9 @@ impl Replica {
 
     /// Sends a request of about `bytes` bytes through the committer.
     pub(crate) async fn commit(&self, request: Request, bytes: usize) -> Result<Answer, Refusal> {
+        if self.mesh.is_disowned() {
+            return Err(Refusal::Disowned);
+        }
         let reply = self.queue.commit(request, bytes).await;
         if matches!(reply, Err(Refusal::QueueFull)) {
             self.metrics.queue_full.add(1);

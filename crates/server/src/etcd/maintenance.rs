@@ -20,20 +20,25 @@ use crate::replica::{RAFT_TERM, Replica};
 pub(super) struct MaintenanceService(pub(super) Arc<Replica>);
 
 impl MaintenanceService {
-    /// The alarms of a kind, or all for `AlarmType::None`. They follow the store's state: they begin and end with it.
+    /// The alarms of a kind, or all for `AlarmType::None`. They begin and end with what they tell of.
     fn alarms(&self, kind: AlarmType) -> Vec<AlarmMember> {
-        let raised = self.0.store.health() == Health::NoSpace;
-        let asked = matches!(kind, AlarmType::None | AlarmType::Nospace);
-        let alarm = AlarmMember { member_id: self.0.member_id(), alarm: AlarmType::Nospace.into() };
-        if raised && asked { vec![alarm] } else { Vec::new() }
+        let raised = [
+            (AlarmType::Nospace, self.0.store.health() == Health::NoSpace),
+            (AlarmType::Corrupt, self.0.mesh.disputes().contains("CORRUPT")),
+        ];
+        let asked = raised.into_iter().filter(|(found, is_on)| *is_on && (kind == AlarmType::None || kind == *found));
+        asked.map(|(found, _)| AlarmMember { member_id: self.0.member_id(), alarm: found.into() }).collect()
     }
 
     fn errors(&self) -> Vec<String> {
-        match self.0.store.health() {
-            Health::Ok => Vec::new(),
-            Health::NoSpace => vec![format!("memberID:{} alarm:NOSPACE ", self.0.member_id())],
-            Health::Poisoned => vec!["tombolo: the store takes no more writes until it is reopened".to_owned()],
-        }
+        let own = match self.0.store.health() {
+            Health::Ok => None,
+            Health::NoSpace => Some(format!("memberID:{} alarm:NOSPACE ", self.0.member_id())),
+            Health::Poisoned => Some("tombolo: the store takes no more writes until it is reopened".to_owned()),
+        };
+        let alarms = self.0.mesh.disputes();
+        let disputed = alarms.into_iter().map(|alarm| format!("memberID:{} alarm:{alarm} ", self.0.member_id()));
+        own.into_iter().chain(disputed).collect()
     }
 }
 

@@ -90,6 +90,10 @@ pub(crate) enum Fault {
     BadLeaderTransferee,
     #[error("tombolo: a server joins a mesh by invitation: see `tombolo mesh invite`")]
     JoinsByInvitation,
+    #[error(
+        "tombolo: no writes are taken: this replica's records are disputed by another site: see `tombolo mesh status`"
+    )]
+    Disowned,
     #[error("tombolo: {what}")]
     BadInvitation { what: String },
     #[error("tombolo: {what}")]
@@ -132,7 +136,7 @@ impl Fault {
             | Self::CannotInvite { .. }
             | Self::AlarmEndsByItself
             | Self::RevisionsExhausted => Code::FailedPrecondition,
-            Self::Stopped | Self::Poisoned { .. } | Self::LeaseElsewhere { .. } => Code::Unavailable,
+            Self::Stopped | Self::Disowned | Self::Poisoned { .. } | Self::LeaseElsewhere { .. } => Code::Unavailable,
             Self::Corrupt => Code::DataLoss,
             Self::NotServed { .. } => Code::Unimplemented,
             Self::Internal { .. } => Code::Internal,
@@ -190,6 +194,7 @@ impl From<Refusal> for Fault {
             Refusal::Request(why) => why.as_ref().into(),
             Refusal::Commit(why) => why.as_ref().into(),
             Refusal::QueueFull => Self::TooManyRequests,
+            Refusal::Disowned => Self::Disowned,
             Refusal::Stopped => Self::Stopped,
         }
     }

@@ -38,6 +38,10 @@ pub(super) async fn health(State(replica): State<Arc<Replica>>, RawQuery(query):
         Health::Poisoned if !serializable => Some("STORE TAKES NO WRITES".to_owned()),
         _ => can_read(&replica).err().map(|why| format!("RANGE ERROR:{why}")),
     };
+    let reason = reason.or_else(|| {
+        let mut disputes = replica.mesh.disputes().into_iter();
+        disputes.find(|alarm| !excluded(alarm)).map(|alarm| format!("ALARM {alarm}"))
+    });
     let counter = if reason.is_none() { &replica.metrics.healthy } else { &replica.metrics.unhealthy };
     counter.add(1);
     let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

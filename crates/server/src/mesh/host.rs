@@ -129,26 +129,35 @@ impl Host for PeerHost {
 
 impl PeerHost {
     /// Raises the alarm for a fault that says that records or names are disputed. Of the two sides one finds it first, and the
-    /// other is told.
+    /// other is told. When it is our own records that are disputed, none is written any more: under their names there would be two.
     fn dispute(&self, peer: ReplicaId, fault: &Fault) {
-        let (kind, text) = match fault {
-            Fault::Forked { dot } => (
-                MeshAlarmKind::Forked,
-                format!(
-                    "it has another record {dot} than we do: a folder was copied or set back; nothing is exchanged until one of the two is replaced"
-                ),
-            ),
-            Fault::AheadOfUs { dot, known } => (
-                MeshAlarmKind::AheadOfUs,
-                format!(
-                    "it has our record {dot}, and ours end at {known}: this folder was set back; join anew with an empty one"
-                ),
-            ),
+        let mesh = &self.0.mesh;
+        let advice = "a folder was copied or set back; nothing is exchanged until one of the two is replaced";
+        let (kind, text, disputed) = match fault {
+            Fault::Forked { dot } => {
+                (MeshAlarmKind::Forked, format!("it has another record {dot} than we do: {advice}"), Some(dot.replica))
+            }
+            Fault::AheadOfUs { dot, known } => {
+                let text = format!(
+                    "it has our record {dot}, and ours end at {known}: this folder was set back; no writes are taken: \
+                     join anew with an empty one"
+                );
+                (MeshAlarmKind::AheadOfUs, text, Some(dot.replica))
+            }
+            Fault::PeerClosed { code, text } if *code == FORKED => {
+                (MeshAlarmKind::Forked, format!("it says of us: {text}: {advice}"), None)
+            }
             _ => return,
         };
-        self.0.mesh.alarms.lock().raise(kind, peer, text, self.0.uptime.now());
+        mesh.alarms.lock().raise(kind, peer, text, self.0.uptime.now());
+        if disputed == Some(mesh.own()) {
+            mesh.disown();
+        }
     }
 }
+
+/// [`Fault::Forked`]'s code.
+const FORKED: u16 = 10;
 
 /// What a new session has looked at again: whoever gets as far as that is well, or the alarm comes back.
 const ENDED_BY_A_HELLO: [MeshAlarmKind; 4] =

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tombolo_crdt::{ReplicaId, VersionVector};
-use tombolo_net::{Digests, Member as Known, PeerView};
+use tombolo_net::{Member as Known, PeerView};
 use tombolo_proto::v1::{
     self, FrontierEntry, Member, MemberState, MeshAlarm, MeshAlarmKind, MeshInviteRequest, MeshInviteResponse,
     MeshMembersRequest, MeshMembersResponse, MeshStatusRequest, MeshStatusResponse, Peer, mesh_server,
@@ -59,7 +59,6 @@ impl mesh_server::Mesh for MeshService {
         let replica = &self.0;
         let mesh = &replica.mesh;
         let views = mesh.peers();
-        views.iter().for_each(|view| self.lower_what_has_passed(view));
         let standing = replica.store.standing();
         Ok(Response::new(MeshStatusResponse {
             mesh: big_endian(mesh.id()),
@@ -96,21 +95,9 @@ impl MeshService {
         }
     }
 
-    fn lower_what_has_passed(&self, view: &PeerView) {
-        let replica = view.replica;
-        let mut alarms = self.0.mesh.alarms.lock();
-        if view.status.digests == Digests::Equal {
-            alarms.lower(MeshAlarmKind::Corrupt, replica);
-        }
-        if view.status.is_established && view.status.skew_ms.unsigned_abs() <= tombolo_net::Limits::default().skew_ms {
-            alarms.lower(MeshAlarmKind::Skew, replica);
-        }
-    }
-
     fn alarms(&self) -> Vec<MeshAlarm> {
         let now = self.0.uptime.now();
-        let raised = self.0.mesh.alarms.lock().list();
-        let of_peers = raised.into_iter().map(|Raised { kind, peer, text, since }| MeshAlarm {
+        let of_peers = self.0.mesh.alarms().into_iter().map(|Raised { kind, peer, text, since }| MeshAlarm {
             kind: kind.into(),
             peer: peer.get(),
             text,
