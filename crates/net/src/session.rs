@@ -76,7 +76,7 @@ pub struct Session {
     /// When the peer was last heard of; before its hello, when the session began.
     heard_at: Moment,
     heartbeat_at: Moment,
-    /// The deadline that was asked for last.
+    /// The deadline that was asked for and has not come.
     deadline: Option<Moment>,
     open: Option<Open>,
     /// What the peer had, once the session is closed.
@@ -123,7 +123,7 @@ impl Session {
             standing,
         };
         session.send(&Message::Hello(hello));
-        session.ask_for_deadline(now);
+        session.ask_for_deadline();
         session
     }
 
@@ -139,7 +139,7 @@ impl Session {
             return self.close(fault);
         }
         self.pump(now);
-        self.ask_for_deadline(now);
+        self.ask_for_deadline();
     }
 
     /// Ends the session for a reason that the driver has found. The peer is told.
@@ -184,7 +184,8 @@ impl Session {
                     self.outputs.extend(event.map(Output::Event));
                 }
             }
-            Input::Deadline => {}
+            // Whoever calls too early is asked again.
+            Input::Deadline => self.deadline = None,
             Input::Stop => return Err(Fault::Stopped),
         }
         Ok(())

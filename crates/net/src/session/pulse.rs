@@ -30,13 +30,12 @@ impl Session {
         }
     }
 
-    /// Asks to be called when the next thing is due. A deadline that only moves away is left where it is: being called too
-    /// early costs less than a new deadline for every frame.
-    pub(super) fn ask_for_deadline(&mut self, now: Moment) {
-        let Some(next) = self.next_deadline() else { return };
-        if self.deadline.is_none_or(|asked| next < asked || now >= asked) {
-            self.deadline = Some(next);
-            self.outputs.push_back(Output::Deadline(next));
+    /// Asks to be called when the next thing is due, if that has changed.
+    pub(super) fn ask_for_deadline(&mut self) {
+        let next = self.next_deadline();
+        if next != self.deadline {
+            self.deadline = next;
+            self.outputs.extend(next.map(Output::Deadline));
         }
     }
 
