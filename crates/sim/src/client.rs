@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use tombolo_storage::{
     Answer, Comparison, Delete, Guard, KeyRange, KeyValue, Op, OpAnswer, Operand, Outcome, Put, RangeQuery, Request,
-    Transaction as Txn,
+    SystemWrite, Transaction as Txn,
 };
 
 use crate::{Access, Plan, Random};
@@ -57,6 +57,8 @@ pub(crate) enum Action {
     ReadAll,
     /// Reads one register.
     Read(u32),
+    /// Reads everything as it once was.
+    ReadPast,
     /// Asks the committer.
     Write(Asked),
     /// Keeps its lease alive.
@@ -121,7 +123,7 @@ impl Client {
     pub(crate) fn next(&self, around: &mut Surroundings<'_>, random: &mut Random) -> Action {
         let plan = around.plan;
         let some_register = random.below(plan.registers as usize) as u32;
-        match random.below(20) {
+        match random.below(23) {
             0..=3 => Action::ReadAll,
             4 | 5 => Action::Read(some_register),
             6..=9 => Action::Write(self.put_register(around, random, some_register)),
@@ -138,7 +140,23 @@ impl Client {
                 range: KeyRange::before(key(random.between(0, u64::from(plan.keys))), "k0".into()),
                 previous: random.chance(50),
             }))),
+            20 => Action::ReadPast,
+            21 => Action::Write(self.write_system(around, random)),
             _ => Action::ReadAll,
+        }
+    }
+
+    /// The system's own data, of which clients of etcd's API see nothing.
+    fn write_system(&self, around: &mut Surroundings<'_>, random: &mut Random) -> Asked {
+        let key = Bytes::from(format!("system/{}", random.below(3)));
+        if random.chance(25) {
+            return Asked::plain(Request::System(vec![SystemWrite::Remove { key }]));
+        }
+        let written = around.next_value();
+        let request = Request::System(vec![SystemWrite::Put { key, value: value(written) }]);
+        Asked {
+            request,
+            steps: Steps { then: vec![Step::Write { register: None, value: written }], ..Steps::default() },
         }
     }
 
@@ -246,6 +264,11 @@ impl Asked {
         Self { request, steps: Steps::default() }
     }
 
+    /// Whether the guards must fail everywhere.
+    pub(crate) fn must_fail(&self) -> bool {
+        self.steps.must_fail
+    }
+
     /// What the answer tells. `None` when a guard held that must not hold anywhere.
     pub(crate) fn learn(&self, answer: &Answer) -> Option<Learned> {
         let mut learned = Learned::default();
@@ -269,6 +292,7 @@ impl Asked {
                     learned.take(step, range.pairs.first().map_or(0, |pair| number(&pair.value)));
                 }
             }
+            Outcome::System => self.steps.then.iter().for_each(|step| learned.take(step, 0)),
             _ => {}
         }
         Some(learned)

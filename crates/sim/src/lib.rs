@@ -9,7 +9,8 @@
 //! It is not a model of the product: a store that answers wrongly is the real one.
 
 pub use history::{Access, History, Transaction};
-pub use model::{Expected, Model};
+pub use marks::{Mark, Marks};
+pub use model::{Expected, Met, Model};
 pub use plan::{EngineKind, Plan, Size, Topology, Troubles};
 pub use plant::{Plant, UnknownPlant};
 pub use random::Random;
@@ -22,6 +23,7 @@ mod agenda;
 pub mod checker;
 mod client;
 mod history;
+mod marks;
 mod model;
 mod network;
 mod plan;

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use tombolo_sim::{Options, Outcome, Plant, run};
+use tombolo_sim::{Marks, Options, Outcome, Plant, run};
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -97,6 +97,7 @@ struct Tally {
     stops: u64,
     events: u64,
     folders: u64,
+    marks: Marks,
     /// All traces' hashes in sum: it does not matter which thread was first.
     hashes: u64,
     failed: Option<u64>,
@@ -111,11 +112,16 @@ fn sweep(arguments: &Arguments) -> ExitCode {
         }
     });
     let tally = sweep.tally.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let Tally { seeds, steps, answers, records, stops, events, folders, hashes, failed } = tally;
+    let Tally { seeds, steps, answers, records, stops, events, folders, hashes, marks, failed } = tally;
     println!(
         "{seeds} seeds ({folders} on folders): {steps} steps, {answers} answers, {records} records, {events} events read, \
          {stops} stops; traces {hashes:016x}"
     );
+    println!("met: {marks}");
+    let missed: Vec<String> = marks.missed().map(|mark| format!("{mark:?}")).collect();
+    if !missed.is_empty() && failed.is_none() {
+        println!("never met: {}", missed.join(", "));
+    }
     match failed {
         Some(seed) => {
             report(seed, arguments);
@@ -150,6 +156,7 @@ impl Sweep<'_> {
         tally.answers += outcome.counts.answers;
         tally.records += outcome.counts.records;
         tally.stops += outcome.counts.stops;
+        tally.marks.join(&outcome.marks);
         tally.events += outcome.counts.events;
         tally.folders += u64::from(outcome.plan.engine == tombolo_sim::EngineKind::Fjall);
         tally.hashes = tally.hashes.wrapping_add(outcome.trace.hash().rotate_left((seed % 64) as u32));

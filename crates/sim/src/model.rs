@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use tombolo_crdt::{Element, Hlc, LeaseRef, Operation, RangeRemove, Record, ReplicaId, VersionVector};
+use tombolo_crdt::{Dot, Element, Hlc, LeaseRef, Operation, RangeRemove, Record, ReplicaId, VersionVector};
 use tombolo_storage::{Event, KeyValue, Revision, Slot};
 
 /// A replica's state and history as they must be.
@@ -15,11 +15,26 @@ use tombolo_storage::{Event, KeyValue, Revision, Slot};
 pub struct Model {
     keys: BTreeMap<Bytes, Key>,
     leases: BTreeMap<LeaseRef, BTreeMap<Element, u64>>,
+    system: BTreeMap<Bytes, BTreeMap<Element, (Hlc, Bytes)>>,
     /// The full context of each author's last record.
     contexts: BTreeMap<ReplicaId, VersionVector>,
     frontier: VersionVector,
     revision: Revision,
     commits: u64,
+    met: Met,
+}
+
+/// How often something happened that is worth meeting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Met {
+    /// A key had concurrent values after a commit.
+    pub conflicts: u64,
+    /// A key of the system's data had.
+    pub system_conflicts: u64,
+    /// An older value came on show.
+    pub uncovered: u64,
+    /// A range was removed.
+    pub range_removals: u64,
 }
 
 /// A key: the elements that are there, and what clients are shown.
@@ -51,6 +66,15 @@ pub struct Expected {
     pub revision: Revision,
     /// What clients see differently, ascending by key.
     pub events: Vec<Event>,
+    /// The keys of the system's data that changed, ascending.
+    pub system: Vec<Bytes>,
+}
+
+/// The keys that a record touches.
+#[derive(Default)]
+struct Touched {
+    keys: Vec<Bytes>,
+    system: Vec<Bytes>,
 }
 
 impl Model {
@@ -59,10 +83,12 @@ impl Model {
         Self {
             keys: BTreeMap::new(),
             leases: BTreeMap::new(),
+            system: BTreeMap::new(),
             contexts: BTreeMap::new(),
             frontier: VersionVector::new(),
             revision: slot.beginning(),
             commits: 0,
+            met: Met::default(),
         }
     }
 
@@ -83,13 +109,13 @@ impl Model {
         if let Some(missing) = context.iter().find(|cause| !self.frontier.covers(*cause)) {
             return Err(format!("{dot} was applied before its cause {missing}"));
         }
-        let mut touched: Vec<Bytes> = Vec::new();
+        let mut touched = Touched::default();
         for (index, operation) in record.numbered() {
             self.operation(dot.element(index), record.header.hlc, operation, &context, &mut touched);
         }
         self.frontier.raise(dot.replica, dot.seq);
         self.commits += 1;
-        Ok(self.finish(touched))
+        Ok(self.finish(dot, touched))
     }
 
     fn operation(
@@ -98,7 +124,7 @@ impl Model {
         hlc: Hlc,
         operation: &Operation,
         context: &VersionVector,
-        touched: &mut Vec<Bytes>,
+        touched: &mut Touched,
     ) {
         match operation {
             Operation::Put { key, value, lease, supersedes } => {
@@ -106,18 +132,19 @@ impl Model {
                 supersedes.iter().for_each(|gone| drop(entry.elements.remove(gone)));
                 let lease = lease.map_or(0, |lease| lease.id);
                 entry.elements.insert(element, Written { hlc, value: value.clone(), lease });
-                touched.push(key.clone());
+                touched.keys.push(key.clone());
             }
             Operation::Remove { key, elements } => {
                 let entry = self.keys.entry(key.clone()).or_default();
                 elements.iter().for_each(|gone| drop(entry.elements.remove(gone)));
-                touched.push(key.clone());
+                touched.keys.push(key.clone());
             }
             Operation::RangeRemove(RangeRemove { start, end }) => {
+                self.met.range_removals += 1;
                 let inside = |key: &Bytes| key >= start && end.as_ref().is_none_or(|end| key < end);
                 for (key, entry) in self.keys.iter_mut().filter(|(key, _)| inside(key)) {
                     entry.elements.retain(|element, _| !context.covers_element(*element));
-                    touched.push(key.clone());
+                    touched.keys.push(key.clone());
                 }
             }
             Operation::LeaseGrant { id, ttl_s } => {
@@ -129,24 +156,45 @@ impl Model {
                 grants.retain(|grant, _| !elements.contains(grant));
                 self.leases.retain(|_, grants| !grants.is_empty());
             }
-            // System data is not shown to clients, and what is unknown is never applied.
-            _ => {}
+            Operation::SystemPut { key, value, supersedes } => {
+                let entry = self.system.entry(key.clone()).or_default();
+                entry.retain(|element, _| !supersedes.contains(element));
+                entry.insert(element, (hlc, value.clone()));
+                touched.system.push(key.clone());
+            }
+            Operation::SystemRemove { key, elements } => {
+                let entry = self.system.entry(key.clone()).or_default();
+                let before = entry.len();
+                entry.retain(|element, _| !elements.contains(element));
+                touched.system.extend((entry.len() < before).then(|| key.clone()));
+            }
+            // What cannot be interpreted is never applied.
+            Operation::Unknown { .. } => {}
         }
     }
 
     /// Works out what clients see differently.
-    fn finish(&mut self, mut touched: Vec<Bytes>) -> Expected {
-        touched.sort_unstable();
-        touched.dedup();
+    fn finish(&mut self, dot: Dot, touched: Touched) -> Expected {
+        let Touched { keys: mut touched, mut system } = touched;
+        for keys in [&mut touched, &mut system] {
+            keys.sort_unstable();
+            keys.dedup();
+        }
         let next = self.revision.next().unwrap_or(self.revision);
         let mut events = Vec::new();
         for key in touched {
-            events.extend(self.keys.get_mut(&key).and_then(|entry| entry.refresh(&key, next)));
+            let Some(entry) = self.keys.get_mut(&key) else { continue };
+            events.extend(entry.refresh(&key, next));
+            self.met.conflicts += u64::from(entry.elements.len() > 1);
+            let is_old = entry.shown.as_ref().is_some_and(|shown| shown.element.dot != dot && shown.is_at(next));
+            self.met.uncovered += u64::from(is_old);
         }
         if !events.is_empty() {
             self.revision = next;
         }
-        Expected { number: self.commits, revision: self.revision, events }
+        let holds_several = |key: &&Bytes| self.system.get(*key).is_some_and(|elements| elements.len() > 1);
+        self.met.system_conflicts += system.iter().filter(holds_several).count() as u64;
+        Expected { number: self.commits, revision: self.revision, events, system }
     }
 
     /// What clients see: every pair, ascending by key.
@@ -170,6 +218,22 @@ impl Model {
         self.keys.keys()
     }
 
+    /// The system's data: each key's values, the winner first.
+    pub fn system(&self) -> BTreeMap<Bytes, Vec<Bytes>> {
+        let held = self.system.iter().filter(|(_, elements)| !elements.is_empty());
+        let values = |elements: &BTreeMap<Element, (Hlc, Bytes)>| {
+            let mut ordered: Vec<_> = elements.iter().map(|(element, (hlc, value))| (*hlc, *element, value)).collect();
+            ordered.sort_by(|left, right| right.cmp(left));
+            ordered.into_iter().map(|(_, _, value)| value.clone()).collect()
+        };
+        held.map(|(key, elements)| (key.clone(), values(elements))).collect()
+    }
+
+    /// How often something happened that is worth meeting.
+    pub fn met(&self) -> Met {
+        self.met
+    }
+
     /// Leases that hold, whoever granted them.
     pub fn leases(&self) -> usize {
         self.leases.len()
@@ -188,6 +252,12 @@ impl Model {
     /// The revision after it.
     pub fn revision(&self) -> Revision {
         self.revision
+    }
+}
+
+impl Shown {
+    fn is_at(&self, revision: Revision) -> bool {
+        self.pair.mod_revision == revision.get()
     }
 }
 
@@ -219,7 +289,7 @@ impl Key {
 
 #[cfg(test)]
 mod tests {
-    use tombolo_crdt::{Chain, Dot, RecordHeader};
+    use tombolo_crdt::{Chain, RecordHeader};
 
     use super::*;
 
@@ -264,6 +334,22 @@ mod tests {
         model.apply(&record(3, 1, 60, &[(2, 1)], vec![range])).expect("it follows");
         let left: Vec<_> = model.siblings(&"k".into()).into_iter().map(|(element, ..)| element.dot.replica).collect();
         assert_eq!(left, [id(1)]);
+    }
+
+    #[test]
+    fn the_systems_data_shows_no_event_and_keeps_what_is_concurrent() {
+        let mut model = Model::new(Slot::FIRST);
+        let put =
+            |value: &'static str| Operation::SystemPut { key: "m".into(), value: value.into(), supersedes: vec![] };
+        model.apply(&record(1, 1, 50, &[], vec![put("a")])).expect("it follows");
+        let second = model.apply(&record(2, 1, 60, &[], vec![put("b")])).expect("it follows");
+        assert_eq!((second.revision.get(), second.events.len(), second.system), (1, 0, vec!["m".into()]));
+        assert_eq!(model.system(), [("m".into(), vec!["b".into(), "a".into()])].into());
+        let elements = vec![Dot::new(id(1), 1).element(0), Dot::new(id(2), 1).element(0)];
+        let remove = Operation::SystemRemove { key: "m".into(), elements };
+        model.apply(&record(2, 2, 70, &[(1, 1)], vec![remove])).expect("it follows");
+        assert_eq!(model.system(), BTreeMap::new());
+        assert_eq!(model.met().system_conflicts, 1);
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub(crate) struct Network {
     links: BTreeMap<(usize, usize), Link>,
     connections: BTreeMap<ConnectionId, Connection>,
     made: u64,
+    held_back: u64,
 }
 
 /// One direction between two sites.
@@ -97,7 +98,7 @@ impl Network {
                 links.insert(direction, Link { delay_us, jitter_us, loss, bytes_per_ms, is_cut: false });
             }
         }
-        Self { random, links, connections: BTreeMap::new(), made: 0 }
+        Self { random, links, connections: BTreeMap::new(), made: 0, held_back: 0 }
     }
 
     /// Who a site has links to.
@@ -188,11 +189,17 @@ impl Network {
             self.links.get(&(connection.site(at.other()), connection.site(at))).is_some_and(|link| !link.is_cut);
         let pipe = connection.pipes.get_mut(&at.other()).filter(|pipe| pipe.turn == turn)?;
         if !is_open {
+            self.held_back += 1;
             pipe.turn += 1;
             pipe.is_held = true;
             return None;
         }
         pipe.under_way.pop_front()
+    }
+
+    /// How often a cut held a pipe back.
+    pub(crate) fn held_back(&self) -> u64 {
+        self.held_back
     }
 
     /// Forgets a connection that no end uses any more.

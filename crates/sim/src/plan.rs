@@ -88,6 +88,10 @@ pub struct Troubles {
     pub redials: bool,
     /// Disks are slow for a while.
     pub slow_disks: bool,
+    /// Writes to disks fail.
+    pub failing_disks: bool,
+    /// Sites take no records for a while, or cannot read their log.
+    pub busy_sites: bool,
     /// Clients compact.
     pub compactions: bool,
     /// Clients use leases.
@@ -175,12 +179,14 @@ impl Troubles {
             clock_jumps: may(),
             redials: may(),
             slow_disks: may(),
+            failing_disks: may(),
+            busy_sites: may(),
             compactions: may(),
             leases: may(),
         }
     }
 
-    fn named(&self) -> [(&'static str, bool); 10] {
+    fn named(&self) -> [(&'static str, bool); 12] {
         [
             ("cuts", self.cuts),
             ("one-way cuts", self.one_way_cuts),
@@ -190,6 +196,8 @@ impl Troubles {
             ("clock jumps", self.clock_jumps),
             ("redials", self.redials),
             ("slow disks", self.slow_disks),
+            ("failing disks", self.failing_disks),
+            ("busy sites", self.busy_sites),
             ("compactions", self.compactions),
             ("leases", self.leases),
         ]

@@ -60,6 +60,17 @@ impl Rows {
         }
     }
 
+    /// Lets the next write fail, or only its sync. Returns whether these rows can be made to.
+    pub(crate) fn fail(&self, only_sync: bool) -> bool {
+        let Self::Memory { engine, .. } = self else { return false };
+        if only_sync {
+            engine.fail_sync_in(1)
+        } else {
+            engine.fail_in(1)
+        }
+        true
+    }
+
     /// Keeps a copy of what is on disk now.
     pub(crate) fn back_up(&mut self) {
         if let Self::Memory { engine, backup } = self {

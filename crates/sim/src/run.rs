@@ -1,7 +1,7 @@
 //! One seed, from its plan to its outcome.
 
 use crate::{
-    EngineKind, Plan, Plant, Size, Trace,
+    EngineKind, Marks, Plan, Plant, Size, Trace,
     checker::Violation,
     simulation::{Counts, Simulation},
 };
@@ -27,6 +27,8 @@ pub struct Outcome {
     pub trace: Trace,
     /// How much happened.
     pub counts: Counts,
+    /// What was met.
+    pub marks: Marks,
     /// What clients did, in the plain text that other checkers read.
     pub history: String,
     /// The promise that did not hold.
@@ -40,20 +42,21 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
         plant.prepare(&mut plan);
     }
     let mut trace = Trace::new(options.keeps_lines);
-    let mut counts = Counts::default();
+    let (mut counts, mut marks) = (Counts::default(), Marks::default());
     let mut history = String::new();
     let violation = match Simulation::new(&plan, options.plant, &mut trace) {
         Err(violation) => Some(violation),
         Ok(mut simulation) => {
             let outcome = simulation.run();
             counts = simulation.counts;
+            marks = std::mem::take(&mut simulation.marks);
             if options.keeps_lines {
                 history = simulation.history.to_text();
             }
             outcome.err()
         }
     };
-    Outcome { plan, trace, counts, history, violation }
+    Outcome { plan, trace, counts, marks, history, violation }
 }
 
 impl Plant {

@@ -10,7 +10,7 @@ use tombolo_net::Limits;
 use tombolo_storage::{MeshId, Revision, Slot};
 
 use crate::{
-    History, MS, Plan, Plant, Random, S, Time, Trace,
+    History, MS, Marks, Plan, Plant, Random, S, Time, Trace,
     agenda::{Agenda, Happening},
     checker::{
         Claim, Violation, convergence::Digests, durability::Promises, log::Log, records::Records, revisions::Revisions,
@@ -56,6 +56,7 @@ pub(crate) struct Simulation<'a> {
     /// The last value given out.
     pub(crate) values: u64,
     pub(crate) counts: Counts,
+    pub(crate) marks: Marks,
     calm_since: Option<Time>,
 }
 
@@ -110,6 +111,7 @@ impl<'a> Simulation<'a> {
             dialling: BTreeMap::new(),
             values: 0,
             counts: Counts::default(),
+            marks: Marks::default(),
             calm_since: None,
             random: random.fork("happenings"),
         })
@@ -212,6 +214,9 @@ fn new_site(plan: &Plan, number: usize, original: usize, random: &Random) -> Res
         },
         rows: Rows::new(plan.engine).map_err(|error| broken(error.to_string()))?,
         has_slow_disk: false,
+        has_failing_disk: false,
+        is_busy: false,
+        is_unreadable: false,
         lives: 0,
         life: None,
         log: Log::new(number, slot),

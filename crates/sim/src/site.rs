@@ -1,7 +1,7 @@
 //! One site: its rows, its clocks, the process that runs on them, and what was seen of it from outside.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tombolo_crdt::{ReplicaId, VersionVector};
 use tombolo_net::{IngestReport, Session, Stability, Standing};
-use tombolo_site::{Hub, LeaseTable, Load};
+use tombolo_site::{Hub, LeaseTable, Load, WatcherId};
 use tombolo_storage::{Answer, Committer, Group, Request, RequestError, Slot, Store};
 
 use crate::{
@@ -29,6 +29,12 @@ pub(crate) struct Site {
     pub(crate) clocks: Clocks,
     pub(crate) rows: Rows,
     pub(crate) has_slow_disk: bool,
+    /// Writes to the disk fail, until the site is started again.
+    pub(crate) has_failing_disk: bool,
+    /// It takes no records.
+    pub(crate) is_busy: bool,
+    /// It cannot read its log for peers.
+    pub(crate) is_unreadable: bool,
     /// How many processes there have been.
     pub(crate) lives: u64,
     pub(crate) life: Option<Life>,
@@ -65,6 +71,8 @@ pub(crate) struct Life {
     pub(crate) dials: BTreeMap<usize, Dials>,
     /// Histories to be read for the hub.
     pub(crate) replays: VecDeque<Load>,
+    /// Watches that must be refused.
+    pub(crate) foreign_watches: BTreeSet<WatcherId>,
     /// Where the store stood when it was compacted last: what peers must have before the log may be truncated.
     pub(crate) compacted_at: Option<VersionVector>,
 }

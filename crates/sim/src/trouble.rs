@@ -22,6 +22,12 @@ pub(crate) enum Trouble {
     Redial { from: usize, to: usize },
     /// A disk becomes slow or quick.
     Disk { site: usize, is_slow: bool },
+    /// The next write to a disk fails, or only its sync does.
+    DiskFails { site: usize, only_sync: bool },
+    /// A site takes no records from peers, or takes them again.
+    Busy { site: usize, is_busy: bool },
+    /// A site cannot read its log for peers, or can again.
+    Unreadable { site: usize, is_unreadable: bool },
 }
 
 /// How a site stops.
@@ -47,7 +53,7 @@ pub(crate) fn choose(plan: &Plan, random: &mut Random, is_up: &[bool], now: Time
         agenda.at(now, Happening::Trouble(trouble));
         agenda.at(ends, Happening::Trouble(reverse));
     };
-    match random.below(10) {
+    match random.below(13) {
         0 | 1 if troubles.cuts => {
             pass(Trouble::Cut { from, to }, Trouble::Heal { from, to });
             pass(Trouble::Cut { from: to, to: from }, Trouble::Heal { from: to, to: from });
@@ -74,6 +80,20 @@ pub(crate) fn choose(plan: &Plan, random: &mut Random, is_up: &[bool], now: Time
         8 if troubles.redials => agenda.at(now, Happening::Trouble(Trouble::Redial { from, to })),
         9 if troubles.slow_disks => {
             pass(Trouble::Disk { site, is_slow: true }, Trouble::Disk { site, is_slow: false });
+        }
+        10 if troubles.failing_disks && is_up[site] => {
+            let only_sync = random.chance(50);
+            agenda.at(now, Happening::Trouble(Trouble::DiskFails { site, only_sync }));
+        }
+        11 if troubles.busy_sites => {
+            pass(Trouble::Busy { site, is_busy: true }, Trouble::Busy { site, is_busy: false });
+        }
+        12 if troubles.busy_sites => {
+            let (begins, ends) = (true, false);
+            pass(
+                Trouble::Unreadable { site, is_unreadable: begins },
+                Trouble::Unreadable { site, is_unreadable: ends },
+            );
         }
         _ => {}
     }

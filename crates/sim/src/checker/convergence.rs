@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use tombolo_crdt::{Element, VersionVector};
+use tombolo_crdt::{Dot, Element, ReplicaId, VersionVector};
 
 use super::{Claim, Violation};
 
@@ -27,6 +27,14 @@ impl Digests {
         }
         let text = format!("the digest at {frontier:?} is {digest:032x}, and was {known:032x} at s{first}");
         Err(Violation::at(site, Claim::Convergence, text))
+    }
+}
+
+impl Digests {
+    /// Every frontier that was seen, in some order that only depends on them.
+    pub fn frontiers(&self) -> impl Iterator<Item = VersionVector> + '_ {
+        let dot = |(replica, seq): &(u64, u64)| Some(Dot::new(ReplicaId::new(*replica)?, *seq));
+        self.seen.keys().map(move |frontier| frontier.iter().filter_map(dot).collect())
     }
 }
 
@@ -82,8 +90,6 @@ pub fn check_equal(contents: &[Content]) -> Result<(), Violation> {
 
 #[cfg(test)]
 mod tests {
-    use tombolo_crdt::{Dot, ReplicaId};
-
     use super::*;
 
     fn at(seq: u64) -> VersionVector {

@@ -9,8 +9,9 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use tombolo_crdt::{Dot, Operation, Record, VersionVector};
-use tombolo_storage::{Arrival, Commit, Event, KeyRange, KeyValue, Published, Slot};
+use tombolo_storage::{Arrival, Commit, Event, KeyRange, KeyValue, Published, Slot, SystemEntry};
 
 use super::{Claim, Violation, records::Records};
 use crate::{Expected, Model};
@@ -22,12 +23,13 @@ pub struct Log {
     dots: Vec<Dot>,
     /// What clients of the site saw change, by revision.
     events: BTreeMap<i64, Vec<Event>>,
+    found: u64,
 }
 
 impl Log {
     /// The empty log of a site that counts in a slot.
     pub fn new(site: usize, slot: Slot) -> Self {
-        Self { site, model: Model::new(slot), dots: Vec::new(), events: BTreeMap::new() }
+        Self { site, model: Model::new(slot), dots: Vec::new(), events: BTreeMap::new(), found: 0 }
     }
 
     /// The site has published commits; `arrivals` are their records. `expiries` says which were made to end a lease that
@@ -81,6 +83,7 @@ impl Log {
             let record = records.note(self.site, &arrival.bytes)?;
             // What was on disk and not yet published is shown now.
             if nth >= known.len() {
+                self.found += 1;
                 self.apply(&record).map(drop)?;
             }
         }
@@ -125,6 +128,56 @@ impl Log {
         }
     }
 
+    /// Holds a read of everything at a revision of the past against what was told of since.
+    ///
+    /// # Errors
+    ///
+    /// The first difference.
+    pub fn check_past(&self, revision: i64, pairs: &[KeyValue]) -> Result<(), Violation> {
+        let mut shown: BTreeMap<&[u8], &KeyValue> = BTreeMap::new();
+        for event in self.events.range(..=revision).flat_map(|(_, events)| events) {
+            match event {
+                Event::Put(pair) => shown.insert(&pair.key, pair),
+                Event::Delete { key, .. } => shown.remove(key.as_ref()),
+            };
+        }
+        if shown.into_values().eq(pairs) {
+            return Ok(());
+        }
+        Err(self.violation(Claim::Merge, format!("at revision {revision} is read {pairs:?}")))
+    }
+
+    /// Holds the system's data against the model.
+    ///
+    /// # Errors
+    ///
+    /// A difference.
+    pub fn check_system(&self, system: &[SystemEntry]) -> Result<(), Violation> {
+        let values = |entry: &SystemEntry| entry.siblings.iter().map(|sibling| sibling.value.clone()).collect();
+        let found: BTreeMap<Bytes, Vec<Bytes>> =
+            system.iter().map(|entry| (entry.key.clone(), values(entry))).collect();
+        let expected = self.model.system();
+        if found != expected {
+            let text = format!("the system's data are {found:?}, the records make them {expected:?}");
+            return Err(self.violation(Claim::Merge, text));
+        }
+        Ok(())
+    }
+
+    /// What the records in a cut make of the site's keys: a model of a replica that has applied these alone.
+    pub fn at(&self, records: &Records, cut: &VersionVector) -> Option<Model> {
+        let mut model = Model::new(Slot::FIRST);
+        for dot in self.dots.iter().filter(|dot| cut.covers(**dot)) {
+            model.apply(&records.get(*dot)?).ok()?;
+        }
+        Some(model)
+    }
+
+    /// Commits that were found at a restart and had not been shown before.
+    pub fn found(&self) -> u64 {
+        self.found
+    }
+
     /// The first revision above `seen` with events in a range, and those events, ascending by key.
     pub fn next_match(&self, seen: i64, range: &KeyRange) -> Option<(i64, Vec<Event>)> {
         self.events.range((Excluded(seen), Unbounded)).find_map(|(revision, events)| {
@@ -160,6 +213,12 @@ impl Log {
         if events != expected.events {
             let text =
                 format!("commit {} tells of {events:?}; its record makes it {:?}", commit.number, expected.events);
+            return Err(self.violation(Claim::Merge, text));
+        }
+        let mut system = commit.system.clone();
+        system.sort_unstable();
+        if system != expected.system {
+            let text = format!("commit {} changes the system's {system:?}, not {:?}", commit.number, expected.system);
             return Err(self.violation(Claim::Merge, text));
         }
         Ok(())

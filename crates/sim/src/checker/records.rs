@@ -34,7 +34,9 @@ impl Records {
             None => drop(self.bytes.insert(dot, bytes.clone())),
         }
         for (index, operation) in record.numbered() {
-            let Operation::Put { value, key, .. } = operation else { continue };
+            let (Operation::Put { value, key, .. } | Operation::SystemPut { value, key, .. }) = operation else {
+                continue;
+            };
             let element = dot.element(index);
             if let Some(first) = self.values.insert(value.clone(), element) {
                 let text = format!("{value:?} of {key:?} was written by {} and again by {dot}", first.dot);
@@ -47,6 +49,11 @@ impl Records {
     /// The element that brought a value; `None` when no site ever published it.
     pub fn element_of(&self, value: &[u8]) -> Option<Element> {
         self.values.get(value).copied()
+    }
+
+    /// The record of a name.
+    pub fn get(&self, dot: Dot) -> Option<Record> {
+        Record::decode(self.bytes.get(&dot)?.clone()).ok()
     }
 
     /// How many records there are.

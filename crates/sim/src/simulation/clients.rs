@@ -1,10 +1,10 @@
 //! Clients take their steps: they read what is published, or hand the committer a request and wait.
 
-use tombolo_storage::{Answer, KeyRange, RangeAnswer, RangeQuery, Request, RequestError, Slot, is_foreign};
+use tombolo_storage::{Answer, KeyRange, RangeAnswer, RangeQuery, ReadError, Request, RequestError, Slot, is_foreign};
 
 use super::{READ_US, Simulation};
 use crate::{
-    Access, Plant, Transaction,
+    Access, Mark, Plant, Transaction,
     agenda::Happening,
     checker::{Claim, Violation},
     client::{self, Action, Client, Surroundings},
@@ -53,6 +53,7 @@ impl Simulation<'_> {
         match self.clients[client].next(&mut around, &mut self.random) {
             Action::ReadAll => self.read_registers(client, None),
             Action::Read(register) => self.read_one(client, register),
+            Action::ReadPast => self.read_past(client, foreign),
             Action::Renew(lease) => {
                 let uptime = self.sites[site].uptime(self.now);
                 let renewed = self.sites[site].life.as_mut().and_then(|life| life.leases.renew(lease, uptime));
@@ -74,9 +75,7 @@ impl Simulation<'_> {
     }
 
     /// A revision that clients of another site were told.
-    fn foreign_revision(&mut self, site: usize) -> Option<i64> {
-        let told: Vec<i64> =
-            self.clients.iter().filter(|other| other.site != site).map(|other| other.revision).collect();
+    pub(super) fn foreign_revision(&mut self, site: usize) -> Option<i64> {
         let own = self.sites[site].slot;
         let told: Vec<i64> =
             self.clients.iter().map(|other| other.revision).filter(|told| is_foreign(*told, own)).collect();
@@ -125,6 +124,33 @@ impl Simulation<'_> {
         Ok(())
     }
 
+    /// Reads everything at a revision of the past, or of another site.
+    fn read_past(&mut self, client: usize, foreign: Option<i64>) -> Result<(), Violation> {
+        let site = self.clients[client].site;
+        let state = &self.sites[site];
+        let store = &state.life.as_ref().ok_or_else(|| down(site))?.store;
+        let published = store.published();
+        let oldest = published.compacted.max(state.slot.beginning().get());
+        let past = oldest + self.random.below((published.revision.get() - oldest + 1) as usize) as i64;
+        let asks_foreign = self.random.chance(50) && self.plant != Some(Plant::NumericCompare);
+        let foreign = foreign.filter(|_| asks_foreign);
+        let query = RangeQuery { revision: foreign.unwrap_or(past), ..RangeQuery::all(KeyRange::all()) };
+        match (store.range(&query), foreign) {
+            (Ok(answer), None) => {
+                state.log.check_past(past, &answer.pairs)?;
+                self.marks.hit(Mark::PastRead);
+            }
+            (Err(ReadError::Compacted { .. }), Some(_)) => self.marks.hit(Mark::ForeignRead),
+            (answer, _) => {
+                let text = format!("a read at {} with {published:?} was answered {answer:?}", query.revision);
+                return Err(Violation::at(site, Claim::Revisions, text));
+            }
+        }
+        self.note(format_args!("c{client}@s{site} reads at {}", query.revision));
+        self.schedule_client(client);
+        Ok(())
+    }
+
     fn read(&mut self, client: usize, range: KeyRange) -> Result<RangeAnswer, Violation> {
         let site = self.clients[client].site;
         let store = &self.sites[site].life.as_ref().ok_or_else(|| down(site))?.store;
@@ -161,6 +187,9 @@ impl Simulation<'_> {
         match result {
             Ok(answer) => {
                 self.note(format_args!("c{client}@s{site} is answered {answer:?}"));
+                if asked.must_fail() {
+                    self.marks.hit(Mark::ForeignGuard);
+                }
                 let learned = asked.learn(&answer).ok_or_else(|| {
                     let text = format!("a guard on a foreign revision held: {:?}", asked.request);
                     Violation::at(site, Claim::Revisions, text)
@@ -172,7 +201,10 @@ impl Simulation<'_> {
             }
             Err(error) => {
                 self.note(format_args!("c{client}@s{site} is refused: {error}"));
-                check_refusal(site, &error)?;
+                let is_poisoned = matches!(error, RequestError::Poisoned { .. });
+                if !(is_poisoned && self.sites[site].has_failing_disk) {
+                    check_refusal(site, &error)?;
+                }
             }
         }
         self.schedule_client(client);
@@ -213,9 +245,7 @@ fn down(site: usize) -> Violation {
 fn check_refusal(site: usize, error: &RequestError) -> Result<(), Violation> {
     match error {
         RequestError::LeaseNotFound { .. } | RequestError::KeyNotFound => Ok(()),
-        RequestError::Read(
-            tombolo_storage::ReadError::Compacted { .. } | tombolo_storage::ReadError::FutureRevision { .. },
-        ) => Ok(()),
+        RequestError::Read(ReadError::Compacted { .. } | ReadError::FutureRevision { .. }) => Ok(()),
         error => Err(Violation::at(site, Claim::Service, format!("a request was refused: {error}"))),
     }
 }

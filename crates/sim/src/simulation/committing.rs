@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tombolo_crdt::{Operation, Record};
+use tombolo_crdt::{Operation, Record, RecordHeader};
 use tombolo_net::{IngestRefusal, IngestReport, Input};
 use tombolo_storage::{
     Arrival, ArrivalBudget, Commit, CommitError, Delete, Durability, IngestError, KeyRange, Outcome, Put, RangeQuery,
@@ -12,7 +12,7 @@ use tombolo_storage::{
 
 use super::{READ_US, Simulation};
 use crate::{
-    MS, Plant,
+    MS, Mark, Plant,
     agenda::Happening,
     checker::{Claim, Violation},
     network::ConnectionId,
@@ -43,16 +43,31 @@ impl Simulation<'_> {
             return Ok(());
         }
         let waiting = std::mem::take(&mut life.executed);
-        match life.committer.seal().map_err(|error| refused(site, &error))? {
-            Some(group) => {
+        match life.committer.seal() {
+            Err(error) => {
+                self.cannot_write(site, &error)?;
+                self.answer_all(site, waiting)
+            }
+            Ok(Some(group)) => {
                 let number = life.number;
                 life.under_way = Some((group, waiting));
                 self.agenda.at(at, Happening::Persisted { site, life: number });
                 self.answer_early(site)
             }
             // Nothing was staged: nobody has to wait for a disk.
-            None => self.answer_all(site, waiting),
+            Ok(None) => self.answer_all(site, waiting),
         }
+    }
+
+    /// The store takes no more writes. That is right when its disk fails; the site is stopped then, sooner or later.
+    fn cannot_write(&mut self, site: usize, error: &CommitError) -> Result<(), Violation> {
+        if !self.sites[site].has_failing_disk || !matches!(error, CommitError::Poisoned { .. }) {
+            return Err(Violation::at(site, Claim::Service, format!("a group was refused: {error}")));
+        }
+        self.marks.hit(Mark::Poisoned);
+        self.note(format_args!("s{site} takes no more writes: {error}"));
+        self.stop_soon(site);
+        Ok(())
     }
 
     /// A planted bug answers clients before their group is on disk.
@@ -102,12 +117,28 @@ impl Simulation<'_> {
         let ended = life.committer.execute(wall, Request::LeaseRevoke { id: lease }).is_ok();
         let after = executed(life, published);
         life.expiries.extend((before + 1..=after).map(|commit| (commit, lease)));
+        if ended {
+            self.marks.hit(Mark::LeaseExpired);
+        }
         self.note(format_args!("s{site} ends lease {lease}: {ended}"));
     }
 
     fn ingest(&mut self, site: usize, wall: WallTime, connection: ConnectionId, records: Vec<Bytes>) {
         let mut report = IngestReport::default();
+        if self.sites[site].is_busy {
+            self.marks.hit(Mark::Busy);
+            let refusal = self.random.clone().pick(&[0, 1]);
+            report.refused = Some(if refusal == 0 { IngestRefusal::Busy } else { IngestRefusal::NoSpace });
+        }
+        let author = |record: &Bytes| RecordHeader::decode(record.clone()).map(|header| header.dot.replica);
+        let peer = self.peer_of(site, connection).map(|peer| self.sites[peer].replica);
         for record in records {
+            if report.refused.is_some() {
+                break;
+            }
+            if author(&record).ok() != peer {
+                self.marks.hit(Mark::Forwarded);
+            }
             match self.take(site, wall, record) {
                 Ok(()) => report.taken += 1,
                 Err(refusal) => {
@@ -159,7 +190,11 @@ impl Simulation<'_> {
         let Some(life) = self.sites[site].life(number) else { return Ok(()) };
         let Some((mut group, waiting)) = life.under_way.take() else { return Ok(()) };
         group.persist();
-        let commits = life.committer.publish(group).map_err(|error| refused(site, &error))?;
+        let commits = match life.committer.publish(group) {
+            Ok(commits) => commits,
+            // Nobody is answered: nobody knows what is on disk.
+            Err(error) => return self.cannot_write(site, &error),
+        };
         let arrivals = self.observe(site, &commits)?;
         self.note_compaction(site, &waiting);
         self.tell_watchers(site, &commits, &arrivals)?;
@@ -191,6 +226,7 @@ impl Simulation<'_> {
         let Simulation { sites, records, digests, .. } = self;
         let Some(state) = sites.get_mut(site) else { return Ok(Vec::new()) };
         let Some(life) = &state.life else { return Ok(Vec::new()) };
+        let own = state.replica;
         let arrivals = log_after(&life.store, state.log.model().frontier(), state.log.model().commits() + 1)
             .map_err(|text| Violation::at(site, Claim::Service, text))?;
         state.log.published(records, &arrivals, commits, &life.expiries)?;
@@ -199,8 +235,16 @@ impl Simulation<'_> {
         digests.note(site, &standing.frontier, standing.digest)?;
         if probes {
             check_content(site, &life.store, &state.log)?;
+            state.log.check_system(&life.store.system(b""))?;
         }
-        for commit in commits {
+        for (commit, arrival) in commits.iter().zip(&arrivals) {
+            let is_remote = arrival.dot.replica != own;
+            if is_remote && commit.events.is_empty() {
+                self.marks.hit(Mark::Loser);
+            }
+            if is_remote && commit.events.len() > 1 {
+                self.marks.hit(Mark::RemoteTransaction);
+            }
             let number = commit.number;
             self.note(format_args!("s{site} publishes commit {number} at {}: {:?}", commit.revision, commit.events));
         }
@@ -267,7 +311,14 @@ impl Simulation<'_> {
         if early || life.compacted_at.as_ref().is_none_or(may_go) {
             // The plant does not wait for the time either for which history is kept.
             let wall = if early { WallTime(wall.0 + 60_000) } else { wall };
-            while life.committer.maintain(wall).map_err(|error| refused(site, &error))? {}
+            let kept = loop {
+                match life.committer.maintain(wall) {
+                    Ok(true) => {}
+                    Ok(false) => break Ok(()),
+                    Err(error) => break Err(error),
+                }
+            };
+            kept.or_else(|error| self.cannot_write(site, &error))?;
             self.tell_standing(site)?;
         }
         let at = self.soon(2_000 * MS).after(READ_US);
@@ -298,10 +349,6 @@ pub(super) fn check_content(site: usize, store: &Store, log: &crate::checker::lo
 /// What a store of this simulation is opened with.
 pub(super) fn durability(plant: Option<Plant>) -> Durability {
     if plant == Some(Plant::OfferBeforeDurable) { Durability::Os } else { Durability::Fsync }
-}
-
-fn refused(site: usize, error: &CommitError) -> Violation {
-    Violation::at(site, Claim::Service, format!("a group was refused: {error}"))
 }
 
 /// What a record does, as requests of one's own.

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use tombolo_storage::{KeyRange, RangeQuery};
+use tombolo_crdt::VersionVector;
+use tombolo_net::{Digests, Moment, Session};
+use tombolo_storage::{KeyRange, RangeQuery, ReadError, SystemEntry};
 
-use super::{LOOK_US, MESH, QUIET_WITHIN_US, Simulation, committing::check_content, sessions::join_all};
+use super::{LOOK_US, QUIET_WITHIN_US, Simulation, committing::check_content, sessions::join_all};
 use crate::{
-    MS, Time, Transaction,
+    MS, Mark, Time, Transaction,
     agenda::Happening,
     checker::{
         Claim, Violation,
@@ -37,6 +39,22 @@ impl Simulation<'_> {
             && self.sites.iter().all(is_idle)
             && self.clients.iter().all(|client| client.waiting.is_none() && client.half_read.is_none())
             && self.is_everything_read()
+            && (0..self.plan.sites).all(|site| self.is_at_one(site, &everything))
+    }
+
+    /// Whether a site is connected to all its neighbours, knows that they have everything, and has found their digests equal.
+    fn is_at_one(&self, site: usize, everything: &VersionVector) -> bool {
+        let state = &self.sites[site];
+        let Some(life) = &state.life else { return false };
+        let now = Moment(state.clocks.monotonic_ms(self.now));
+        let session = |peer: &usize| life.endpoints.get(life.peers.get(peer)?).map(|endpoint| &endpoint.session);
+        let is_at_one = |session: &Session| {
+            let status = session.status(now);
+            let all_there =
+                status.frontier == *everything && status.peer_behind.records + status.own_behind.records == 0;
+            status.is_established && all_there && (status.digests == Digests::Equal || everything.is_empty())
+        };
+        self.network.neighbours(site).iter().all(|peer| session(peer).is_some_and(is_at_one))
     }
 
     /// Why it is not quiet.
@@ -51,6 +69,10 @@ impl Simulation<'_> {
             let peers: Vec<_> = life.peers.keys().collect();
             let (queued, leases) = (life.queue.len(), site.log.model().leases());
             lines.push(format!("s{number} stands at {frontier:?}, peers {peers:?}, {queued} queued, {leases} leases"));
+            let now = Moment(site.clocks.monotonic_ms(self.now));
+            for endpoint in life.endpoints.values() {
+                lines.push(format!("  with s{}: {:?}", endpoint.peer, endpoint.session.status(now)));
+            }
         }
         lines.join("\n  ")
     }
@@ -61,6 +83,7 @@ impl Simulation<'_> {
         self.counts.calm_ms = (self.now.0 - since.0) / MS;
         self.counts.records = self.records.len() as u64;
         self.note(format_args!("all is quiet"));
+        self.note_marks();
         let contents: Vec<Content> =
             (0..self.plan.sites).map(|site| self.content(site)).collect::<Result<_, Violation>>()?;
         check_equal(&contents)?;
@@ -72,14 +95,60 @@ impl Simulation<'_> {
                 site.promises.check_acknowledged(&self.records, &other.frontier)?;
             }
         }
+        (0..self.plan.sites).try_for_each(|site| self.check_older_cut(site))?;
         self.watching.iter().try_for_each(|client| client.stream.check_complete(&self.sites[client.site].log))?;
         self.check_history()
+    }
+
+    /// Takes note of what the checkers have met.
+    fn note_marks(&mut self) {
+        self.marks.add(Mark::HeldBack, self.network.held_back());
+        for site in &self.sites {
+            let met = site.log.model().met();
+            self.marks.add(Mark::Conflict, met.conflicts);
+            self.marks.add(Mark::SystemConflict, met.system_conflicts);
+            self.marks.add(Mark::Uncovered, met.uncovered);
+            self.marks.add(Mark::RangeRemoval, met.range_removals);
+            self.marks.add(Mark::UnpublishedFound, site.log.found());
+            let is_truncated = site.life.as_ref().is_some_and(|life| !life.standing.floor.is_empty());
+            self.marks.add(Mark::Truncated, u64::from(is_truncated));
+        }
+    }
+
+    /// Reads every key at some older cut, and holds that against the records in it.
+    fn check_older_cut(&mut self, site: usize) -> Result<(), Violation> {
+        let state = &self.sites[site];
+        let Some(life) = &state.life else { return Ok(()) };
+        let frontier = state.log.model().frontier();
+        let cuts: Vec<VersionVector> = self.digests.frontiers().filter(|cut| frontier.includes(cut)).collect();
+        if cuts.is_empty() {
+            return Ok(());
+        }
+        let cut = &cuts[self.random.below(cuts.len())];
+        let text = format!("the records of the cut {cut:?} do not follow");
+        let model = state.log.at(&self.records, cut).ok_or_else(|| Violation::at(site, Claim::Merge, text))?;
+        for key in state.log.model().keys() {
+            let found = match life.store.read_at(key, cut) {
+                Err(ReadError::Compacted { .. }) => return Ok(()),
+                found => found.map_err(|error| Violation::at(site, Claim::Service, error.to_string()))?,
+            };
+            let mut found: Vec<_> =
+                found.into_iter().map(|sibling| (sibling.element, sibling.hlc, sibling.value)).collect();
+            found.sort_by_key(|(element, ..)| *element);
+            if found != model.siblings(key) {
+                let text = format!("at {cut:?} {key:?} is read as {found:?}, and should be {:?}", model.siblings(key));
+                return Err(Violation::at(site, Claim::Merge, text));
+            }
+        }
+        self.marks.hit(Mark::OlderCut);
+        Ok(())
     }
 
     /// Holds what clients did against causality. Writes whose answer was lost count when they happened.
     fn check_history(&mut self) -> Result<(), Violation> {
         for (session, asked) in std::mem::take(&mut self.doubtful) {
             let accesses = asked.doubtful(|value| self.records.element_of(value).is_some());
+            self.marks.hit(if accesses.is_empty() { Mark::LostAndUndone } else { Mark::LostAndDone });
             if !accesses.is_empty() {
                 self.history.sessions[session].push(Transaction { accesses });
             }
@@ -108,8 +177,10 @@ impl Simulation<'_> {
             }
             keys.insert(key.clone(), Shown { winner, siblings });
         }
-        let system = BTreeMap::new();
-        debug_assert_eq!(store.identity().mesh, MESH);
+        let entries = store.system(b"");
+        state.log.check_system(&entries)?;
+        let values = |entry: SystemEntry| entry.siblings.into_iter().map(|sibling| sibling.value).collect();
+        let system = entries.into_iter().map(|entry| (entry.key.clone(), values(entry))).collect();
         Ok(Content { frontier: standing.frontier, digest: standing.digest, keys, system })
     }
 }

@@ -1,6 +1,6 @@
 //! Sites start and stop. What was promised before must be there after.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tombolo_net::{Input, Stability};
 use tombolo_site::{Credit, Hub, HubOptions, LeaseTable};
@@ -42,6 +42,7 @@ impl Simulation<'_> {
         state.revisions.current(standing.published.revision, "a reopened store")?;
         state.log.check_published(standing.published, &standing.frontier)?;
         check_content(site, &store, &state.log)?;
+        state.log.check_system(&store.system(b""))?;
         self.digests.note(site, &standing.frontier, standing.digest)?;
         state.lives += 1;
         let mut leases = LeaseTable::new();
@@ -67,6 +68,7 @@ impl Simulation<'_> {
             peers: BTreeMap::new(),
             dials: BTreeMap::new(),
             replays: VecDeque::new(),
+            foreign_watches: BTreeSet::new(),
         });
         self.note(format_args!("s{site} is open at {:?}, {:?}", standing.published, standing.frontier));
         self.tell_standing(site)?;
@@ -83,6 +85,8 @@ impl Simulation<'_> {
 
     /// Stops a site. Nobody is told.
     pub(super) fn stop(&mut self, site: usize, how: Stop) -> Result<(), Violation> {
+        // What cannot be written cannot be closed either.
+        let how = if how == Stop::Close && self.sites[site].has_failing_disk { Stop::Kill } else { how };
         if how == Stop::Close {
             self.say_goodbye(site)?;
         }
@@ -108,6 +112,7 @@ impl Simulation<'_> {
         }
         drop(store);
         self.sites[site].rows.stopped(how);
+        self.sites[site].has_failing_disk = false;
         self.spoil_rows(site, how);
         self.abandon_clients(site);
         self.abandon_watching(site);

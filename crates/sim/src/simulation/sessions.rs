@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tombolo_crdt::{Dot, RecordHeader, VersionVector};
-use tombolo_net::{Event, IngestReport, Input, LoadFailure, Loaded, Moment, Output, Session, Settings, Standing};
+use tombolo_net::{
+    Event, Fault, IngestReport, Input, LoadFailure, Loaded, Moment, Output, Session, Settings, Standing,
+};
 use tombolo_storage::{ArrivalBudget, ArrivalsError, Store};
 
 use super::{MESH, READ_US, Simulation};
 use crate::{
-    Plant,
+    Mark, Plant,
     agenda::Happening,
     checker::{Claim, Violation, protocol},
     network::{ConnectionId, End, Parcel},
@@ -49,6 +51,12 @@ impl Simulation<'_> {
         self.drain_session(site, connection)
     }
 
+    /// Who a session is with.
+    pub(super) fn peer_of(&self, site: usize, connection: ConnectionId) -> Option<usize> {
+        let life = self.sites[site].life.as_ref()?;
+        life.endpoints.get(&connection).map(|endpoint| endpoint.peer)
+    }
+
     pub(super) fn drain_session(&mut self, site: usize, connection: ConnectionId) -> Result<(), Violation> {
         loop {
             let endpoint = self.sites[site].life.as_mut().and_then(|life| life.endpoints.get_mut(&connection));
@@ -73,7 +81,9 @@ impl Simulation<'_> {
                 Output::Close(fault) => {
                     self.note(format_args!("s{site} ends session {} with s{peer}: {fault}", connection.0));
                     self.end_session(site, connection);
-                    return protocol::check_fault(site, peer, &fault);
+                    self.marks.hit_fault(&fault);
+                    let is_own_trouble = self.sites[site].has_failing_disk && fault == Fault::LocalTrouble;
+                    return if is_own_trouble { Ok(()) } else { protocol::check_fault(site, peer, &fault) };
                 }
             }
         }
@@ -119,7 +129,10 @@ impl Simulation<'_> {
         event: Event,
     ) -> Result<(), Violation> {
         self.note(format_args!("s{site} hears from session {} with s{peer}: {event:?}", connection.0));
-        protocol::check_event(site, peer, &event)?;
+        match event {
+            Event::Unreadable { .. } if self.sites[site].is_unreadable => self.marks.hit(Mark::Unreadable),
+            _ => protocol::check_event(site, peer, &event)?,
+        }
         match event {
             Event::Rows(rows) => {
                 let Some(life) = &mut self.sites[site].life else { return Ok(()) };
@@ -160,6 +173,9 @@ impl Simulation<'_> {
             frontier.clone()
         };
         let stable = life.stability.stable(&members, own, &counted);
+        if !stable.is_empty() {
+            self.marks.hit(Mark::Stable);
+        }
         if !frontier.includes(&stable) {
             let text = format!("{stable:?} counts as stable, and {frontier:?} is applied");
             return Err(Violation::at(site, Claim::Stability, text));
@@ -187,6 +203,9 @@ impl Simulation<'_> {
         let request = life.endpoints.get_mut(&connection).and_then(|endpoint| endpoint.load.take());
         let Some(request) = request else { return Ok(()) };
         let mut answer = read_log(&life.store, &request);
+        if self.sites[site].is_unreadable {
+            answer = Err(LoadFailure::Unreadable { cause: "a trouble of this simulation".to_owned() });
+        }
         if let Ok(loaded) = &mut answer {
             match self.plant {
                 Some(Plant::NewestFirst) => loaded.records.reverse(),

@@ -1,14 +1,17 @@
 //! Troubles happen, and end.
 
 use super::{LOOK_US, Simulation};
-use crate::{Plant, agenda::Happening, checker::Violation, trouble::Trouble};
+use crate::{
+    MS, Plant, S,
+    agenda::Happening,
+    checker::Violation,
+    trouble::{Stop, Trouble},
+};
 
 impl Simulation<'_> {
     pub(super) fn trouble(&mut self, trouble: Trouble) -> Result<(), Violation> {
         // What was decided on during the troubles does not happen after them.
-        let breaks =
-            matches!(trouble, Trouble::Cut { .. } | Trouble::Stop { .. } | Trouble::Disk { is_slow: true, .. });
-        if self.is_calm() && breaks {
+        if self.is_calm() && self.breaks(trouble) {
             return Ok(());
         }
         self.note(format_args!("{trouble:?}"));
@@ -19,6 +22,11 @@ impl Simulation<'_> {
             Trouble::Start { site } => return self.start(site),
             Trouble::SetClock { site, ahead_ms } => self.sites[site].clocks.ahead_ms = ahead_ms,
             Trouble::Redial { from, to } => self.try_connection(from, to),
+            Trouble::DiskFails { site, only_sync } => {
+                self.sites[site].has_failing_disk |= self.sites[site].is_up() && self.sites[site].rows.fail(only_sync);
+            }
+            Trouble::Busy { site, is_busy } => self.sites[site].is_busy = is_busy,
+            Trouble::Unreadable { site, is_unreadable } => self.sites[site].is_unreadable = is_unreadable,
             Trouble::Disk { site, is_slow } => {
                 self.sites[site].has_slow_disk = is_slow;
                 if self.is_planted(Plant::RestoredBackup) && self.sites[site].is_up() {
@@ -29,11 +37,33 @@ impl Simulation<'_> {
         Ok(())
     }
 
+    /// Whether something goes wrong, and not right again. A site that cannot write must stop, also when all is calm.
+    fn breaks(&self, trouble: Trouble) -> bool {
+        match trouble {
+            Trouble::Stop { site, .. } => !self.sites[site].has_failing_disk,
+            Trouble::Cut { .. }
+            | Trouble::Disk { is_slow: true, .. }
+            | Trouble::DiskFails { .. }
+            | Trouble::Busy { is_busy: true, .. }
+            | Trouble::Unreadable { is_unreadable: true, .. } => true,
+            _ => false,
+        }
+    }
+
     fn heal(&mut self, from: usize, to: usize) {
         for arrival in self.network.heal(self.now, from, to) {
             let happening = Happening::Parcel { connection: arrival.connection, at: arrival.at, turn: arrival.turn };
             self.agenda.at(arrival.time, happening);
         }
+    }
+
+    /// A site that cannot write is stopped by its operator, and started again.
+    pub(super) fn stop_soon(&mut self, site: usize) {
+        let how = self.random.pick(&[Stop::Kill, Stop::Crash]);
+        let stops = self.soon(S);
+        let starts = stops.after(self.random.between(MS, S));
+        self.agenda.at(stops, Happening::Trouble(Trouble::Stop { site, how }));
+        self.agenda.at(starts, Happening::Trouble(Trouble::Start { site }));
     }
 
     /// From here on nothing goes wrong any more, and clients ask for nothing more.
@@ -44,7 +74,11 @@ impl Simulation<'_> {
             self.heal(a, b);
             self.heal(b, a);
         }
-        self.sites.iter_mut().for_each(|site| site.has_slow_disk = false);
+        for site in &mut self.sites {
+            (site.has_slow_disk, site.is_busy, site.is_unreadable) = (false, false, false);
+        }
+        let failing: Vec<usize> = (0..self.plan.sites).filter(|site| self.sites[*site].has_failing_disk).collect();
+        failing.into_iter().for_each(|site| self.stop_soon(site));
         self.start_all()?;
         self.agenda.at(self.now.after(LOOK_US), Happening::Look);
         Ok(())

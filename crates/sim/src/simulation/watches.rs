@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use tombolo_site::{Credit, EndCause, Output, WatchSpec};
-use tombolo_storage::{Arrival, Commit};
+use tombolo_site::{Credit, EndCause, Output, SubscriberId, WatchSpec, WatcherId};
+use tombolo_storage::{Arrival, Commit, KeyRange};
 
 use super::{READ_US, Simulation};
 use crate::{
-    MS, Plant, S,
+    MS, Mark, Plant, S,
     agenda::Happening,
     checker::{
         Claim, Violation,
@@ -62,8 +62,28 @@ impl Simulation<'_> {
         let watch = life.hub.watch(subscriber, spec);
         let watch = watch.map_err(|error| Violation::at(site, Claim::Watch, error.to_string()))?;
         self.watching[watcher].subscription = Some((subscriber, watch));
+        self.watch_foreign(site, subscriber)?;
+        if self.sites[site].lives > 1 {
+            self.marks.hit(Mark::Resumed);
+        }
         self.note(format_args!("w{watcher}@s{site} watches from {from}"));
         self.drain_hub(site)
+    }
+
+    /// Now and then a stream also asks for a watch from another site's revision, which must be refused.
+    fn watch_foreign(&mut self, site: usize, subscriber: SubscriberId) -> Result<(), Violation> {
+        let foreign = self.foreign_revision(site).filter(|_| !self.is_planted(Plant::NumericCompare));
+        let Some(foreign) = foreign.filter(|_| self.random.chance(20)) else { return Ok(()) };
+        let Some(life) = &mut self.sites[site].life else { return Ok(()) };
+        let watch = life.hub.watch(subscriber, WatchSpec::new(KeyRange::all(), foreign));
+        let watch = watch.map_err(|error| Violation::at(site, Claim::Watch, error.to_string()))?;
+        life.foreign_watches.insert(watch);
+        Ok(())
+    }
+
+    /// Whether a watch is one that must be refused.
+    fn is_foreign_watch(&self, site: usize, watch: WatcherId) -> bool {
+        self.sites[site].life.as_ref().is_some_and(|life| life.foreign_watches.contains(&watch))
     }
 
     /// The hub hears of commits that readers see now.
@@ -86,6 +106,10 @@ impl Simulation<'_> {
     fn drain_hub(&mut self, site: usize) -> Result<(), Violation> {
         while let Some(output) = self.sites[site].life.as_mut().and_then(|life| life.hub.poll()) {
             match output {
+                Output::Deliver(delivery) if self.is_foreign_watch(site, delivery.watcher) => {
+                    let text = format!("a watch from another site's revision was fed {:?}", delivery.commits);
+                    return Err(Violation::at(site, Claim::Watch, text));
+                }
                 Output::Deliver(delivery) => {
                     let whole = watching::response(&delivery);
                     let pieces = if self.is_planted(Plant::TornWatch) { watching::torn(whole) } else { vec![whole] };
@@ -113,7 +137,7 @@ impl Simulation<'_> {
     }
 
     /// Puts something on its way to a watching client.
-    fn post(&mut self, site: usize, to: tombolo_site::SubscriberId, response: Response, cost: Credit) {
+    fn post(&mut self, site: usize, to: SubscriberId, response: Response, cost: Credit) {
         let Some(life) = self.sites[site].life.as_ref().map(|life| life.number) else { return };
         let is_meant = |watching: &Watching| {
             watching.site == site && watching.subscription.is_some_and(|(subscriber, _)| subscriber == to)
@@ -161,11 +185,16 @@ impl Simulation<'_> {
         let Some(load) = life.replays.pop_front() else { return Ok(()) };
         let answer = life.store.history(load.from, &load.range, load.budget);
         life.hub.replayed(load.watcher, answer);
+        self.marks.hit(Mark::Replayed);
         self.drain_hub(site)
     }
 
     /// The hub gave a watch up: what it needs is compacted. The client lists its range and begins anew.
-    fn watch_ended(&mut self, site: usize, watch: tombolo_site::WatcherId, cause: &EndCause) -> Result<(), Violation> {
+    fn watch_ended(&mut self, site: usize, watch: WatcherId, cause: &EndCause) -> Result<(), Violation> {
+        if self.is_foreign_watch(site, watch) && matches!(cause, EndCause::Compacted { .. }) {
+            self.marks.hit(Mark::ForeignWatch);
+            return Ok(());
+        }
         let is_meant = |watching: &Watching| {
             watching.site == site && watching.subscription.is_some_and(|(_, watcher)| watcher == watch)
         };
@@ -178,6 +207,7 @@ impl Simulation<'_> {
         if let Some((subscriber, _)) = self.watching[watcher].subscription.take() {
             life.hub.unsubscribe(subscriber);
         }
+        self.marks.hit(Mark::Relisted);
         self.note(format_args!("w{watcher}@s{site} is told that {oldest} is the oldest"));
         let watching = &mut self.watching[watcher];
         // What is still on its way was delivered before the end.

@@ -1,8 +1,7 @@
 //! A log that is as it must be, and every way for it not to be.
 
-use bytes::Bytes;
 use tombolo_storage::{
-    ArrivalBudget, Committer, Delete, OpenOptions, Put, RangeQuery, Request, Store, WallTime,
+    ArrivalBudget, Committer, Delete, OpenOptions, Put, RangeQuery, Request, Store, SystemWrite, WallTime,
     engine::memory::MemoryEngine,
 };
 
@@ -67,7 +66,8 @@ fn a_sound_store_is_as_its_records_make_it() {
 
 #[test]
 fn commits_that_are_told_otherwise_are_found() {
-    let spoiled: [fn(&mut Commit); 4] = [
+    let spoiled: [fn(&mut Commit); 5] = [
+        |commit| commit.system.push("m".into()),
         |commit| commit.number += 1,
         |commit| commit.revision = commit.revision.next().expect("there is a next one"),
         |commit| commit.events.clear(),
@@ -97,6 +97,31 @@ fn readers_that_are_shown_something_else_are_found() {
     let mut pairs = bench.pairs();
     pairs[0].version += 1;
     assert!(bench.log.check_content(&pairs).is_err());
+}
+
+#[test]
+fn the_past_is_read_as_it_was() {
+    let mut bench = Bench::new();
+    for request in [put("v1", 0), put("v2", 0), delete()] {
+        let (arrivals, commits) = bench.commit(request);
+        bench.take(&arrivals, &commits).expect("the store is sound");
+    }
+    let past = |revision| RangeQuery { revision, ..RangeQuery::all(KeyRange::all()) };
+    for revision in 1..=4 {
+        let pairs = bench.store.range(&past(revision)).expect("it reads").pairs;
+        bench.log.check_past(revision, &pairs).expect("the store is sound");
+        assert_eq!(bench.log.check_past(revision % 4 + 1, &pairs).is_ok(), pairs.is_empty() && revision % 4 != 1);
+    }
+}
+
+#[test]
+fn the_systems_data_is_held_against_the_records() {
+    let mut bench = Bench::new();
+    let write = SystemWrite::Put { key: "m".into(), value: "s1".into() };
+    let (arrivals, commits) = bench.commit(Request::System(vec![write]));
+    bench.take(&arrivals, &commits).expect("the store is sound");
+    bench.log.check_system(&bench.store.system(b"")).expect("the store is sound");
+    assert!(bench.log.check_system(&[]).is_err());
 }
 
 #[test]

@@ -1,0 +1,163 @@
+//! What a run has met: a simulation that never meets a situation proves nothing about it.
+
+use std::fmt;
+
+use tombolo_net::Fault;
+
+/// A situation worth meeting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mark {
+    /// A key had concurrent values.
+    Conflict,
+    /// A key of the system's data had concurrent values.
+    SystemConflict,
+    /// A removal left an older concurrent value on show.
+    Uncovered,
+    /// A range was removed.
+    RangeRemoval,
+    /// A peer's record changed nothing that clients see.
+    Loser,
+    /// A peer's record changed several keys at once.
+    RemoteTransaction,
+    /// A record came from somebody other than its author.
+    Forwarded,
+    /// A lease ran out.
+    LeaseExpired,
+    /// An answer was lost, and the write had happened.
+    LostAndDone,
+    /// An answer was lost, and the write had not happened.
+    LostAndUndone,
+    /// A restart found commits on disk that nobody had been shown.
+    UnpublishedFound,
+    /// The log was truncated.
+    Truncated,
+    /// A watch was fed from history.
+    Replayed,
+    /// A watch went on after its site had stopped.
+    Resumed,
+    /// A watch was refused, for what it needed was compacted.
+    Relisted,
+    /// A guard on another site's revision was refused.
+    ForeignGuard,
+    /// A read at another site's revision was refused.
+    ForeignRead,
+    /// A watch from another site's revision was refused.
+    ForeignWatch,
+    /// A read of the past was answered.
+    PastRead,
+    /// A read at an older cut was answered.
+    OlderCut,
+    /// A cut link held parcels back.
+    HeldBack,
+    /// A session ended for silence.
+    Silent,
+    /// A session ended for want of a hello.
+    NoHello,
+    /// A newer connection took the place of an older one.
+    Superseded,
+    /// A session ended because the peer said so.
+    PeerClosed,
+    /// A site was too busy for a peer's records.
+    Busy,
+    /// A log could not be read for a peer, for a while.
+    Unreadable,
+    /// A write to a disk failed, and the store took no more.
+    Poisoned,
+    /// Something became stable.
+    Stable,
+}
+
+/// How often each was met.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks([u64; Mark::ALL.len()]);
+
+impl Mark {
+    /// All of them, in order.
+    pub const ALL: [Self; 29] = [
+        Self::Conflict,
+        Self::SystemConflict,
+        Self::Uncovered,
+        Self::RangeRemoval,
+        Self::Loser,
+        Self::RemoteTransaction,
+        Self::Forwarded,
+        Self::LeaseExpired,
+        Self::LostAndDone,
+        Self::LostAndUndone,
+        Self::UnpublishedFound,
+        Self::Truncated,
+        Self::Replayed,
+        Self::Resumed,
+        Self::Relisted,
+        Self::ForeignGuard,
+        Self::ForeignRead,
+        Self::ForeignWatch,
+        Self::PastRead,
+        Self::OlderCut,
+        Self::HeldBack,
+        Self::Silent,
+        Self::NoHello,
+        Self::Superseded,
+        Self::PeerClosed,
+        Self::Busy,
+        Self::Unreadable,
+        Self::Poisoned,
+        Self::Stable,
+    ];
+}
+
+impl Marks {
+    pub(crate) fn hit(&mut self, mark: Mark) {
+        self.0[mark as usize] += 1;
+    }
+
+    /// Takes note of why a session ended.
+    pub(crate) fn hit_fault(&mut self, fault: &Fault) {
+        match fault {
+            Fault::Silent => self.hit(Mark::Silent),
+            Fault::NoHello => self.hit(Mark::NoHello),
+            Fault::Superseded => self.hit(Mark::Superseded),
+            Fault::PeerClosed { .. } => self.hit(Mark::PeerClosed),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn add(&mut self, mark: Mark, times: u64) {
+        self.0[mark as usize] += times;
+    }
+
+    /// Adds what another run has met.
+    pub fn join(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(sum, times)| *sum += times);
+    }
+
+    /// How often it was met.
+    pub fn times(&self, mark: Mark) -> u64 {
+        self.0[mark as usize]
+    }
+
+    /// What was never met.
+    pub fn missed(&self) -> impl Iterator<Item = Mark> + '_ {
+        Mark::ALL.into_iter().filter(|mark| self.times(*mark) == 0)
+    }
+}
+
+impl fmt::Display for Marks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let met = Mark::ALL.map(|mark| format!("{mark:?} {}", self.times(mark)));
+        f.write_str(&met.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Mark, Marks};
+
+    #[test]
+    fn every_mark_has_its_own_place() {
+        let mut marks = Marks::default();
+        Mark::ALL.into_iter().for_each(|mark| marks.hit(mark));
+        assert!(Mark::ALL.into_iter().all(|mark| marks.times(mark) == 1));
+        assert_eq!(marks.missed().count(), 0);
+    }
+}
