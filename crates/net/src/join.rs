@@ -160,3 +160,89 @@ fn check(welcome: Welcome, ticket: &Ticket, key: &KeyPair, candidate: &Candidate
 const REDEEM_MAX: Duration = Duration::from_secs(15);
 /// How long the last packet may take.
 const LINGER_MAX: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Admission, AdmissionTerms, Secret, SlotRange, TicketId};
+
+    const MESH: u128 = 7;
+
+    fn id(bits: u64) -> ReplicaId {
+        ReplicaId::new(bits).unwrap()
+    }
+
+    fn key(bits: u64) -> KeyPair {
+        KeyPair::from_seed(&[bits as u8; 32]).unwrap()
+    }
+
+    fn terms(replica: u64, issuer: u64) -> AdmissionTerms {
+        AdmissionTerms {
+            mesh: MESH,
+            replica: id(replica),
+            key: key(replica).public(),
+            slots: SlotRange { first: 100, count: 10 },
+            ticket: TicketId(5),
+            issuer: id(issuer),
+        }
+    }
+
+    /// What replica 3 makes of `admission` and the chain of its ticket's issuer, replica 2.
+    fn checked(admission: Admission, issuer_chain: Vec<Admission>) -> Result<Welcome, JoinError> {
+        let ticket = Ticket {
+            mesh: MESH,
+            issuer: id(2),
+            issuer_key: key(2).public(),
+            id: TicketId(5),
+            secret: Secret([0; 16]),
+            expires_ms: 0,
+            addresses: Vec::new(),
+        };
+        let candidate = Candidate { replica: id(3), announcement: Announcement::default() };
+        check(Welcome { admission, issuer_chain }, &ticket, &key(3), &candidate)
+    }
+
+    fn chain() -> Vec<Admission> {
+        let wide = AdmissionTerms { slots: SlotRange { first: 50, count: 100 }, ..terms(2, 1) };
+        vec![Admission::sign(wide, &key(1)), Admission::founder(MESH, id(1), &key(1))]
+    }
+
+    #[test]
+    fn a_welcome_that_is_ours_and_holds_is_taken() {
+        let admission = Admission::sign(terms(3, 2), &key(2));
+        assert_eq!(checked(admission, chain()).unwrap().chain().len(), 3);
+    }
+
+    #[test]
+    fn an_admission_of_somebody_else_is_not_ours() {
+        let changes: [fn(&mut AdmissionTerms); 5] = [
+            |terms| terms.mesh += 1,
+            |terms| terms.replica = id(4),
+            |terms| terms.key = key(4).public(),
+            |terms| terms.ticket.0 += 1,
+            |terms| terms.issuer = id(1),
+        ];
+        for change in changes {
+            let mut terms = terms(3, 2);
+            change(&mut terms);
+            let answer = checked(Admission::sign(terms, &key(2)), chain());
+            assert!(matches!(answer, Err(JoinError::NotForUs)), "{terms:?}: {answer:?}");
+        }
+    }
+
+    #[test]
+    fn the_chain_is_the_ticket_issuers_and_holds_up_to_a_founder() {
+        let admission = Admission::sign(terms(3, 2), &key(2));
+        assert!(matches!(checked(admission, Vec::new()), Err(JoinError::NotForUs)));
+        assert!(matches!(checked(admission, chain()[1..].to_vec()), Err(JoinError::NotForUs)));
+        let answer = checked(admission, chain()[..1].to_vec());
+        assert!(matches!(answer, Err(JoinError::Unproven(ChainFault::NoEnd { .. }))), "{answer:?}");
+        let forged = Admission { signature: chain()[0].signature, ..admission };
+        let answer = checked(forged, chain());
+        assert!(matches!(answer, Err(JoinError::Unproven(ChainFault::Forged { .. }))), "{answer:?}");
+        let mut false_founder = chain();
+        false_founder[1].signature.0[0] ^= 1;
+        let answer = checked(admission, false_founder);
+        assert!(matches!(answer, Err(JoinError::Unproven(ChainFault::Forged { .. }))), "{answer:?}");
+    }
+}
