@@ -64,14 +64,15 @@ impl Store {
     ///
     /// `seen` is below the floor of the log; a damaged row.
     pub fn arrivals(&self, seen: &VersionVector, from: u64, budget: ArrivalBudget) -> Result<Arrivals, ArrivalsError> {
-        let (floor, last, snapshot) = {
+        let (floor, covered, last, snapshot) = {
             let state = self.shared().state.read();
-            (state.floor.clone(), state.published.commit, self.shared().engine.snapshot())
+            let covered = state.milestones.covered(seen);
+            (state.floor.clone(), covered, state.published.commit, self.shared().engine.snapshot())
         };
         if !seen.includes(&floor.vector) {
             return Err(ArrivalsError::BelowFloor { floor: floor.vector });
         }
-        let mut arrivals = Arrivals { records: Vec::new(), next: from.max(floor.commit + 1) };
+        let mut arrivals = Arrivals { records: Vec::new(), next: from.max(floor.commit + 1).max(covered + 1) };
         let mut left = budget;
         for row in snapshot.scan(&commit::key(arrivals.next), &commit::key(last + 1)) {
             if left.commits == 0 || left.bytes == 0 {

@@ -277,6 +277,7 @@ impl Committer {
             let mut state = self.shared.state.write();
             (state.published, state.digest, state.row_bytes) = (published, digest, row_bytes);
             heads.into_iter().for_each(|(last, chain)| state.advance(last, chain));
+            state.pass_milestone();
             system.into_iter().for_each(|(key, siblings)| system::publish(&mut state.system, key, siblings));
             if let Some(StagedBase { horizon, first }) = base {
                 (state.horizon, state.compacted_first) = (horizon, first);

@@ -48,6 +48,7 @@ mod index;
 mod key_range;
 mod log;
 mod merge;
+mod milestones;
 mod options;
 mod orphans;
 mod plan;

@@ -25,6 +25,7 @@ use crate::{
     head::Head,
     index::Index,
     log::Log,
+    milestones::Milestones,
     row::{
         Kind, Tally,
         base::BaseRow,
@@ -45,6 +46,7 @@ struct Recovered {
     index: Index,
     base: Option<(u64, BaseRow)>,
     tally: Tally,
+    milestones: Milestones,
     /// The chains at the commit the fence speaks of, if its row is whole.
     fenced: Option<[Option<Position>; 2]>,
 }
@@ -69,7 +71,7 @@ pub(crate) fn open(
         Some(folder) => start_fence(folder, options, &recovered.head)?,
         None => (FolderLock::none(), FenceKeeper::none(recovered.head.revision)),
     };
-    let Recovered { head, index, base, tally, .. } = recovered;
+    let Recovered { head, index, base, tally, milestones, .. } = recovered;
     let (horizon, compacted_first, cuts_from, floor) = match &base {
         Some((_, base)) => (base.horizon, base.first, base.mesh.frontier().clone(), base.floor()),
         None => Default::default(),
@@ -87,6 +89,7 @@ pub(crate) fn open(
         compacted_first,
         cuts_from,
         floor,
+        milestones,
     };
     let obsolete = older_bases(&*engine, base.as_ref().map_or(0, |(ordinal, _)| *ordinal))?;
     let compaction = Compaction::resume(base, obsolete);
@@ -127,6 +130,7 @@ fn replay(engine: &dyn Engine, owner: Owner, fenced_commit: u64) -> Result<Recov
         index: Index::default(),
         base,
         tally: Tally::default(),
+        milestones: Milestones::default(),
         fenced: None,
     };
     let result: Result<(), OpenError> = thread::scope(|scope| {
@@ -221,6 +225,9 @@ impl Recovered {
             if part.dot().replica == self.head.log(part.layer).own() {
                 self.head.clock = Clock::resume(self.head.clock.last().max(part.record.header.hlc));
             }
+        }
+        if number > base_commit {
+            self.milestones.note(number, self.head.mesh.frontier());
         }
         if number == fenced_commit {
             self.fenced = Some([Layer::Mesh, Layer::Private].map(|layer| self.own_position(row, layer)));

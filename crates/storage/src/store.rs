@@ -11,6 +11,7 @@ use crate::{
     engine::{Engine, fjall::FjallEngine},
     folder::{Folder, FolderLock, Owner},
     index::{Index, Visible, own_key},
+    milestones::Milestones,
     query::{self, Candidate},
     recover,
     system::PublishedSystem,
@@ -100,6 +101,8 @@ pub(crate) struct State {
     pub(crate) cuts_from: VersionVector,
     /// The log is complete from here on.
     pub(crate) floor: Floor,
+    /// What was applied after some of its commits.
+    pub(crate) milestones: Milestones,
 }
 
 impl State {
@@ -107,6 +110,11 @@ impl State {
     pub(crate) fn advance(&mut self, last: Dot, chain: Chain) {
         self.frontier.raise(last.replica, last.seq);
         self.chains.insert(last.replica, chain);
+    }
+
+    /// Takes note of what is published by now, once in a while.
+    pub(crate) fn pass_milestone(&mut self) {
+        self.milestones.note(self.published.commit, &self.frontier);
     }
 }
 

@@ -349,3 +349,31 @@ fn a_chain_of_sites_forwards_what_it_has_received() {
     mesh.settle();
     mesh.check_equal();
 }
+
+#[test]
+fn a_peer_that_comes_back_is_served_without_a_look_at_all_that_it_has() {
+    let mut mesh = Mesh::new(2, 0);
+    let many = |mesh: &mut Mesh, count: usize| {
+        for at in 0..count {
+            mesh.sites[0].try_run(put("a", &at.to_string())).unwrap();
+        }
+        mesh.sites[0].commit();
+        mesh.sites[1].run(put("b", &count.to_string()));
+    };
+    many(&mut mesh, 1_100);
+    mesh.settle();
+    many(&mut mesh, 1_100);
+    mesh.settle();
+    many(&mut mesh, 5);
+    // Far fewer rows than there are before what the peer lacks.
+    let budget = ArrivalBudget { commits: 600, bytes: usize::MAX };
+    let lacking = |mesh: &Mesh| {
+        let seen = mesh.sites[1].store.frontier();
+        mesh.sites[0].store.arrivals(&seen, 0, budget).unwrap().records.len()
+    };
+    assert_eq!(lacking(&mesh), 5);
+    mesh.reopen(0, Stop::Crash);
+    assert_eq!(lacking(&mesh), 5, "also after a restart");
+    let nothing = mesh.sites[0].store.arrivals(&tombolo_crdt::VersionVector::new(), 0, budget).unwrap();
+    assert_eq!(nothing.records.len(), 600, "a peer that has nothing is served from the beginning");
+}
