@@ -4,7 +4,7 @@
 //! cut a link. Each line is something that was done and checked. The exit code is 0 only if all of it held, and 7 if
 //! something did not, with the place of the logs. It needs no network and no root, and leaves nothing behind.
 
-use std::{process::ExitCode, time::Duration};
+use std::{env, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, value_parser};
@@ -14,7 +14,7 @@ use tombolo_rig::{
     process::Server,
 };
 
-use crate::project::{build_release, tombolod};
+use crate::project::{Programs, build_release, tombolod};
 
 use cast::Cast;
 use narrator::Narrator;
@@ -63,7 +63,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let launch = Server::tombolo_at(tombolod(&programs)?).with("--log-level", "info");
     let cast = Cast::of(options.sites.into());
     let mut mesh = Mesh::prepare(&launch, cast.names(), Shape::full(cast.names().len()), options.seed)?;
-    let mut narrator = Narrator::new(options, &mesh, cast);
+    let mut narrator = Narrator::new(options, &mesh, cast, tool(&programs));
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let told = runtime.block_on(Story::new(&mut mesh, cast, &mut narrator, options.partition).tell());
     narrator.finish(told.as_ref().err());
@@ -77,6 +77,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     mesh.stop().context("stop the sites")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The command line as one types it here.
+fn tool(programs: &Programs) -> String {
+    let Some(path) = programs.get("tombolo") else { return "tombolo".to_owned() };
+    let here = env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here).unwrap_or(path).display().to_string()
 }
 
 /// Reads `8s`, `500ms`, `1m`; a bare number is seconds.

@@ -31,6 +31,8 @@ pub(crate) struct Narrator {
     started: Instant,
     cast: Cast,
     sites: Vec<Place>,
+    /// The command line that was built.
+    tool: String,
     step: usize,
     name: &'static str,
     /// Whether the name of the step is still to be printed, in front of its first line.
@@ -68,7 +70,7 @@ struct Place {
 
 impl Narrator {
     /// A narrator who has said nothing yet.
-    pub(crate) fn new(options: &Options, mesh: &Mesh, cast: Cast) -> Self {
+    pub(crate) fn new(options: &Options, mesh: &Mesh, cast: Cast, tool: String) -> Self {
         let place = |(site, name): (&Server, &&'static str)| Place {
             name,
             url: site.endpoint(),
@@ -83,6 +85,7 @@ impl Narrator {
             started: Instant::now(),
             cast,
             sites: mesh.sites().iter().zip(cast.names()).map(place).collect(),
+            tool,
             step: 0,
             name: "",
             fresh: false,
@@ -173,6 +176,8 @@ impl Narrator {
         let etcdctl = format!("export ETCDCTL_API=3 ETCDCTL_ENDPOINTS={}", ship.address);
         text.push_str(&format!("  go on  {}\n", self.paint.bold(etcdctl)));
         text.push_str(&format!("         {}\n", self.paint.bold("etcdctl get --prefix /config/")));
+        let status = format!("{} --endpoints {} mesh status", self.tool, ship.address);
+        text.push_str(&format!("         {}\n\n", self.paint.bold(status)));
         for site in &self.sites {
             text.push_str(&format!("         {:<11}{}\n", site.name, site.address));
         }
@@ -249,6 +254,7 @@ mod tests {
             started: Instant::now(),
             cast,
             sites: cast.names().iter().map(|name| place(name)).collect(),
+            tool: "tombolo".to_owned(),
             step: 7,
             name: "converged",
             fresh: false,

@@ -37,6 +37,7 @@ impl Story<'_> {
 
         self.narrator.begin("converged");
         let equal = vec![digest(&standing.digest); sites].join(" = ");
+        let equal = self.narrator.paint().good(equal);
         self.narrator.tell(&format!("digests   {equal}"));
         Ok(())
     }
@@ -55,7 +56,8 @@ impl Story<'_> {
         self.narrator.outcome().lost = gone;
         let all = self.acknowledged.len();
         ensure!(gone == 0, "{gone} of {all} acknowledged writes are gone");
-        self.narrator.tell(&format!("lost      none of {} acknowledged writes", count(all)));
+        let none = self.narrator.paint().good("none");
+        self.narrator.tell(&format!("lost      {none} of {} acknowledged writes", count(all)));
         let mut events = Vec::new();
         for (site, follower) in self.followers.iter().enumerate() {
             let seen = follower.seen();
@@ -108,7 +110,8 @@ impl Story<'_> {
         let own = self.clients[ship].get(CONFLICT).await?.context("it was there")?.mod_revision;
         let swapped = self.clients[ship].swap(CONFLICT, own, "normal").await?;
         ensure!(swapped, "a compare-and-swap on {to} failed with its own revision {own}");
-        self.narrator.tell(&format!("a client of {from} goes on at {to} with revision {read}, which is of {from}:"));
+        self.narrator
+            .tell(&format!("a client moves from {from} to {to}, with the revision {read} that it read before:"));
         self.narrator.tell("its compare-and-swap is refused, its watch is told to read anew; then both work");
         Ok(())
     }
