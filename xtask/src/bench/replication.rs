@@ -58,13 +58,15 @@ async fn distance(launch: &Launch, alone: &Sites, effort: Effort, report: &Repor
     report.distance(&rows)
 }
 
+/// Measures round by round. Each round begins with another one, because what was done just before is felt.
 async fn in_turn<const N: usize>(sites: &[(&str, &Sites); N], effort: Effort) -> Result<[Row<Round>; N]> {
     let mut rows = sites.map(|(name, _)| Row::new(name));
     for round in 0..effort.rounds {
         let seed = (round as u64 + 1) << 32;
         let load = Load { kind: Kind::Put, clients: CLIENTS, operations: effort.operations, keys: effort.keys, seed };
-        for ((_, sites), row) in sites.iter().zip(&mut rows) {
-            row.rounds.push(round::measure(sites, load).await?);
+        for turn in 0..N {
+            let place = (round + turn) % N;
+            rows[place].rounds.push(round::measure(sites[place].1, load).await?);
         }
     }
     Ok(rows)

@@ -39,15 +39,18 @@ impl Sites {
     pub(crate) async fn connected(launch: &Launch, count: usize, effort: Effort) -> Result<Self> {
         let mut mesh = prepare(launch, count)?;
         mesh.without_relay();
-        Self::start(mesh, effort, 0).await
+        Self::start(mesh, effort).await
     }
 
-    /// Two sites with a relay between them that delays each packet.
+    /// Two sites with a relay between them that delays each packet from the beginning: a connection that has learned what
+    /// a short way carries would take long to learn anew.
     pub(crate) async fn apart(launch: &Launch, delay_ms: u64, effort: Effort) -> Result<Self> {
-        Self::start(prepare(launch, 2)?, effort, delay_ms).await
+        let mesh = prepare(launch, 2)?;
+        mesh.change_links(|_, _, link| link.delay = Duration::from_millis(delay_ms))?;
+        Self::start(mesh, effort).await
     }
 
-    async fn start(mut mesh: Mesh, effort: Effort, delay_ms: u64) -> Result<Self> {
+    async fn start(mut mesh: Mesh, effort: Effort) -> Result<Self> {
         mesh.start().await?;
         let (mut links, mut gauges) = (Vec::new(), Vec::new());
         for site in mesh.sites() {
@@ -60,9 +63,6 @@ impl Sites {
         sites.author().warm(Load::fill(effort.keys)).await?;
         sites.all_connected().await?;
         sites.mesh.converge(PATIENCE).await?;
-        if delay_ms > 0 {
-            sites.mesh.change_links(|_, _, link| link.delay = Duration::from_millis(delay_ms))?;
-        }
         Ok(sites)
     }
 
