@@ -81,6 +81,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) values: &'a mut u64,
     /// A revision that another site's clients were told, if any.
     pub(crate) foreign: Option<i64>,
+    /// A lease that some client has been granted, at whichever site.
+    pub(crate) lease: Option<i64>,
 }
 
 /// The key of a register that is only ever put.
@@ -142,6 +144,7 @@ impl Client {
             }))),
             20 => Action::ReadPast,
             21 => Action::Write(self.write_system(around, random)),
+            22 if plan.has_crowds => Action::Write(crowd(around, random)),
             _ => Action::ReadAll,
         }
     }
@@ -220,7 +223,8 @@ impl Client {
 
     fn put_key(&self, around: &mut Surroundings<'_>, random: &mut Random) -> Asked {
         let written = around.next_value();
-        let lease = self.lease.filter(|_| random.chance(60)).unwrap_or(0);
+        let lease = if random.chance(70) { self.lease } else { around.lease };
+        let lease = lease.filter(|_| random.chance(60)).unwrap_or(0);
         let number = random.between(0, u64::from(around.plan.keys) - 1);
         let request = Request::Put(put(key(number), written, Some(lease), random.chance(20)));
         Asked {
@@ -246,7 +250,7 @@ impl Client {
         match request {
             Request::LeaseGrant { id, .. } if is_done => self.lease = Some(*id),
             Request::LeaseRevoke { .. } => self.lease = None,
-            Request::Put(Put { lease: Some(id), .. }) if !is_done && *id != 0 => self.lease = None,
+            Request::Put(Put { lease, .. }) if !is_done && *lease == self.lease => self.lease = None,
             _ => {}
         }
     }
@@ -323,6 +327,25 @@ impl Learned {
         }
     }
 }
+
+/// So many keys that removing them all is one removal of a range; or that removal.
+fn crowd(around: &mut Surroundings<'_>, random: &mut Random) -> Asked {
+    if random.chance(50) {
+        let range = KeyRange::before("m/".into(), "m0".into());
+        return Asked::plain(Request::Delete(Delete { range, previous: false }));
+    }
+    let (mut then, mut steps) = (Vec::new(), Vec::new());
+    for number in 0..CROWD {
+        let written = around.next_value();
+        then.push(Op::Put(put(format!("m/{number:02}").into(), written, Some(0), false)));
+        steps.push(Step::Write { register: None, value: written });
+    }
+    let request = Request::Txn(Txn { guards: Vec::new(), then, otherwise: Vec::new() });
+    Asked { request, steps: Steps { then: steps, ..Steps::default() } }
+}
+
+/// More keys than a record removes by name.
+const CROWD: usize = 70;
 
 fn put(key: Bytes, written: u64, lease: Option<i64>, previous: bool) -> Put {
     Put { key, value: Some(value(written)), lease, previous }

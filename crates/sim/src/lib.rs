@@ -37,3 +37,8 @@ mod time;
 mod trace;
 mod trouble;
 mod watching;
+
+/// The README's example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -234,6 +234,12 @@ impl Model {
         self.met
     }
 
+    /// Elements that are there and were written under a lease.
+    pub fn leased(&self) -> usize {
+        let elements = self.keys.values().flat_map(|key| key.elements.values());
+        elements.filter(|written| written.lease != 0).count()
+    }
+
     /// Leases that hold, whoever granted them.
     pub fn leases(&self) -> usize {
         self.leases.len()

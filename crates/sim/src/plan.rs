@@ -25,6 +25,8 @@ pub struct Plan {
     pub registers: u32,
     /// Keys that are also deleted and leased.
     pub keys: u32,
+    /// Whether clients also write and remove crowds of keys.
+    pub has_crowds: bool,
     /// Watchers at each site.
     pub watchers: usize,
     /// How long clients think between operations, at most, in microseconds.
@@ -135,6 +137,7 @@ impl Plan {
             operations: random.between(most_operations / 4, most_operations) as usize,
             registers: random.between(2, 8) as u32,
             keys: random.between(1, 8) as u32,
+            has_crowds: random.chance(20),
             watchers: random.between(1, 3) as usize,
             think_us: random.pick(&[5 * MS, 50 * MS, 300 * MS, S]),
             storm_us: random.between(2, 25) * S,
@@ -211,8 +214,8 @@ impl fmt::Display for Plan {
         writeln!(f, "{} sites, {:?}, rows in {:?}", self.sites, self.topology, self.engine)?;
         writeln!(
             f,
-            "{} clients and {} watchers a site, {} operations each, {} registers, {} keys",
-            self.clients, self.watchers, self.operations, self.registers, self.keys
+            "{} clients and {} watchers a site, {} operations each, {} registers, {} keys, crowds: {}",
+            self.clients, self.watchers, self.operations, self.registers, self.keys, self.has_crowds
         )?;
         writeln!(
             f,

@@ -48,6 +48,8 @@ pub(crate) struct Site {
 /// A process, from opening the store to its end.
 pub(crate) struct Life {
     pub(crate) number: u64,
+    /// The store takes no more writes.
+    pub(crate) is_poisoned: bool,
     pub(crate) store: Store,
     pub(crate) committer: Committer,
     pub(crate) hub: Hub,

@@ -49,7 +49,9 @@ impl Simulation<'_> {
         }
         self.clients[client].left -= 1;
         let foreign = self.foreign_revision(site);
-        let mut around = Surroundings { plan: self.plan, values: &mut self.values, foreign };
+        let leases: Vec<i64> = self.clients.iter().filter_map(|client| client.lease).collect();
+        let lease = (!leases.is_empty()).then(|| self.random.pick(&leases));
+        let mut around = Surroundings { plan: self.plan, values: &mut self.values, foreign, lease };
         match self.clients[client].next(&mut around, &mut self.random) {
             Action::ReadAll => self.read_registers(client, None),
             Action::Read(register) => self.read_one(client, register),

@@ -46,7 +46,7 @@ impl Simulation<'_> {
         match life.committer.seal() {
             Err(error) => {
                 self.cannot_write(site, &error)?;
-                self.answer_all(site, waiting)
+                self.refuse_all(site, waiting)
             }
             Ok(Some(group)) => {
                 let number = life.number;
@@ -64,10 +64,28 @@ impl Simulation<'_> {
         if !self.sites[site].has_failing_disk || !matches!(error, CommitError::Poisoned { .. }) {
             return Err(Violation::at(site, Claim::Service, format!("a group was refused: {error}")));
         }
+        let Some(life) = self.sites[site].life.as_mut().filter(|life| !life.is_poisoned) else { return Ok(()) };
+        life.is_poisoned = true;
         self.marks.hit(Mark::Poisoned);
         self.note(format_args!("s{site} takes no more writes: {error}"));
         self.stop_soon(site);
         Ok(())
+    }
+
+    /// What was executed on a store that cannot write is not answered: nobody knows what is on disk.
+    fn refuse_all(&mut self, site: usize, waiting: Vec<Waiting>) -> Result<(), Violation> {
+        let known = |waiting: &Waiting| match waiting {
+            Waiting::Client { result, .. } => result.is_err(),
+            Waiting::Session { .. } => true,
+        };
+        let refused = |waiting| match waiting {
+            Waiting::Session { connection, .. } => {
+                let report = IngestReport { taken: 0, refused: Some(IngestRefusal::Poisoned) };
+                Waiting::Session { connection, report }
+            }
+            client => client,
+        };
+        self.answer_all(site, waiting.into_iter().filter(known).map(refused).collect())
     }
 
     /// A planted bug answers clients before their group is on disk.
@@ -105,6 +123,7 @@ impl Simulation<'_> {
         let by_key = self.is_planted(Plant::LeaseExpiryByKey);
         let keys = self.sites[site].leased.get(&lease).cloned().unwrap_or_default();
         let published = self.sites[site].log.model().commits();
+        let uptime = self.sites[site].uptime(self.now);
         let Some(life) = &mut self.sites[site].life else { return };
         let before = executed(life, published);
         if by_key {
@@ -115,6 +134,9 @@ impl Simulation<'_> {
         }
         // A client may have ended it meanwhile.
         let ended = life.committer.execute(wall, Request::LeaseRevoke { id: lease }).is_ok();
+        if !ended {
+            life.leases.revoke_failed(lease, uptime);
+        }
         let after = executed(life, published);
         life.expiries.extend((before + 1..=after).map(|commit| (commit, lease)));
         if ended {
@@ -283,9 +305,6 @@ impl Simulation<'_> {
         let uptime = self.sites[site].uptime(self.now);
         let Some(life) = self.sites[site].life(number) else { return Ok(()) };
         let due = life.leases.due(uptime);
-        if due.is_empty() {
-            return Ok(());
-        }
         life.queue.extend(due.into_iter().map(|lease| Work::Expiry { lease }));
         self.schedule_leases(site);
         self.work(site)

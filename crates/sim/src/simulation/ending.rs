@@ -67,8 +67,9 @@ impl Simulation<'_> {
                 continue;
             };
             let peers: Vec<_> = life.peers.keys().collect();
-            let (queued, leases) = (life.queue.len(), site.log.model().leases());
-            lines.push(format!("s{number} stands at {frontier:?}, peers {peers:?}, {queued} queued, {leases} leases"));
+            let (queued, model) = (life.queue.len(), site.log.model());
+            let leases = format!("{} leases with {} writes", model.leases(), model.leased());
+            lines.push(format!("s{number} stands at {frontier:?}, peers {peers:?}, {queued} queued, {leases}"));
             let now = Moment(site.clocks.monotonic_ms(self.now));
             for endpoint in life.endpoints.values() {
                 lines.push(format!("  with s{}: {:?}", endpoint.peer, endpoint.session.status(now)));
@@ -192,5 +193,7 @@ fn is_idle(site: &Site) -> bool {
         && life.executed.is_empty()
         && life.under_way.is_none()
         && life.unsynced.is_empty()
+        // A lease ends everywhere, and nothing outlives its own.
         && site.log.model().leases() == 0
+        && site.log.model().leased() == 0
 }

@@ -51,6 +51,7 @@ impl Simulation<'_> {
         let number = state.lives;
         state.life = Some(Life {
             number,
+            is_poisoned: false,
             hub: Hub::new(standing.published.revision, hub),
             standing: std::sync::Arc::new(sessions::standing(&store)),
             // What was compacted before may have to wait for the peers still.
