@@ -304,3 +304,37 @@ fn cut_in_half(file: &Path) -> Result<()> {
     let bytes = fs::read(file)?;
     Ok(fs::write(file, &bytes[..bytes.len() / 2])?)
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_that_come_at_once_each_ticket_lets_one_in_and_no_slot_is_given_twice() -> Result<()> {
+    let host = launch().start().await?;
+    let shared = invite(&host, 60).await?;
+    let mut tickets = vec![shared.clone(), shared.clone(), shared];
+    for _ in 0..3 {
+        tickets.push(invite(&host, 60).await?);
+    }
+    let starting: Vec<_> = tickets
+        .into_iter()
+        .map(|ticket| {
+            tokio::spawn(async move {
+                let mut server = newcomer(&ticket)?;
+                server.restart().await.map(|()| server)
+            })
+        })
+        .collect();
+    let mut came = Vec::new();
+    for started in starting {
+        came.extend(started.await?.ok());
+    }
+    assert_eq!(came.len(), 4, "one of the three with the same ticket, and each of the others");
+    let members = members(&host).await?.members;
+    assert_eq!(members.len(), 5);
+    let mut ranges: Vec<(u32, u32)> = members
+        .iter()
+        .filter(|member| member.replica != member.issuer)
+        .filter_map(|member| member.slots.map(|slots| (slots.first, slots.first + slots.count)))
+        .collect();
+    ranges.sort_unstable();
+    assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{ranges:?}");
+    Ok(())
+}

@@ -1,6 +1,8 @@
-//! How long peers that are not connected have been lacking what is here. Connected ones are measured by their sessions.
+//! Since when peers are connected, and how long those that are not have been lacking what is here.
+//!
+//! How far behind a connected peer is, its session measures.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use parking_lot::Mutex;
 use tombolo_crdt::{ReplicaId, VersionVector};
@@ -8,19 +10,22 @@ use tombolo_net::{LagMeter, Moment};
 
 use crate::clock::Uptime;
 
-/// A meter for each peer that was connected and is not any more.
+/// Who is there, and a meter for each peer that was and is not any more.
 pub(crate) struct Away {
+    /// When each came, since the server started.
+    there: Mutex<BTreeMap<ReplicaId, Duration>>,
     meters: Mutex<BTreeMap<ReplicaId, LagMeter>>,
     uptime: Uptime,
 }
 
 impl Away {
     pub(super) fn new(uptime: Uptime) -> Self {
-        Self { meters: Mutex::default(), uptime }
+        Self { there: Mutex::default(), meters: Mutex::default(), uptime }
     }
 
     /// A peer has gone, while this replica is at `own`.
     pub(super) fn gone(&self, peer: ReplicaId, own: &VersionVector) {
+        self.there.lock().remove(&peer);
         let now = self.moment();
         self.meters.lock().entry(peer).or_insert_with(|| begun(now, own));
     }
@@ -28,6 +33,14 @@ impl Away {
     /// A peer is back.
     pub(super) fn back(&self, peer: ReplicaId) {
         self.meters.lock().remove(&peer);
+        let now = self.uptime.now();
+        self.there.lock().entry(peer).or_insert(now);
+    }
+
+    /// How long a peer has been connected.
+    pub(crate) fn connected_for(&self, peer: ReplicaId) -> Option<Duration> {
+        let since = self.there.lock().get(&peer).copied();
+        since.map(|since| self.uptime.now().saturating_sub(since))
     }
 
     /// This replica has got to `own`. Costs nothing when nobody is away.
@@ -59,8 +72,6 @@ fn begun(now: Moment, own: &VersionVector) -> LagMeter {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tombolo_crdt::Dot;
 
     use super::*;
@@ -81,5 +92,8 @@ mod tests {
         assert!(lag.is_some_and(|lag| (25..20_000).contains(&lag)), "{lag:?}");
         away.back(peer);
         assert_eq!(away.lag_ms(peer, &at(2), &at(1)), None);
+        assert!(away.connected_for(peer).is_some_and(|span| span < Duration::from_secs(20)));
+        away.gone(peer, &at(2));
+        assert_eq!(away.connected_for(peer), None);
     }
 }

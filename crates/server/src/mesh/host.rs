@@ -1,8 +1,9 @@
 //! What the protocol with peers asks of this server: where it stands, records out of its log, and a place for theirs.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tombolo_crdt::{ReplicaId, VersionVector};
 use tombolo_net::{
@@ -21,39 +22,51 @@ use crate::{
 };
 
 /// The replica as its peers' sessions drive it.
-pub(super) struct PeerHost(pub(super) Arc<Replica>);
+pub(super) struct PeerHost {
+    replica: Arc<Replica>,
+    /// Of strangers.
+    knocks: Seldom,
+}
+
+impl PeerHost {
+    pub(super) fn new(replica: Arc<Replica>) -> Self {
+        Self { replica, knocks: Seldom::default() }
+    }
+}
 
 impl Host for PeerHost {
     fn standing(&self) -> watch::Receiver<Arc<Standing>> {
-        self.0.mesh.standing.subscribe()
+        self.replica.mesh.standing.subscribe()
     }
 
     fn roster(&self) -> watch::Receiver<Arc<Roster>> {
-        self.0.mesh.roster.subscribe()
+        self.replica.mesh.roster.subscribe()
     }
 
     async fn load(&self, seen: VersionVector, from: u64, commits: usize, bytes: usize) -> Result<Loaded, LoadFailure> {
         let Arrivals { records, next } =
-            self.0.reads.arrivals(seen, from, ArrivalBudget { commits, bytes }).await.map_err(|why| match why {
-                ArrivalsError::BelowFloor { floor } => LoadFailure::BelowFloor { floor },
-                ArrivalsError::Read(why) => LoadFailure::Unreadable { cause: why.to_string() },
-            })?;
+            self.replica.reads.arrivals(seen, from, ArrivalBudget { commits, bytes }).await.map_err(
+                |why| match why {
+                    ArrivalsError::BelowFloor { floor } => LoadFailure::BelowFloor { floor },
+                    ArrivalsError::Read(why) => LoadFailure::Unreadable { cause: why.to_string() },
+                },
+            )?;
         let records = records.into_iter().map(|Arrival { dot, bytes }| (dot, bytes)).collect();
         Ok(Loaded { records, next })
     }
 
     async fn ingest(&self, records: Vec<Bytes>) -> IngestReport {
-        let Ingested { taken, refusal } = self.0.queue.ingest(records).await;
+        let Ingested { taken, refusal } = self.replica.queue.ingest(records).await;
         IngestReport { taken, refused: refusal.map(refused) }
     }
 
     async fn redeem(&self, request: JoinRequest) -> Result<Admission, JoinRefusal> {
-        invitations::redeem(&self.0, request).await
+        invitations::redeem(&self.replica, request).await
     }
 
     fn event(&self, peer: ReplicaId, event: Event) {
-        let mesh = &self.0.mesh;
-        let now = self.0.uptime.now();
+        let mesh = &self.replica.mesh;
+        let now = self.replica.uptime.now();
         let raise = |kind, text| mesh.alarms.lock().raise(kind, peer, text, now);
         match event {
             Event::Established { .. } => {
@@ -94,7 +107,7 @@ impl Host for PeerHost {
     }
 
     fn report(&self, report: Report) {
-        let mesh = &self.0.mesh;
+        let mesh = &self.replica.mesh;
         match report {
             Report::Connected { peer, address, dialed } => {
                 mesh.away.back(peer);
@@ -102,23 +115,26 @@ impl Host for PeerHost {
             }
             Report::Disconnected { peer, cause } => {
                 if let PeerError::Session(fault) = &cause {
+                    // A newer connection is there: nothing has changed.
+                    if fault.code() == SUPERSEDED {
+                        return debug!(peer = %mesh.call(peer), "a connection was superseded");
+                    }
                     self.dispute(peer, fault);
                 }
                 mesh.away.gone(peer, &mesh.standing.borrow().frontier);
-                match &cause {
-                    // A newer connection is there: nothing has changed.
-                    PeerError::Session(Fault::Superseded) => {
-                        debug!(peer = %mesh.call(peer), "a connection was superseded")
-                    }
-                    _ => info!(peer = %mesh.call(peer), %cause, "disconnected from a peer"),
-                }
+                info!(peer = %mesh.call(peer), %cause, "disconnected from a peer");
             }
             // A newcomer says where it is once it is connected.
             Report::Unreachable { peer, cause: PeerError::NoAddress } => {
                 debug!(peer = %mesh.call(peer), "a peer has not announced an address");
             }
             Report::Unreachable { peer, cause } => warn!(peer = %mesh.call(peer), %cause, "a peer cannot be reached"),
-            Report::TurnedAway { address, key, refusal } => warn!(%address, %key, %refusal, "somebody was turned away"),
+            Report::TurnedAway { address, key, refusal } => {
+                // Whoever reaches the port can knock as often as it likes.
+                if let Some(unsaid) = self.knocks.say(self.replica.uptime.now()) {
+                    warn!(%address, %key, %refusal, unsaid, "somebody was turned away");
+                }
+            }
         }
     }
 
@@ -131,7 +147,7 @@ impl PeerHost {
     /// Raises the alarm for a fault that says that records or names are disputed. Of the two sides one finds it first, and the
     /// other is told. When it is our own records that are disputed, none is written any more: under their names there would be two.
     fn dispute(&self, peer: ReplicaId, fault: &Fault) {
-        let mesh = &self.0.mesh;
+        let mesh = &self.replica.mesh;
         let advice = "a folder was copied or set back; nothing is exchanged until one of the two is replaced";
         let (kind, text, disputed) = match fault {
             Fault::Forked { dot } => {
@@ -149,7 +165,7 @@ impl PeerHost {
             }
             _ => return,
         };
-        mesh.alarms.lock().raise(kind, peer, text, self.0.uptime.now());
+        mesh.alarms.lock().raise(kind, peer, text, self.replica.uptime.now());
         if disputed == Some(mesh.own()) {
             mesh.disown();
         }
@@ -158,6 +174,29 @@ impl PeerHost {
 
 /// [`Fault::Forked`]'s code.
 const FORKED: u16 = 10;
+/// [`Fault::Superseded`]'s code.
+const SUPERSEDED: u16 = 21;
+
+/// Keeps what strangers can cause from filling the log.
+#[derive(Default)]
+struct Seldom(Mutex<(Option<Duration>, u64)>);
+
+impl Seldom {
+    /// Whether it may be said now, and how often it was left unsaid before.
+    fn say(&self, now: Duration) -> Option<u64> {
+        let mut state = self.0.lock();
+        let (last, unsaid) = *state;
+        if last.is_some_and(|last| now.saturating_sub(last) < SELDOM) {
+            state.1 += 1;
+            return None;
+        }
+        *state = (Some(now), 0);
+        Some(unsaid)
+    }
+}
+
+/// How often a stranger is worth a line.
+const SELDOM: Duration = Duration::from_secs(10);
 
 /// What a new session has looked at again: whoever gets as far as that is well, or the alarm comes back.
 const ENDED_BY_A_HELLO: [MeshAlarmKind; 4] =
@@ -183,5 +222,27 @@ fn refused(refusal: committer::IngestRefusal) -> IngestRefusal {
         // The committer counts a record that is here already as taken; should one come, it is asked for again and then is.
         IngestError::Duplicate { .. } => IngestRefusal::Busy,
         IngestError::Poisoned { .. } | IngestError::Read(_) => IngestRefusal::Poisoned,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_seldom_counts_what_was_left_unsaid() {
+        let seldom = Seldom::default();
+        assert_eq!(seldom.say(Duration::ZERO), Some(0));
+        assert_eq!(seldom.say(Duration::from_secs(1)), None);
+        assert_eq!(seldom.say(Duration::from_secs(9)), None);
+        assert_eq!(seldom.say(SELDOM), Some(2));
+        assert_eq!(seldom.say(SELDOM * 2), Some(0));
+    }
+
+    #[test]
+    fn codes_are_those_of_their_faults() {
+        let dot = tombolo_crdt::Dot::new(ReplicaId::new(1).unwrap(), 1);
+        assert_eq!(Fault::Forked { dot }.code(), FORKED);
+        assert_eq!(Fault::Superseded.code(), SUPERSEDED);
     }
 }

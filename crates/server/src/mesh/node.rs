@@ -50,7 +50,7 @@ fn listen(replica: &Arc<Replica>, listen: SocketAddr) -> Result<Node, StartError
         contacts: membership.iter().map(|membership| membership.contact()).collect(),
         limits: Limits::default(),
     };
-    Node::start(node, Arc::new(PeerHost(Arc::clone(replica))))
+    Node::start(node, Arc::new(PeerHost::new(Arc::clone(replica))))
 }
 
 async fn resolve(address: &str) -> io::Result<SocketAddr> {

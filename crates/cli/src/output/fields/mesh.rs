@@ -67,7 +67,6 @@ fn peer(out: &mut impl Write, peer: &Peer) -> io::Result<()> {
     number(out, "RecordsAhead", peer.records_ahead)?;
     number(out, "BytesInFlight", peer.bytes_in_flight)?;
     text(out, "Digests", mesh::digests(peer))?;
-    number(out, "ComparedMs", peer.compared_ms)?;
     number(out, "SkewMs", peer.skew_ms)?;
     writeln!(out, "\"SentBytes\" : {}", peer.sent_bytes)?;
     writeln!(out, "\"ReceivedBytes\" : {}", peer.received_bytes)?;

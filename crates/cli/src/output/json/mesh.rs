@@ -77,7 +77,6 @@ fn peer(peer: &Peer) -> String {
     let object = known(object, "records_behind", peer.records_behind);
     let object = known(object, "records_ahead", peer.records_ahead);
     let object = known(object, "bytes_in_flight", peer.bytes_in_flight).string("digests", mesh::digests(peer));
-    let object = known(object, "compared_ms", peer.compared_ms);
     known(object, "skew_ms", peer.skew_ms)
         .number("sent_bytes", peer.sent_bytes)
         .number("received_bytes", peer.received_bytes)

@@ -38,7 +38,6 @@ pub(in super::super) fn status() -> MeshStatusResponse {
         records_ahead: Some(0),
         bytes_in_flight: Some(0),
         digests: DigestComparison::Equal.into(),
-        compared_ms: Some(400),
         skew_ms: Some(-2),
         sent_bytes: 10,
         received_bytes: 20,
