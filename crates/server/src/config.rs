@@ -17,7 +17,10 @@ use self::{
 mod flags;
 mod foreign;
 mod go_duration;
+mod join;
 mod url;
+
+pub use self::join::JoinTicket;
 
 /// Where the log goes and how it looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -50,7 +53,7 @@ pub struct Config {
     /// `host:port` of each place where peers are told to connect.
     pub advertised_peer_addresses: Vec<String>,
     /// The ticket of the mesh to join, or `@` and the name of the file that has it.
-    pub join: Option<String>,
+    pub join: Option<JoinTicket>,
     /// The log's level: a `tracing` filter.
     pub log_level: String,
     /// The log's format.
@@ -142,7 +145,7 @@ impl Config {
                 .filter(|url| !url.is_unspecified())
                 .map(Url::socket)
                 .collect(),
-            join: flags.join.map(|join| join.trim().to_owned()).filter(|join| !join.is_empty()),
+            join: flags.join.filter(|join| join.given().is_some()),
             log_level: flags.log_level.filter(),
             log_format: flags.log_format,
             durability: flags.durability,
@@ -306,7 +309,9 @@ mod tests {
 
     #[test]
     fn a_ticket_is_taken_as_it_is_and_an_empty_one_is_none() {
-        assert_eq!(parse(&["--join", " tmb1x \n"]).unwrap().join.as_deref(), Some("tmb1x"));
+        let config = parse(&["--join", " tmb1x \n"]).unwrap();
+        assert_eq!(config.join.as_ref().and_then(JoinTicket::given), Some("tmb1x"));
+        assert!(!format!("{config:?}").contains("tmb1x"), "a ticket is a secret");
         assert_eq!(parse(&["--join="]).unwrap().join, None);
     }
 

@@ -3,7 +3,7 @@
 //! This crate composes. It turns requests into calls on the store and the site's watch hub and lease table, and their answers into etcd's words, and it
 //! drives the protocol with other sites; what is interesting lies in those crates. It exists as a library so that its binary stays a screenful.
 
-pub use config::{Config, LogFormat};
+pub use config::{Config, JoinTicket, LogFormat};
 pub use failure::Failure;
 pub use log::begin as begin_log;
 pub use mesh::{CreateError, FileError, JoinFailure, MeshError};

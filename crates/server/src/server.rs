@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use crate::{
     clock::{self, Uptime},
     committer::{Answered, CommitThread, Group},
-    config::Config,
+    config::{Config, JoinTicket},
     failure::Failure,
     front::{Front, SERVICES},
     leases::Leases,
@@ -153,7 +153,8 @@ fn listen(reception: &Reception, bound: Vec<Bound>, front: &Front, whom: &str) -
 async fn open(config: &Config) -> Result<(Store, Committer), Failure> {
     let path = &config.data_dir;
     prepare(path).map_err(|source| Failure::DataDir { path: path.clone(), source })?;
-    let founding = mesh::founding(path, config.join.as_deref(), mesh::announcement(config)).await?;
+    let join = config.join.as_ref().and_then(JoinTicket::given);
+    let founding = mesh::founding(path, join, mesh::announcement(config)).await?;
     let mut entropy = [0; 32];
     getrandom::fill(&mut entropy)
         .map_err(|why| Failure::System { action: "get randomness", source: io::Error::other(why) })?;

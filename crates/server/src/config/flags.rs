@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use tombolo_storage::Durability;
 
-use super::{LogFormat, go_duration};
+use super::{JoinTicket, LogFormat, go_duration};
 
 /// As given, before [`Config`](super::Config) has checked them against one another.
 #[derive(clap::Args, Debug)]
@@ -34,9 +34,10 @@ pub(super) struct Flags {
     pub(super) initial_advertise_peer_urls: Vec<String>,
 
     /// Join the mesh that a ticket of `tombolo mesh invite` is for: the ticket, or @ and the name of a file that has it.
-    /// Used once; a folder that belongs to that mesh already is opened as it is
+    /// Used once; a folder that belongs to that mesh already is opened as it is. Other users of the machine see a command line,
+    /// but not a file
     #[arg(long, env = "TOMBOLO_JOIN", value_name = "TICKET|@FILE", hide_env_values = true)]
-    pub(super) join: Option<String>,
+    pub(super) join: Option<JoinTicket>,
 
     /// Where to serve metrics and health besides the client URLs
     #[arg(long, env = "TOMBOLO_LISTEN_METRICS_URLS", value_delimiter = ',')]
