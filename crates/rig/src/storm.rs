@@ -117,7 +117,7 @@ impl Storm {
     /// # Errors
     ///
     /// When a write fails while its site is alive, or a site does not start again.
-    pub async fn round(&mut self, kills: bool) -> Result<()> {
+    pub async fn round(&mut self) -> Result<()> {
         self.round += 1;
         let mut crews = Vec::new();
         for site in 0..self.mesh.sites().len() {
@@ -127,7 +127,7 @@ impl Storm {
         for turn in 1..=TURNS {
             self.weather.turn(&self.mesh)?;
             self.pause().await;
-            if kills && self.random.chance(KILLS_PERCENT) {
+            if self.random.chance(KILLS_PERCENT) {
                 let site = self.random.below(crews.len());
                 crews[site].over.store(true, Ordering::SeqCst);
                 self.mesh.site(site).kill()?;
