@@ -59,8 +59,9 @@ impl Sites {
             gauges.push(Gauge::open(process, &address, CONNECTIONS).await?);
             links.push(Link::open(&address, Received::default()).await?);
         }
-        let sites = Self { links, gauges, mesh };
+        let mut sites = Self { links, gauges, mesh };
         sites.author().warm(Load::fill(effort.keys)).await?;
+        sites.gauges[0].calibrate(effort.keys).await?;
         sites.all_connected().await?;
         sites.mesh.converge(PATIENCE).await?;
         Ok(sites)
