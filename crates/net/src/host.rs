@@ -39,6 +39,14 @@ pub trait Host: Send + Sync + 'static {
     /// asked no more often than a rack of newcomers would. Runs to its end even if the newcomer has gone.
     fn redeem(&self, request: JoinRequest) -> impl Future<Output = Result<Admission, JoinRefusal>> + Send;
 
+    /// Answers a question of a peer: at most [`ASK_BODY_BYTES_MAX`](crate::ASK_BODY_BYTES_MAX), empty when there is no answer.
+    /// Up to [`Limits::asks_max`](crate::Limits::asks_max) run at a time for one peer; the peer waits for as long as it likes,
+    /// but its questions are bounded, so each should end in bounded time.
+    fn answer(&self, peer: ReplicaId, question: Bytes) -> impl Future<Output = Bytes> + Send {
+        let _ = (peer, question);
+        async { Bytes::new() }
+    }
+
     /// Takes note of what a session found out. Must not block.
     fn event(&self, peer: ReplicaId, event: Event);
 

@@ -13,8 +13,8 @@ pub use session::{
     fault::{BadRecord, Fault},
     heartbeat::Heartbeat,
     hello::Hello,
-    input::{IngestRefusal, IngestReport, Input, LoadFailure, Loaded},
-    limits::{Limits, OPERATION_KIND_MAX},
+    input::{AskFailure, IngestRefusal, IngestReport, Input, LoadFailure, Loaded},
+    limits::{ASK_BODY_BYTES_MAX, Limits, OPERATION_KIND_MAX},
     message::Message,
     output::{Event, Output},
     standing::{Moment, Standing},
@@ -44,6 +44,7 @@ pub use {
     join::{Candidate, JoinError, join},
     node::{
         Node,
+        ask::AskError,
         config::{Contact, NodeConfig, StartError},
         peer_error::PeerError,
         peers::{PeerState, PeerView},

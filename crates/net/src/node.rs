@@ -31,6 +31,7 @@ use self::{
 use crate::{Host, Report, Roster, admission::check_links, handshake::Greeting};
 
 mod acceptor;
+pub(crate) mod ask;
 mod attempts;
 mod backoff;
 pub(crate) mod config;
@@ -38,6 +39,7 @@ mod connection;
 pub(crate) mod dialer;
 pub(crate) mod endpoint;
 mod gate;
+mod outbox;
 pub(crate) mod peer_error;
 pub(crate) mod peers;
 mod relay;

@@ -5,6 +5,7 @@
 //!
 //! * nothing is offered before the peer's hello has been judged, and nothing that was not in a standing;
 //! * no more is sent unacknowledged than the peer grants, and no more is held for it than we grant;
+//! * a question of the host is answered, or said to have failed, exactly once;
 //! * a peer that breaks a rule gets a named [`Fault`] and is closed. The store is not touched by any of them.
 //!
 //! It authenticates nobody, and keeps nothing beyond the connection: the next session starts from the next hello.
@@ -14,9 +15,10 @@ use std::{collections::VecDeque, sync::Arc};
 use tombolo_crdt::{ReplicaId, VersionVector};
 
 use self::{
+    asks::Asks,
     comparison::Comparison,
     hello::Hello,
-    input::Input,
+    input::{AskFailure, Input},
     intake::Intake,
     limits::Limits,
     message::Message,
@@ -28,6 +30,7 @@ use self::{
 };
 use crate::{Fault, LagMeter};
 
+mod asks;
 mod comparison;
 pub(crate) mod fault;
 mod frames;
@@ -95,6 +98,7 @@ struct Open {
     peer: Peer,
     offer: Offer,
     intake: Intake,
+    asks: Asks,
 }
 
 impl Session {
@@ -147,12 +151,12 @@ impl Session {
         if std::mem::replace(&mut self.is_closed, true) {
             return;
         }
+        self.left_at = self.open.take().map(|open| self.part(open)).unwrap_or_default();
         // Who has said goodbye listens no more.
         if !matches!(fault, Fault::PeerClosed { .. }) {
             self.send(&Message::bye(&fault));
         }
         self.outputs.push_back(Output::Close(fault));
-        self.left_at = self.open.take().map(|open| open.peer.frontier).unwrap_or_default();
     }
 
     /// What to do next; `None` when there is nothing until something happens.
@@ -184,11 +188,20 @@ impl Session {
                     self.outputs.extend(event.map(Output::Event));
                 }
             }
+            Input::Ask { token, body } => self.ask(token, body),
+            Input::Answer { id, body } => self.answer(id, body),
             // Whoever calls too early is asked again.
             Input::Deadline => self.deadline = None,
             Input::Stop => return Err(Fault::Stopped),
         }
         Ok(())
+    }
+
+    /// Gives up what is unanswered. Returns what the peer had.
+    fn part(&mut self, open: Open) -> VersionVector {
+        let lost = |token| Output::Answered { token, answer: Err(AskFailure::Closed) };
+        self.outputs.extend(open.asks.into_unanswered().map(lost));
+        open.peer.frontier
     }
 
     fn advance(&mut self, now: Moment, standing: Arc<Standing>, wall_ms: u64) {

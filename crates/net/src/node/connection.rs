@@ -1,11 +1,10 @@
 //! The loop around one session: it reads, asks the host, writes, and waits.
 //!
-//! Nothing here waits for one thing alone. Loads and ingests run beside the reading, so that a slow disk never keeps an
+//! Nothing here waits for one thing alone. Loads, ingests and answers run beside the reading, so that a slow disk never keeps an
 //! acknowledgement from being heard; writing goes on as the transport takes it, several frames at a time; and of several
 //! standings that came meanwhile only the newest is told.
 
 use std::{
-    collections::VecDeque,
     future::{Future, pending},
     pin::Pin,
     sync::Arc,
@@ -13,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use quinn::{Chunk, ReadError, SendStream, VarInt, WriteError};
+use quinn::{Chunk, ReadError, VarInt, WriteError};
 use tokio::{
     sync::{oneshot, watch},
     time::{sleep_until, timeout},
@@ -22,12 +21,14 @@ use tombolo_crdt::VersionVector;
 
 use super::{
     Shared,
+    ask::{Asking, News},
+    outbox::Outbox,
     peers::Peer,
     stream::{CHUNK_BYTES_MAX, LAST_WORDS, Stream},
 };
 use crate::{
     Event, Fault, Host, IngestReport, Input, LoadFailure, Loaded, Moment, Output, PeerError, Roster, Session, Settings,
-    Standing, framing,
+    Standing,
 };
 
 /// Runs a session over `stream` until one side ends it. Returns why it ended.
@@ -43,7 +44,8 @@ pub(crate) async fn run<H: Host>(shared: &Shared<H>, peer: &Peer, stream: Stream
     let session = Session::new(settings, newest, shared.peers.now(), shared.host.wall_ms());
     let session = Arc::new(Mutex::new(session));
     let serial = shared.next_serial();
-    let superseded = peer.enter(serial, dialed, stream.connection.clone(), session.clone());
+    let (asks, asking) = Asking::new(shared.config.limits.asks_max);
+    let superseded = peer.enter(serial, dialed, stream.connection.clone(), session.clone(), asks);
     shared.connected(peer, &stream, dialed);
 
     let mut stream = stream;
@@ -54,8 +56,8 @@ pub(crate) async fn run<H: Host>(shared: &Shared<H>, peer: &Peer, stream: Stream
         serial,
         session,
         stream,
-        outgoing: VecDeque::new(),
-        outgoing_bytes: 0,
+        outbox: Outbox::default(),
+        asking,
         load_waiting: None,
         load: None,
         ingest: None,
@@ -88,8 +90,8 @@ struct Driver<'a, H> {
     serial: u64,
     session: Arc<Mutex<Session>>,
     stream: Stream,
-    outgoing: VecDeque<Bytes>,
-    outgoing_bytes: usize,
+    outbox: Outbox,
+    asking: Asking,
     /// A load that waits until what was loaded before is on its way.
     load_waiting: Option<(VersionVector, u64, usize, usize)>,
     load: Answer<Result<Loaded, LoadFailure>>,
@@ -115,7 +117,8 @@ struct Sources {
 /// What happened next.
 enum Wake {
     Read(Result<Option<Chunk>, ReadError>),
-    Written(Result<usize, WriteError>),
+    Written(Result<(), WriteError>),
+    Asking(News),
     Loaded(Result<Loaded, LoadFailure>),
     Ingested(IngestReport),
     Deadline,
@@ -149,7 +152,8 @@ impl<H: Host> Driver<'_, H> {
         let until = [deadline, stalled].into_iter().flatten().min();
         tokio::select! {
             read = self.stream.recv.read_chunk(CHUNK_BYTES_MAX, true) => Wake::Read(read),
-            written = write(&mut self.stream.send, &mut self.outgoing) => Wake::Written(written),
+            written = self.outbox.write(&mut self.stream.send) => Wake::Written(written),
+            news = self.asking.next() => Wake::Asking(news),
             loaded = answer(&mut self.load) => Wake::Loaded(loaded),
             report = answer(&mut self.ingest) => Wake::Ingested(report),
             () = async { match until { Some(until) => sleep_until(until).await, None => pending().await } } => {
@@ -168,12 +172,11 @@ impl<H: Host> Driver<'_, H> {
             Wake::Read(Ok(Some(chunk))) => self.arrived(chunk.bytes, sources),
             Wake::Read(Ok(None) | Err(ReadError::Reset(_))) => self.ended = Some(PeerError::StreamEnded),
             Wake::Read(Err(_)) => self.ended = Some(self.stream.lost()),
-            Wake::Written(Ok(bytes)) => {
-                self.outgoing_bytes -= bytes;
-                self.begin_load();
-            }
+            Wake::Written(Ok(())) => self.begin_load(),
             // The peer asks for nothing more, or the connection is gone: the reading side says which.
             Wake::Written(Err(_)) => self.ended = Some(self.stream.lost()),
+            Wake::Asking(News::Ask(token, body)) => self.handle(Input::Ask { token, body }),
+            Wake::Asking(News::Answer(id, body)) => self.handle(Input::Answer { id, body }),
             Wake::Loaded(loaded) => self.handle(Input::Loaded(loaded)),
             Wake::Ingested(report) => {
                 self.newest(sources);
@@ -287,6 +290,11 @@ impl<H: Host> Driver<'_, H> {
                     self.ingest = Some(Box::pin(async move { host.ingest(records).await }));
                 }
                 Some(Output::Deadline(moment)) => self.deadline = Some(moment),
+                Some(Output::Asked { id, body }) => {
+                    let (host, peer) = (self.shared.host.clone(), self.peer.replica);
+                    self.asking.work(id, async move { host.answer(peer, body).await });
+                }
+                Some(Output::Answered { token, answer }) => self.asking.answered(token, answer),
                 Some(Output::Event(event)) => self.event(event),
                 Some(Output::Close(fault)) => self.ended = Some(PeerError::Session(fault)),
             }
@@ -294,10 +302,8 @@ impl<H: Host> Driver<'_, H> {
     }
 
     fn send(&mut self, payload: Bytes) {
-        self.outgoing_bytes += framing::HEADER_LEN + payload.len();
-        self.outgoing.push_back(framing::header(&payload));
-        self.outgoing.push_back(payload);
-        if self.outgoing_bytes > OUTGOING_BYTES_MAX {
+        self.outbox.push(payload);
+        if self.outbox.bytes() > OUTGOING_BYTES_MAX {
             // Records are bounded by the window; what is beyond is small talk that the peer has not read for long.
             self.ended = Some(PeerError::Session(Fault::Stalled));
         }
@@ -305,7 +311,7 @@ impl<H: Host> Driver<'_, H> {
 
     /// Begins the load that waits, once what was loaded before is nearly gone.
     fn begin_load(&mut self) {
-        if self.outgoing_bytes > OUTGOING_BYTES_LOW {
+        if self.outbox.bytes() > OUTGOING_BYTES_LOW {
             return;
         }
         if let Some((seen, from, commits, bytes)) = self.load_waiting.take() {
@@ -331,8 +337,8 @@ impl<H: Host> Driver<'_, H> {
             && self.stream.connection.close_reason().is_none()
         {
             let said = async {
-                while !self.outgoing.is_empty() {
-                    write(&mut self.stream.send, &mut self.outgoing).await.ok()?;
+                while !self.outbox.is_empty() {
+                    self.outbox.write(&mut self.stream.send).await.ok()?;
                 }
                 self.stream.send.finish().ok()?;
                 self.stream.send.stopped().await.ok()
@@ -342,17 +348,6 @@ impl<H: Host> Driver<'_, H> {
         }
         self.stream.connection.close(VarInt::from_u32(code.into()), text.as_bytes());
     }
-}
-
-/// Writes what the transport takes now, at least something. Returns how many bytes that was. Waits for ever when there is
-/// nothing to write.
-async fn write(send: &mut SendStream, outgoing: &mut VecDeque<Bytes>) -> Result<usize, WriteError> {
-    if outgoing.is_empty() {
-        return pending().await;
-    }
-    let written = send.write_chunks(outgoing.make_contiguous()).await?;
-    outgoing.drain(..written.chunks);
-    Ok(written.bytes)
 }
 
 /// Waits for an answer that was asked for, for ever when none was.

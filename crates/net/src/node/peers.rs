@@ -9,9 +9,10 @@ use std::{
 
 use parking_lot::Mutex;
 use quinn::Connection;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tombolo_crdt::ReplicaId;
 
+use super::ask::Question;
 use crate::{Moment, PeerError, PeerStatus, Session};
 
 /// How it stands with a peer and the connection to it.
@@ -82,6 +83,7 @@ struct Live {
     dialed: bool,
     connection: Connection,
     session: Arc<Mutex<Session>>,
+    asks: mpsc::Sender<Question>,
     supersede: Option<oneshot::Sender<()>>,
 }
 
@@ -113,6 +115,11 @@ impl Peers {
         self.peers.lock().entry(replica).or_insert_with(new).clone()
     }
 
+    /// The peer of this name, if it is known.
+    pub(crate) fn find(&self, replica: ReplicaId) -> Option<Arc<Peer>> {
+        self.peers.lock().get(&replica).cloned()
+    }
+
     /// Forgets a peer that is no longer one. A connection that it still has ends by itself.
     pub(crate) fn forget(&self, replica: ReplicaId) {
         self.peers.lock().remove(&replica);
@@ -135,6 +142,7 @@ impl Peer {
         dialed: bool,
         connection: Connection,
         session: Arc<Mutex<Session>>,
+        asks: mpsc::Sender<Question>,
     ) -> oneshot::Receiver<()> {
         let mut state = self.state.lock();
         for older in state.live.iter_mut().filter(|older| older.dialed == dialed || self.chooses) {
@@ -145,9 +153,16 @@ impl Peer {
         }
         state.lost = None;
         let (supersede, superseded) = oneshot::channel();
-        state.live.push(Live { serial, dialed, connection, session, supersede: Some(supersede) });
+        state.live.push(Live { serial, dialed, connection, session, asks, supersede: Some(supersede) });
         self.connections.send_replace(state.live.len());
         superseded
+    }
+
+    /// Where questions for it go: the newest connection of those that nothing has superseded.
+    pub(crate) fn asks(&self) -> Option<mpsc::Sender<Question>> {
+        let state = self.state.lock();
+        let staying = state.live.iter().rfind(|live| live.supersede.is_some());
+        staying.or(state.live.last()).map(|live| live.asks.clone())
     }
 
     /// A connection has ended.

@@ -121,6 +121,26 @@ pub enum Fault {
         /// How many are allowed.
         max: usize,
     },
+    /// The peer asks more than may be unanswered.
+    #[error("the peer asks more than {max} questions without waiting for answers")]
+    TooManyAsks {
+        /// How many may be unanswered.
+        max: usize,
+    },
+    /// The peer gives a question a number that is not above its last.
+    #[error("the peer asks question {id} after question {last}")]
+    StaleAsk {
+        /// The number.
+        id: u64,
+        /// Its last.
+        last: u64,
+    },
+    /// The peer answers what was not asked, or was answered.
+    #[error("the peer answers question {id}, which is not open")]
+    UnaskedAnswer {
+        /// The number.
+        id: u64,
+    },
     /// The peer did not say hello in time.
     #[error("the peer said no hello")]
     NoHello,
@@ -193,6 +213,9 @@ impl Fault {
             Self::LocalTrouble => 20,
             Self::Superseded => 21,
             Self::NotAMember => 22,
+            Self::TooManyAsks { .. } => 23,
+            Self::StaleAsk { .. } => 24,
+            Self::UnaskedAnswer { .. } => 25,
         }
     }
 }

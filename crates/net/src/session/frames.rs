@@ -5,6 +5,7 @@ use tombolo_crdt::VersionVector;
 
 use super::{
     Open, Session,
+    asks::Asks,
     heartbeat::Heartbeat,
     hello::Hello,
     intake::Intake,
@@ -30,6 +31,8 @@ impl Session {
             Some(Message::Records(records)) => self.take_records(now, records)?,
             Some(Message::Have(raised)) => self.take_have(now, &raised)?,
             Some(Message::Heartbeat(heartbeat)) => self.take_heartbeat(now, heartbeat),
+            Some(Message::Ask { id, body }) => self.take_ask(id, body)?,
+            Some(Message::Answer { id, body }) => self.take_answer(id, body)?,
             None => {}
         }
         self.heard_at = now;
@@ -43,14 +46,14 @@ impl Session {
         let window = hello.window.min(self.settings.limits.window_bytes);
         let offer = Offer::new(self.settings.peer, &peer.frontier, window);
         self.outputs.push_back(Output::Event(Event::Established { kinds: hello.kinds }));
-        self.open = Some(Open { peer, offer, intake: Intake::default() });
+        self.open = Some(Open { peer, offer, intake: Intake::default(), asks: Asks::default() });
         self.compare(now, hello.wall_ms, hello.digest);
         self.heartbeat_at = now.after(self.settings.limits.heartbeat_ms);
         Ok(())
     }
 
     fn take_records(&mut self, now: Moment, records: Vec<Bytes>) -> Result<(), Fault> {
-        let Some(Open { peer, offer, intake }) = &mut self.open else { return Ok(()) };
+        let Some(Open { peer, offer, intake, .. }) = &mut self.open else { return Ok(()) };
         for dot in intake.receive(records, &self.settings.limits)? {
             peer.note_sent(dot);
             offer.note_has(dot);

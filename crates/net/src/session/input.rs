@@ -28,10 +28,50 @@ pub enum Input {
     Loaded(Result<Loaded, LoadFailure>),
     /// The answer to an ingest.
     Ingested(IngestReport),
+    /// The host has a question for the peer. [`Output::Answered`](crate::Output::Answered) says what came of it, once.
+    Ask {
+        /// What the host knows it by.
+        token: u64,
+        /// The question.
+        body: Bytes,
+    },
+    /// The host's answer to [`Output::Asked`](crate::Output::Asked). Empty when it has none. One that is longer than
+    /// [`ASK_BODY_BYTES_MAX`](crate::ASK_BODY_BYTES_MAX) is sent as an empty one.
+    Answer {
+        /// The question's number.
+        id: u64,
+        /// The answer.
+        body: Bytes,
+    },
     /// The moment that was asked for has come.
     Deadline,
     /// The session is no longer wanted.
     Stop,
+}
+
+/// Why a question has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum AskFailure {
+    /// The peer has not said hello. Nothing was sent.
+    #[error("the peer has not said hello")]
+    NotEstablished,
+    /// The question is too long. Nothing was sent.
+    #[error("the question has {bytes} bytes; at most {max} are allowed")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The size allowed.
+        max: usize,
+    },
+    /// Too many are unanswered. Nothing was sent.
+    #[error("{max} questions are unanswered, which is the most")]
+    TooMany {
+        /// How many may be.
+        max: usize,
+    },
+    /// The session ended first. Whether the peer did what it was asked for is not known.
+    #[error("the session ended before the answer came")]
+    Closed,
 }
 
 /// A stretch of the log.

@@ -3,6 +3,9 @@
 /// The operations that this version can interpret: the highest kind of a record's operations.
 pub const OPERATION_KIND_MAX: u64 = 7;
 
+/// The longest body of a question, and of an answer: what a request of a client needs, and no place for data.
+pub const ASK_BODY_BYTES_MAX: usize = 4 << 10;
+
 /// Bounds and intervals of a session. The defaults are what a mesh runs with; tests and simulations shorten them.
 ///
 /// Sizes bound what one peer can make this replica hold: a window of records, one frame, and vectors of
@@ -25,6 +28,8 @@ pub struct Limits {
     /// Bytes of records that may be under way unacknowledged: the product of a fast link's rate and its round trip, and
     /// what a receiver may have to hold. A single record may exceed it.
     pub window_bytes: u64,
+    /// Questions that one side may have unanswered.
+    pub asks_max: usize,
     /// Bytes of stability rows in one heartbeat; a single row may exceed it.
     pub rows_bytes: usize,
     /// Recent standings remembered, to compare digests with a peer that is a moment behind.
@@ -59,6 +64,7 @@ impl Default for Limits {
             batch_records: 1024,
             load_commits: 4096,
             window_bytes: 4 << 20,
+            asks_max: 256,
             rows_bytes: 4 << 10,
             standings_remembered: 128,
             have_delay_ms: 10,

@@ -6,6 +6,8 @@
 //! 3 have       version vector, not empty
 //! 4 heartbeat  see `heartbeat`
 //! 5 bye        code (varint below 2^16) ‖ text (bytes: at most 256 of UTF-8, no control characters)
+//! 28 ask       id (varint, not 0) ‖ question (bytes: at most 4 KiB)
+//! 29 answer    id (varint, not 0) ‖ answer (bytes: at most 4 KiB)
 //! ```
 //!
 //! One message has one encoding. A kind that is not known is a fault below 128; from there on it is skipped, which leaves room
@@ -17,7 +19,11 @@ use tombolo_crdt::{
     codec::{Reader, put_bytes, put_varint},
 };
 
-use super::{heartbeat::Heartbeat, hello::Hello, limits::Limits};
+use super::{
+    heartbeat::Heartbeat,
+    hello::Hello,
+    limits::{ASK_BODY_BYTES_MAX, Limits},
+};
 use crate::Fault;
 
 /// One message.
@@ -38,6 +44,20 @@ pub enum Message {
         /// Why, for people.
         text: String,
     },
+    /// A question to the peer.
+    Ask {
+        /// Its number: each of the sender's is above the one before.
+        id: u64,
+        /// The question.
+        body: Bytes,
+    },
+    /// The answer to a question of the peer; empty when there is none.
+    Answer {
+        /// The question's number.
+        id: u64,
+        /// The answer.
+        body: Bytes,
+    },
 }
 
 pub(crate) const HELLO: u8 = 1;
@@ -45,6 +65,8 @@ pub(crate) const RECORDS: u8 = 2;
 pub(crate) const HAVE: u8 = 3;
 pub(crate) const HEARTBEAT: u8 = 4;
 pub(crate) const BYE: u8 = 5;
+pub(crate) const ASK: u8 = 28;
+pub(crate) const ANSWER: u8 = 29;
 
 /// The first kind that need not be understood.
 const SKIPPABLE: u8 = 128;
@@ -76,6 +98,8 @@ impl Message {
                 put_varint(&mut out, (*code).into());
                 put_bytes(&mut out, text.as_bytes());
             }
+            Self::Ask { id, body } => encode_passed(&mut out, ASK, *id, body),
+            Self::Answer { id, body } => encode_passed(&mut out, ANSWER, *id, body),
         }
         out.into()
     }
@@ -100,11 +124,26 @@ impl Message {
             HAVE => Self::Have(some_vector(&mut reader, limits)?),
             HEARTBEAT => Self::Heartbeat(Heartbeat::decode(&mut reader, limits)?),
             BYE => decode_bye(&mut reader)?,
+            ASK => {
+                let (id, body) = decode_passed(&mut reader, "question")?;
+                Self::Ask { id, body }
+            }
+            ANSWER => {
+                let (id, body) = decode_passed(&mut reader, "answer")?;
+                Self::Answer { id, body }
+            }
             SKIPPABLE.. => return Ok(None),
             kind => return Err(Fault::UnknownMessage { kind }),
         };
         reader.finish("message")?;
         Ok(Some(message))
+    }
+
+    /// Whether a frame may overtake others that wait to be written: somebody waits for it, and it has no place among what the
+    /// others say. The hello stays first.
+    #[cfg(feature = "quic")]
+    pub(crate) fn overtakes(payload: &[u8]) -> bool {
+        matches!(payload.first(), Some(&(ASK | ANSWER)))
     }
 
     /// The last message of a session that ended so.
@@ -129,7 +168,7 @@ pub(crate) fn some_vector(reader: &mut Reader, limits: &Limits) -> Result<Versio
 
 /// Whether a message of this kind carries no records.
 fn is_control(kind: u8) -> bool {
-    matches!(kind, HELLO | HAVE | HEARTBEAT | BYE)
+    matches!(kind, HELLO | HAVE | HEARTBEAT | BYE | ASK | ANSWER)
 }
 
 fn encode_records(records: &[Bytes]) -> Bytes {
@@ -157,6 +196,22 @@ fn decode_records(reader: &mut Reader) -> Result<Vec<Bytes>, Fault> {
         records.push(reader.bytes(what)?);
     }
     Ok(records)
+}
+
+fn encode_passed(out: &mut Vec<u8>, kind: u8, id: u64, body: &[u8]) {
+    out.push(kind);
+    put_varint(out, id);
+    put_bytes(out, body);
+}
+
+fn decode_passed(reader: &mut Reader, what: &'static str) -> Result<(u64, Bytes), Fault> {
+    let id = reader.varint(what)?;
+    if id == 0 {
+        return Err(DecodeError::NotCanonical { what }.into());
+    }
+    let body = reader.bytes(what)?;
+    let (bytes, max) = (body.len(), ASK_BODY_BYTES_MAX);
+    if bytes > max { Err(DecodeError::TooLarge { what, bytes, max }.into()) } else { Ok((id, body)) }
 }
 
 fn decode_bye(reader: &mut Reader) -> Result<Message, Fault> {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tombolo_crdt::{Dot, VersionVector};
 
-use crate::{Fault, Moment, StabilityRow};
+use crate::{AskFailure, Fault, Moment, StabilityRow};
 
 /// What to do, in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +26,21 @@ pub enum Output {
     Ingest(Vec<Bytes>),
     /// Call with [`Input::Deadline`](crate::Input::Deadline) at this moment, and not at the one asked for before.
     Deadline(Moment),
+    /// The peer asks something. Answer with [`Input::Answer`](crate::Input::Answer), in any order, when it suits. At most
+    /// [`Limits::asks_max`](crate::Limits::asks_max) are unanswered.
+    Asked {
+        /// The question's number.
+        id: u64,
+        /// The question.
+        body: Bytes,
+    },
+    /// What came of an [`Input::Ask`](crate::Input::Ask). An empty answer says that the peer has none.
+    Answered {
+        /// What the host knows it by.
+        token: u64,
+        /// The answer.
+        answer: Result<Bytes, AskFailure>,
+    },
     /// Something that the host may want to know.
     Event(Event),
     /// The session has ended; there is no output after this one. What was sent before is still to be sent.

@@ -85,7 +85,7 @@ impl Behind {
 impl Session {
     /// How it stands with the peer. O(replicas).
     pub fn status(&self, now: Moment) -> PeerStatus {
-        let Some(Open { peer, offer, intake }) = &self.open else {
+        let Some(Open { peer, offer, intake, .. }) = &self.open else {
             return PeerStatus { frontier: self.left_at.clone(), ..PeerStatus::default() };
         };
         let own = &self.standing.frontier;

@@ -3,6 +3,7 @@
 #![cfg(feature = "quic")]
 #![expect(clippy::unwrap_used, reason = "what the helpers unwrap fails the test that called them")]
 
+mod asks;
 mod support {
     pub(crate) mod host;
     pub(crate) mod link;

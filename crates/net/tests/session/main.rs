@@ -8,6 +8,7 @@ mod support {
     pub(crate) mod toy_store;
 }
 
+mod asks;
 mod convergence;
 mod digests;
 mod faults;

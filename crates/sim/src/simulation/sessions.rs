@@ -77,6 +77,8 @@ impl Simulation<'_> {
                     let at = self.sites[site].clocks.when_monotonic(moment.0, self.now);
                     self.agenda.at(at, Happening::Deadline { site, connection, ticket });
                 }
+                // Simulated sites ask each other nothing.
+                Output::Asked { .. } | Output::Answered { .. } => {}
                 Output::Event(event) => self.session_event(site, connection, peer, event)?,
                 Output::Close(fault) => {
                     self.note(format_args!("s{site} ends session {} with s{peer}: {fault}", connection.0));
@@ -94,6 +96,7 @@ impl Simulation<'_> {
     fn queue_ingest(&mut self, site: usize, connection: ConnectionId, records: Vec<Bytes>) -> Result<(), Violation> {
         let count = records.len();
         self.note(format_args!("s{site} takes {count} records from session {}", connection.0));
+        self.check_offered(site, connection, &records)?;
         if self.is_planted(Plant::FrontierAhead) {
             self.tell_ahead(site, connection, &records)?;
         }
@@ -103,6 +106,18 @@ impl Simulation<'_> {
             return self.feed(site, connection, Input::Ingested(IngestReport { taken: count, refused: None }));
         }
         life.queue.push_back(Work::Ingest { connection, records });
+        Ok(())
+    }
+
+    /// Nothing is offered that the peer's sessions were not told is durable there.
+    fn check_offered(&self, site: usize, connection: ConnectionId, records: &[Bytes]) -> Result<(), Violation> {
+        let Some(peer) = self.peer_of(site, connection) else { return Ok(()) };
+        for header in records.iter().filter_map(|record| RecordHeader::decode(record.clone()).ok()) {
+            if !self.sites[peer].promises.has_told(header.dot) {
+                let text = format!("{} was offered to s{site} before it was told to be durable", header.dot);
+                return Err(Violation::at(peer, Claim::Durability, text));
+            }
+        }
         Ok(())
     }
 
@@ -176,10 +191,7 @@ impl Simulation<'_> {
         if !stable.is_empty() {
             self.marks.hit(Mark::Stable);
         }
-        if !frontier.includes(&stable) {
-            let text = format!("{stable:?} counts as stable, and {frontier:?} is applied");
-            return Err(Violation::at(site, Claim::Stability, text));
-        }
+        self.sites[site].log.note_stable(&stable)?;
         for (other, state) in self.sites.iter().enumerate() {
             if let Some(dot) = stable.iter().find(|dot| !state.log.model().frontier().covers(*dot)) {
                 let text = format!("{dot} counts as stable, and s{other} has not applied it");
@@ -216,6 +228,11 @@ impl Simulation<'_> {
             self.note(format_args!("s{site} offers {count} records in session {}, first {first:?}", connection.0));
         }
         self.feed(site, connection, Input::Loaded(answer))
+    }
+
+    /// What was shown a while ago is told to sessions.
+    pub(super) fn told(&mut self, site: usize, number: u64) -> Result<(), Violation> {
+        if self.sites[site].life(number).is_some() { self.tell_standing(site) } else { Ok(()) }
     }
 
     /// Tells all sessions where the store stands now.

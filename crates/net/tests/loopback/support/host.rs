@@ -34,6 +34,9 @@ pub(crate) struct ToyHost {
     pub(crate) reports: Mutex<Vec<Report>>,
     /// Records handed in, those that were known included.
     pub(crate) ingested: AtomicUsize,
+    answering: AtomicUsize,
+    /// The most questions that were worked at together.
+    pub(crate) answering_max: AtomicUsize,
     pub(crate) invitations: Mutex<BTreeMap<TicketId, Invitation>>,
     redeemed: Mutex<BTreeMap<TicketId, Admission>>,
     pub(crate) wall_ms: AtomicU64,
@@ -54,6 +57,8 @@ impl ToyHost {
             events: Mutex::default(),
             reports: Mutex::default(),
             ingested: AtomicUsize::new(0),
+            answering: AtomicUsize::new(0),
+            answering_max: AtomicUsize::new(0),
             invitations: Mutex::default(),
             redeemed: Mutex::default(),
             wall_ms: AtomicU64::new(WALL_MS),
@@ -154,6 +159,22 @@ impl Host for ToyHost {
         self.redeemed.lock().insert(request.ticket, admission);
         self.write_admission(&admission);
         Ok(admission)
+    }
+
+    async fn answer(&self, peer: ReplicaId, question: Bytes) -> Bytes {
+        let under_way = self.answering.fetch_add(1, Ordering::Relaxed) + 1;
+        self.answering_max.fetch_max(under_way, Ordering::Relaxed);
+        let answer = match &question[..] {
+            b"who?" => Bytes::from(format!("{peer} asks {}", self.own)),
+            b"never" => std::future::pending().await,
+            b"unknown" => Bytes::new(),
+            _ => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                question
+            }
+        };
+        self.answering.fetch_sub(1, Ordering::Relaxed);
+        answer
     }
 
     fn event(&self, peer: ReplicaId, event: Event) {

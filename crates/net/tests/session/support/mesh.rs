@@ -11,8 +11,8 @@ use std::{
 use bytes::Bytes;
 use tombolo_crdt::{Dot, RecordHeader, ReplicaId, VersionVector};
 use tombolo_net::{
-    Event, Fault, Input, Limits, LoadFailure, Loaded, Message, Moment, Output, PeerStatus, Session, Settings,
-    Stability, StabilityRow, Standing,
+    AskFailure, Event, Fault, Input, Limits, LoadFailure, Loaded, Message, Moment, Output, PeerStatus, Session,
+    Settings, Stability, StabilityRow, Standing,
 };
 
 use super::toy_store::ToyStore;
@@ -58,6 +58,10 @@ pub(crate) struct End {
     pub(crate) node: usize,
     pub(crate) session: Session,
     pub(crate) events: Vec<Event>,
+    /// Questions of the peer, with their numbers.
+    pub(crate) asked: Vec<(u64, Bytes)>,
+    /// What came of this end's questions.
+    pub(crate) answered: Vec<(u64, Result<Bytes, AskFailure>)>,
     pub(crate) closed: Option<Fault>,
     /// Every message this end has sent, with its moment.
     pub(crate) sent: Vec<(u64, Message)>,
@@ -206,7 +210,9 @@ impl Mesh {
         let settings = Settings { mesh: MESH, own: own_id, peer: peer_id, limits: self.limits.clone() };
         let watch = Watch { standing: Arc::clone(&standing), ..Watch::default() };
         let session = Session::new(settings, standing, Moment(self.now), self.wall_ms(own));
-        End { node: own, session, events: Vec::new(), closed: None, sent: Vec::new(), deadline: None, watch }
+        let (events, sent) = (Vec::new(), Vec::new());
+        let (asked, answered) = (Vec::new(), Vec::new());
+        End { node: own, session, events, asked, answered, closed: None, sent, deadline: None, watch }
     }
 
     fn begin(&mut self, link: usize) {
@@ -325,6 +331,8 @@ impl Mesh {
                     self.learn(node, link, rows);
                 }
             }
+            Output::Asked { id, body } => this.asked.push((id, body)),
+            Output::Answered { token, answer } => this.answered.push((token, answer)),
             Output::Close(fault) => this.closed = Some(fault),
         }
     }
