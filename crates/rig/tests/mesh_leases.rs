@@ -1,12 +1,12 @@
-//! Leases in a mesh: their time is counted at the site that granted them, and nowhere else.
+//! Leases in a mesh: their time is counted at the site that granted them, and nowhere else; other sites ask there.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tombolo_proto::{
     etcdserverpb::{
-        LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest,
-        WatchCreateRequest,
+        LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
+        PutRequest, RangeRequest, WatchCreateRequest,
     },
     mvccpb::{KeyValue, event::EventType},
 };
@@ -16,7 +16,7 @@ use tombolo_rig::{
     process::Server,
     watching::stream::WatchStream,
 };
-use tonic::Code;
+use tonic::{Code, Status};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -52,42 +52,89 @@ async fn seen(connection: &mut Connection, key: &'static str, value: &'static st
     tokio::time::timeout(PATIENCE, wait).await.with_context(|| format!("{key} never was {value}"))?
 }
 
+async fn keep_alive(connection: &mut Connection, id: i64) -> Result<i64, Status> {
+    let requests = tokio_stream::once(LeaseKeepAliveRequest { id });
+    let mut answers = connection.lease.lease_keep_alive(requests).await?.into_inner();
+    Ok(answers.message().await?.map_or(0, |answer| answer.ttl))
+}
+
+async fn time_to_live(connection: &mut Connection, id: i64) -> Result<LeaseTimeToLiveResponse, Status> {
+    let request = LeaseTimeToLiveRequest { id, keys: true };
+    Ok(connection.lease.lease_time_to_live(request).await?.into_inner())
+}
+
+/// A lease of the first site, with a key that both sites see.
+async fn leased(factory: &mut Connection, ship: &mut Connection, ttl: i64) -> Result<i64> {
+    let id = factory.lease.lease_grant(LeaseGrantRequest { ttl, id: 0 }).await?.into_inner().id;
+    factory.kv.put(PutRequest { lease: id, ..put_request("leased", "1") }).await?;
+    assert_eq!(seen(ship, "leased", "1").await?.lease, id);
+    Ok(id)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lease_lives_at_its_home_and_ends_its_keys_everywhere() -> Result<()> {
+async fn a_lease_runs_out_at_its_home_and_its_keys_go_everywhere() -> Result<()> {
     let (mesh, mut factory, mut ship) = two_sites().await?;
-    let granted = factory.lease.lease_grant(LeaseGrantRequest { ttl: 2, id: 0 }).await?.into_inner();
-    let leased = PutRequest { lease: granted.id, ..put_request("leased", "1") };
-    factory.kv.put(leased).await?;
-    assert_eq!(seen(&mut ship, "leased", "1").await?.lease, granted.id);
-    // A site that does not count the time does not speak of it.
-    let elsewhere = |status: Option<tonic::Status>| {
-        let status = status.unwrap_or_else(|| tonic::Status::ok(""));
-        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-        assert!(status.message().contains("factory"), "the home is named: {status:?}");
-    };
-    let revoke = LeaseRevokeRequest { id: granted.id };
-    elsewhere(ship.lease.lease_revoke(revoke).await.err());
-    let time = LeaseTimeToLiveRequest { id: granted.id, keys: true };
-    elsewhere(ship.lease.lease_time_to_live(time).await.err());
-    let renewal = tokio_stream::once(LeaseKeepAliveRequest { id: granted.id });
-    elsewhere(ship.lease.lease_keep_alive(renewal).await?.into_inner().message().await.err());
-    assert!(get(&mut ship, "leased").await?.is_some(), "none of that has ended it");
-    // At home it runs out, and the key goes everywhere.
     let mut stream = WatchStream::open(&ship);
     stream.create(WatchCreateRequest { key: "leased".into(), ..Default::default() }).await?;
+    let id = leased(&mut factory, &mut ship, 2).await?;
     stream
         .wait(|responses| {
-            let mut events = responses.iter().flat_map(|response| &response.events);
-            events.any(|event| {
-                event.r#type() == EventType::Delete && event.kv.as_ref().is_some_and(|kv| kv.key == "leased")
-            })
+            responses.iter().flat_map(|response| &response.events).any(|event| event.r#type() == EventType::Delete)
         })
         .await?;
     assert_eq!(get(&mut ship, "leased").await?, None);
     mesh.converge(PATIENCE).await?;
     // Gone is gone, here too.
-    let renewal = tokio_stream::once(LeaseKeepAliveRequest { id: granted.id });
-    let answer = ship.lease.lease_keep_alive(renewal).await?.into_inner().message().await?.context("an answer")?;
-    assert_eq!(answer.ttl, 0);
+    assert_eq!(keep_alive(&mut ship, id).await?, 0);
+    assert_eq!(time_to_live(&mut ship, id).await?.ttl, -1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_of_another_site_renews_and_ends_a_lease_at_its_home() -> Result<()> {
+    let (_mesh, mut factory, mut ship) = two_sites().await?;
+    let id = leased(&mut factory, &mut ship, 2).await?;
+    // Longer than it would live by itself.
+    for _ in 0..8 {
+        assert_eq!(keep_alive(&mut ship, id).await?, 2);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    assert!(get(&mut factory, "leased").await?.is_some());
+    let (here, there) = (time_to_live(&mut factory, id).await?, time_to_live(&mut ship, id).await?);
+    assert_eq!((there.granted_ttl, &there.keys), (here.granted_ttl, &here.keys));
+    assert!(there.keys == ["leased"] && (0..=2).contains(&there.ttl), "{there:?}");
+    let revision = ship.lease.lease_revoke(LeaseRevokeRequest { id }).await?.into_inner().header;
+    assert_eq!(get(&mut ship, "leased").await?, None, "a client reads what it has done");
+    assert!(revision.is_some_and(|header| header.revision >> 38 > 0), "in the revisions of the site it asked");
+    assert_eq!(get(&mut factory, "leased").await?, None);
+    let again = ship.lease.lease_revoke(LeaseRevokeRequest { id }).await.err().context("it was ended twice")?;
+    assert_eq!((again.code(), again.message()), (Code::NotFound, "etcdserver: requested lease not found"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_its_home_is_out_of_reach_nobody_speaks_for_a_lease() -> Result<()> {
+    let (mesh, mut factory, mut ship) = two_sites().await?;
+    let id = leased(&mut factory, &mut ship, 600).await?;
+    mesh.isolate(1)?;
+    let refused = [
+        keep_alive(&mut ship, id).await.err(),
+        time_to_live(&mut ship, id).await.err(),
+        ship.lease.lease_revoke(LeaseRevokeRequest { id }).await.err(),
+    ];
+    for status in refused {
+        let status = status.context("it was answered")?;
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+        assert!(status.message().contains("factory"), "the home is named: {status:?}");
+    }
+    assert!(get(&mut ship, "leased").await?.is_some(), "none of that has ended it");
+    mesh.heal()?;
+    let wait = async {
+        while keep_alive(&mut ship, id).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        keep_alive(&mut ship, id).await
+    };
+    assert_eq!(tokio::time::timeout(PATIENCE, wait).await.context("the home stays out of reach")??, 600);
     Ok(())
 }

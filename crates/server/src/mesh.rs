@@ -26,6 +26,7 @@ use tombolo_net::{
 };
 use tombolo_proto::v1::MeshAlarmKind;
 use tombolo_storage::{Commit, Identity, Store, SystemWrite};
+use tracing::warn;
 
 use self::{
     alarms::{Alarms, Raised},
@@ -39,6 +40,7 @@ pub(crate) use self::{joining::founding, node::start};
 
 pub(crate) mod alarms;
 mod away;
+pub(crate) mod errands;
 mod file;
 mod host;
 pub(crate) mod invitations;
@@ -219,6 +221,16 @@ impl Mesh {
         }
     }
 
+    /// Says farewell to the peers and takes nothing more from them.
+    pub(crate) async fn stop(&self) {
+        let link = std::mem::replace(&mut *self.link.write(), Link::Down("the server is stopping".to_owned()));
+        if let Link::Up(node) = link
+            && tokio::time::timeout(FAREWELL, node.stop()).await.is_err()
+        {
+            warn!("some peers were not told in time that the server stops");
+        }
+    }
+
     /// Where peers are told to connect; the reason when nobody can.
     fn addresses(&self) -> Result<Vec<String>, String> {
         match &*self.link.read() {
@@ -264,6 +276,9 @@ impl Mesh {
         ]
     }
 }
+
+/// How long the farewell to peers may take.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What this server says of itself.
 pub(crate) fn announcement(config: &Config) -> Announcement {
@@ -311,19 +326,4 @@ fn roster(identity: Identity, membership: Option<&Membership>, store: &Store) ->
 fn standing(store: &Store) -> Standing {
     let tombolo_storage::Standing { published, frontier, chains, digest, floor } = store.standing();
     Standing { commit: published.commit, frontier, chains, digest, floor }
-}
-
-/// How long the farewell to peers may take.
-const FAREWELL: Duration = Duration::from_secs(2);
-
-impl Mesh {
-    /// Says farewell to the peers and takes nothing more from them.
-    pub(crate) async fn stop(&self) {
-        let link = std::mem::replace(&mut *self.link.write(), Link::Down("the server is stopping".to_owned()));
-        if let Link::Up(node) = link
-            && tokio::time::timeout(FAREWELL, node.stop()).await.is_err()
-        {
-            tracing::warn!("some peers were not told in time that the server stops");
-        }
-    }
 }

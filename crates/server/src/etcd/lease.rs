@@ -1,21 +1,28 @@
 //! `Lease`: granting and revoking go through the committer; remaining time is counted at a lease's home alone.
 //!
-//! What concerns the time of a lease of another site is refused with the name of that site: an answer from here would be a guess.
+//! What concerns a lease of another site is done there and answered from there, and refused while that site is out of reach: an answer
+//! from here would be a guess.
 
 use std::{pin::Pin, sync::Arc};
 
 use futures_util::{Stream, stream};
+use tombolo_crdt::ReplicaId;
 use tombolo_proto::etcdserverpb::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseLeasesRequest,
     LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus, LeaseTimeToLiveRequest,
     LeaseTimeToLiveResponse, lease_server::Lease,
 };
-use tombolo_site::admit_ttl;
+use tombolo_site::{TimeToLive, admit_ttl};
 use tombolo_storage::{Outcome, Request as StoreRequest, RequestError};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{kv::mismatched, status::Fault};
-use crate::{committer::Refusal, replica::Replica, stopping::Stopping};
+use crate::{
+    committer::Refusal,
+    mesh::errands::{self, Errand, ErrandError, Word},
+    replica::Replica,
+    stopping::Stopping,
+};
 
 /// etcd's `Lease`.
 #[derive(Clone)]
@@ -34,23 +41,58 @@ impl LeaseService {
         }
     }
 
-    /// Refuses a lease whose home is another replica.
-    fn at_home(&self, id: i64) -> Result<(), Fault> {
-        let mesh = &self.0.mesh;
-        match self.0.store.lease_home(id) {
-            Some(home) if home != mesh.own() => Err(Fault::LeaseElsewhere { id, home: mesh.call(home) }),
-            _ => Ok(()),
+    /// The home of a lease, when that is another replica.
+    fn home_elsewhere(&self, id: i64) -> Option<ReplicaId> {
+        self.0.store.lease_home(id).filter(|home| *home != self.0.mesh.own())
+    }
+
+    /// Has the lease's home do something.
+    async fn at_home(&self, home: ReplicaId, id: i64, errand: Errand) -> Result<Word, Fault> {
+        errands::run(&self.0.mesh, home, errand).await.map_err(|why| self.out_of_reach(home, id, why))
+    }
+
+    fn out_of_reach(&self, home: ReplicaId, id: i64, why: ErrandError) -> Fault {
+        Fault::LeaseElsewhere { id, home: self.0.mesh.call(home), why: why.to_string() }
+    }
+
+    /// Ends a lease of another site, and returns when that is so here too.
+    async fn revoke_elsewhere(&self, home: ReplicaId, id: i64) -> Result<(), Fault> {
+        match self.at_home(home, id, Errand::Revoke { id }).await? {
+            Word::Revoked { seq } => {
+                let arrived = errands::arrived(&self.0.mesh, home, seq).await;
+                arrived.map_err(|why| self.out_of_reach(home, id, why))
+            }
+            Word::Gone => Err(Fault::LeaseNotFound),
+            _ => Err(mismatched()),
         }
     }
 
-    fn keep_alive(&self, id: i64) -> Result<LeaseKeepAliveResponse, Fault> {
+    /// The time of a lease, wherever it is counted; `None` when there is no such lease.
+    async fn time(&self, id: i64) -> Result<Option<TimeToLive>, Fault> {
+        if let Some(time) = self.0.leases.time_to_live(id) {
+            return Ok(Some(time));
+        }
+        let Some(home) = self.home_elsewhere(id) else { return Ok(None) };
+        match self.at_home(home, id, Errand::TimeToLive { id }).await? {
+            Word::Left { remaining_s, granted_s } => Ok(Some(TimeToLive { remaining_s, granted_s })),
+            Word::Gone => Ok(None),
+            _ => Err(mismatched()),
+        }
+    }
+
+    async fn keep_alive(&self, id: i64) -> Result<LeaseKeepAliveResponse, Fault> {
         // The header comes first: it must not speak of a revision later than the renewal.
         let header = self.0.header_now();
-        let ttl = self.0.leases.renew(id);
-        if ttl.is_none() {
-            self.at_home(id)?;
-        }
-        Ok(LeaseKeepAliveResponse { header: Some(header), id, ttl: ttl.unwrap_or(0) })
+        let ttl = match (self.0.leases.renew(id), self.home_elsewhere(id)) {
+            (Some(ttl), _) => ttl,
+            (None, None) => 0,
+            (None, Some(home)) => match self.at_home(home, id, Errand::Renew { id }).await? {
+                Word::Renewed { ttl_s } => ttl_s,
+                Word::Gone => 0,
+                _ => return Err(mismatched()),
+            },
+        };
+        Ok(LeaseKeepAliveResponse { header: Some(header), id, ttl })
     }
 }
 
@@ -78,7 +120,10 @@ impl Lease for LeaseService {
         request: Request<LeaseRevokeRequest>,
     ) -> Result<Response<LeaseRevokeResponse>, Status> {
         let id = request.into_inner().id;
-        self.at_home(id)?;
+        if let Some(home) = self.home_elsewhere(id) {
+            self.revoke_elsewhere(home, id).await?;
+            return Ok(Response::new(LeaseRevokeResponse { header: Some(self.0.header_now()) }));
+        }
         let answer = self.0.commit(StoreRequest::LeaseRevoke { id }, 0).await.map_err(Fault::from)?;
         Ok(Response::new(LeaseRevokeResponse { header: Some(self.0.header(answer.revision)) }))
     }
@@ -100,10 +145,7 @@ impl Lease for LeaseService {
     ) -> Result<Response<LeaseTimeToLiveResponse>, Status> {
         let LeaseTimeToLiveRequest { id, keys: with_keys } = request.into_inner();
         let gone = |header| LeaseTimeToLiveResponse { header: Some(header), id, ttl: -1, ..Default::default() };
-        let Some(time) = self.0.leases.time_to_live(id) else {
-            self.at_home(id)?;
-            return Ok(Response::new(gone(self.0.header_now())));
-        };
+        let Some(time) = self.time(id).await? else { return Ok(Response::new(gone(self.0.header_now()))) };
         let keys = if with_keys { self.keys(id).await? } else { Some(Vec::new()) };
         let header = self.0.header_now();
         let Some(keys) = keys else { return Ok(Response::new(gone(header))) };
@@ -133,7 +175,7 @@ impl KeepAlives {
             () = this.stopping.told() => Err(Fault::Stopped.into()),
         };
         Some(match request {
-            Ok(request) => match this.service.keep_alive(request.id) {
+            Ok(request) => match this.service.keep_alive(request.id).await {
                 Ok(answer) => (Ok(answer), Some(this)),
                 Err(fault) => (Err(fault.into()), None),
             },

@@ -98,8 +98,10 @@ pub(crate) enum Fault {
     BadInvitation { what: String },
     #[error("tombolo: {what}")]
     CannotInvite { what: String },
-    #[error("tombolo: lease {id:016x} lives at {home}, where its time is counted: use an endpoint of that site")]
-    LeaseElsewhere { id: i64, home: String },
+    #[error(
+        "tombolo: lease {id:016x} lives at {home}, where its time is counted, and that site cannot be asked: {why}"
+    )]
+    LeaseElsewhere { id: i64, home: String, why: String },
     #[error("tombolo: the alarm ends by itself when its cause does")]
     AlarmEndsByItself,
     #[error("tombolo: {what} is not served")]

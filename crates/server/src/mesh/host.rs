@@ -14,7 +14,7 @@ use tombolo_proto::v1::MeshAlarmKind;
 use tombolo_storage::{Arrival, ArrivalBudget, Arrivals, ArrivalsError, IngestError};
 use tracing::{debug, info, warn};
 
-use super::invitations;
+use super::{errands, invitations};
 use crate::{
     clock,
     committer::{self, Ingested},
@@ -62,6 +62,10 @@ impl Host for PeerHost {
 
     async fn redeem(&self, request: JoinRequest) -> Result<Admission, JoinRefusal> {
         invitations::redeem(&self.replica, request).await
+    }
+
+    async fn answer(&self, _: ReplicaId, question: Bytes) -> Bytes {
+        errands::answer(&self.replica, question).await
     }
 
     fn event(&self, peer: ReplicaId, event: Event) {

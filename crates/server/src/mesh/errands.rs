@@ -1,0 +1,226 @@
+//! What a client asks of us and another site has to do: a lease's time is counted at its home alone.
+//!
+//! The question goes over the connection that there is, or not at all: nothing is queued for a site out of reach, and nothing is asked twice.
+//! The bytes are ours; the protocol between replicas carries them unread. A site that does not know a question answers with nothing.
+//!
+//! Question: kind (1) ‖ lease (8). Answer: kind (1) ‖ what belongs to it, integers big-endian.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use thiserror::Error;
+use tokio::time::timeout;
+use tombolo_crdt::{ReplicaId, codec::Reader};
+use tombolo_net::AskError;
+use tombolo_storage::{Request, RequestError};
+
+use super::{Link, Mesh};
+use crate::{committer::Refusal, replica::Replica};
+
+/// A question about a lease that is at home where it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Errand {
+    /// Start its time again.
+    Renew { id: i64 },
+    /// End it.
+    Revoke { id: i64 },
+    /// How much time is left.
+    TimeToLive { id: i64 },
+}
+
+/// What the home says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// There is no such lease, or none any more.
+    Gone,
+    /// Its time has begun again, so many seconds.
+    Renewed { ttl_s: i64 },
+    /// It has ended, with everything up to this record of the home.
+    Revoked { seq: u64 },
+    /// Seconds left of seconds granted.
+    Left { remaining_s: i64, granted_s: i64 },
+    /// The home cannot do it now.
+    Refused { why: String },
+}
+
+/// Why an errand came to nothing, as far as is known.
+#[derive(Debug, Error)]
+pub(crate) enum ErrandError {
+    /// We have no connections at all.
+    #[error("{why}")]
+    Down { why: String },
+    /// The home was not asked, or did not answer.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// The home did not do it.
+    #[error("it says: {why}")]
+    Refused { why: String },
+    /// The answer is none.
+    #[error("its answer cannot be read")]
+    Unreadable,
+    /// It was done there, and has not come back here in time.
+    #[error("it was done there, and has not arrived here yet")]
+    NotHereYet,
+}
+
+/// Has a lease's home do something.
+pub(crate) async fn run(mesh: &Mesh, home: ReplicaId, errand: Errand) -> Result<Word, ErrandError> {
+    let asking = match &*mesh.link.read() {
+        Link::Up(node) => node.ask(home, errand.encode(), PATIENCE),
+        Link::Down(why) => return Err(ErrandError::Down { why: why.clone() }),
+    };
+    match Word::decode(asking.await?) {
+        Some(Word::Refused { why }) => Err(ErrandError::Refused { why }),
+        Some(word) => Ok(word),
+        None => Err(ErrandError::Unreadable),
+    }
+}
+
+/// Waits until what the home did is here too: only then may a client be told, who could read the contrary otherwise.
+pub(crate) async fn arrived(mesh: &Mesh, home: ReplicaId, seq: u64) -> Result<(), ErrandError> {
+    let mut standing = mesh.standing.subscribe();
+    let waited = timeout(PATIENCE, standing.wait_for(|standing| standing.frontier.seq(home) >= seq)).await;
+    waited.map(drop).map_err(|_| ErrandError::NotHereYet)
+}
+
+/// What this replica, the home, does for another site. Nothing is said to what is no question that we know.
+pub(super) async fn answer(replica: &Arc<Replica>, question: Bytes) -> Bytes {
+    match Errand::decode(question) {
+        Some(errand) => perform(replica, errand).await.encode(),
+        None => Bytes::new(),
+    }
+}
+
+async fn perform(replica: &Replica, errand: Errand) -> Word {
+    match errand {
+        Errand::Renew { id } => replica.leases.renew(id).map_or(Word::Gone, |ttl_s| Word::Renewed { ttl_s }),
+        Errand::TimeToLive { id } => replica
+            .leases
+            .time_to_live(id)
+            .map_or(Word::Gone, |time| Word::Left { remaining_s: time.remaining_s, granted_s: time.granted_s }),
+        Errand::Revoke { id } if replica.store.lease_home(id) != Some(replica.mesh.own()) => Word::Gone,
+        Errand::Revoke { id } => match replica.commit(Request::LeaseRevoke { id }, 0).await {
+            Ok(_) => Word::Revoked { seq: replica.store.frontier().seq(replica.mesh.own()) },
+            Err(Refusal::Request(why)) if matches!(*why, RequestError::LeaseNotFound { .. }) => Word::Gone,
+            Err(why) => Word::Refused { why: why.to_string() },
+        },
+    }
+}
+
+/// How long a home is waited for: less than clients usually wait for us.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+impl Errand {
+    pub(crate) fn encode(self) -> Bytes {
+        let (kind, id) = match self {
+            Self::Renew { id } => (RENEW, id),
+            Self::Revoke { id } => (REVOKE, id),
+            Self::TimeToLive { id } => (TIME_TO_LIVE, id),
+        };
+        [&[kind][..], &id.to_be_bytes()].concat().into()
+    }
+
+    /// `None` for what a later version may ask.
+    pub(crate) fn decode(bytes: Bytes) -> Option<Self> {
+        let mut reader = Reader::new(bytes);
+        let kind = reader.u8("errand").ok()?;
+        let id = i64::from_be_bytes(reader.array("lease").ok()?);
+        reader.finish("errand").ok()?;
+        match kind {
+            RENEW => Some(Self::Renew { id }),
+            REVOKE => Some(Self::Revoke { id }),
+            TIME_TO_LIVE => Some(Self::TimeToLive { id }),
+            _ => None,
+        }
+    }
+}
+
+impl Word {
+    pub(crate) fn encode(&self) -> Bytes {
+        match self {
+            Self::Gone => vec![GONE],
+            Self::Renewed { ttl_s } => [&[RENEWED][..], &ttl_s.to_be_bytes()].concat(),
+            Self::Revoked { seq } => [&[REVOKED][..], &seq.to_be_bytes()].concat(),
+            Self::Left { remaining_s, granted_s } => {
+                [&[LEFT][..], &remaining_s.to_be_bytes(), &granted_s.to_be_bytes()].concat()
+            }
+            Self::Refused { why } => {
+                [&[REFUSED][..], &why.as_bytes()[..why.floor_char_boundary(WHY_BYTES_MAX)]].concat()
+            }
+        }
+        .into()
+    }
+
+    /// `None` for what is no answer to any question of ours.
+    pub(crate) fn decode(bytes: Bytes) -> Option<Self> {
+        let mut reader = Reader::new(bytes);
+        let kind = reader.u8("word").ok()?;
+        let mut number = || reader.array("number").ok().map(i64::from_be_bytes);
+        let word = match kind {
+            GONE => Self::Gone,
+            RENEWED => Self::Renewed { ttl_s: number()? },
+            REVOKED => Self::Revoked { seq: number()?.cast_unsigned() },
+            LEFT => Self::Left { remaining_s: number()?, granted_s: number()? },
+            REFUSED => {
+                let why = String::from_utf8(reader.rest().to_vec()).ok()?;
+                return Some(Self::Refused { why });
+            }
+            _ => return None,
+        };
+        reader.finish("word").ok()?;
+        Some(word)
+    }
+}
+
+const RENEW: u8 = 1;
+const REVOKE: u8 = 2;
+const TIME_TO_LIVE: u8 = 3;
+
+const GONE: u8 = 1;
+const RENEWED: u8 = 2;
+const REVOKED: u8 = 3;
+const LEFT: u8 = 4;
+const REFUSED: u8 = 5;
+
+/// Bytes of a reason: as much as a person reads.
+const WHY_BYTES_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_and_answers_read_back_as_written_and_nothing_else_reads() {
+        for errand in [Errand::Renew { id: 7 }, Errand::Revoke { id: -1 }, Errand::TimeToLive { id: i64::MAX }] {
+            let bytes = errand.encode();
+            assert_eq!(Errand::decode(bytes.clone()), Some(errand));
+            for len in 0..bytes.len() {
+                assert_eq!(Errand::decode(bytes.slice(..len)), None);
+            }
+        }
+        for word in [
+            Word::Gone,
+            Word::Renewed { ttl_s: 60 },
+            Word::Revoked { seq: u64::MAX },
+            Word::Left { remaining_s: 3, granted_s: 60 },
+        ] {
+            let bytes = word.encode();
+            assert_eq!(Word::decode(bytes.clone()), Some(word));
+            for len in 0..bytes.len() {
+                assert_eq!(Word::decode(bytes.slice(..len)), None);
+            }
+            assert_eq!(Word::decode([&bytes[..], &[0]].concat().into()), None);
+        }
+        assert_eq!(Errand::decode(vec![9; 9].into()), None, "a later version may ask more");
+        assert_eq!(Word::decode(vec![9].into()), None);
+    }
+
+    #[test]
+    fn a_reason_is_cut_between_characters() {
+        let why = "é".repeat(WHY_BYTES_MAX);
+        let read = Word::decode(Word::Refused { why: why.clone() }.encode());
+        let Some(Word::Refused { why: read }) = read else { panic!("{read:?}") };
+        assert!(why.starts_with(&read) && read.len() == WHY_BYTES_MAX, "{}", read.len());
+        assert_eq!(Word::decode(vec![REFUSED, 0xff].into()), None);
+    }
+}
