@@ -27,6 +27,8 @@ pub(crate) enum Happening {
     Persisted { site: usize, life: u64 },
     /// Clients are told, after the disk has been made sure of by a later sync.
     Synced { site: usize, life: u64 },
+    /// Sessions are told where the store stands.
+    Told { site: usize, life: u64 },
     /// A session's deadline comes, unless another was asked for since.
     Deadline { site: usize, connection: ConnectionId, ticket: u64 },
     /// The log is read for a session.

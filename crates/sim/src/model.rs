@@ -16,6 +16,8 @@ pub struct Model {
     keys: BTreeMap<Bytes, Key>,
     leases: BTreeMap<LeaseRef, BTreeMap<Element, u64>>,
     system: BTreeMap<Bytes, BTreeMap<Element, (Hlc, Bytes)>>,
+    /// The stamp of every record.
+    stamps: BTreeMap<Dot, Hlc>,
     /// The full context of each author's last record.
     contexts: BTreeMap<ReplicaId, VersionVector>,
     frontier: VersionVector,
@@ -84,6 +86,7 @@ impl Model {
             keys: BTreeMap::new(),
             leases: BTreeMap::new(),
             system: BTreeMap::new(),
+            stamps: BTreeMap::new(),
             contexts: BTreeMap::new(),
             frontier: VersionVector::new(),
             revision: slot.beginning(),
@@ -109,6 +112,7 @@ impl Model {
         if let Some(missing) = context.iter().find(|cause| !self.frontier.covers(*cause)) {
             return Err(format!("{dot} was applied before its cause {missing}"));
         }
+        self.check_stamp(record)?;
         let mut touched = Touched::default();
         for (index, operation) in record.numbered() {
             self.operation(dot.element(index), record.header.hlc, operation, &context, &mut touched);
@@ -116,6 +120,22 @@ impl Model {
         self.frontier.raise(dot.replica, dot.seq);
         self.commits += 1;
         Ok(self.finish(dot, touched))
+    }
+
+    /// A stamp is above those of the author's earlier records and of all that the record replaces.
+    fn check_stamp(&mut self, record: &Record) -> Result<(), String> {
+        let (dot, hlc) = (record.header.dot, record.header.hlc);
+        let before = (dot.seq > 1).then(|| Dot::new(dot.replica, dot.seq - 1));
+        let replaced = record.operations.iter().filter_map(|operation| match operation {
+            Operation::Put { supersedes, .. } | Operation::SystemPut { supersedes, .. } => Some(supersedes),
+            _ => None,
+        });
+        let earlier = before.into_iter().chain(replaced.flatten().map(|element| element.dot));
+        if let Some(earlier) = earlier.into_iter().find(|earlier| self.stamps.get(earlier) >= Some(&hlc)) {
+            return Err(format!("{dot} has a stamp that is not above that of {earlier}, which it follows"));
+        }
+        self.stamps.insert(dot, hlc);
+        Ok(())
     }
 
     fn operation(
@@ -245,6 +265,13 @@ impl Model {
         self.leases.len()
     }
 
+    /// What an author had applied when it wrote its last record that is applied here, that record included.
+    pub fn known_to(&self, author: ReplicaId) -> VersionVector {
+        let mut known = self.contexts.get(&author).cloned().unwrap_or_default();
+        known.raise(author, self.frontier.seq(author));
+        known
+    }
+
     /// Everything applied.
     pub fn frontier(&self) -> &VersionVector {
         &self.frontier
@@ -328,6 +355,18 @@ mod tests {
         let uncovered = Operation::Remove { key: "k".into(), elements: vec![Dot::new(id(1), 1).element(0)] };
         let uncovered = model.apply(&record(3, 1, 10, &[(1, 1)], vec![uncovered])).expect("it follows");
         assert!(matches!(&uncovered.events[..], [Event::Put(pair)] if pair.value == "b" && pair.version == 2));
+    }
+
+    #[test]
+    fn a_stamp_below_what_it_replaces_is_refused() {
+        let mut model = Model::new(Slot::FIRST);
+        model.apply(&record(1, 1, 50, &[], vec![put("a", vec![])])).expect("it follows");
+        let replaced = vec![Dot::new(id(1), 1).element(0)];
+        let below = record(2, 1, 40, &[(1, 1)], vec![put("b", replaced)]);
+        assert!(model.apply(&below).unwrap_err().contains("stamp"));
+        let mut model = Model::new(Slot::FIRST);
+        model.apply(&record(1, 1, 50, &[], vec![])).expect("it follows");
+        assert!(model.apply(&record(1, 2, 50, &[], vec![])).unwrap_err().contains("stamp"));
     }
 
     #[test]

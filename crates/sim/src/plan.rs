@@ -43,6 +43,8 @@ pub struct Plan {
     pub disk_us: u64,
     /// Whether the next group is executed while one is on its way to the disk.
     pub overlaps: bool,
+    /// How long after it is shown a group is told to sessions, at most, in microseconds.
+    pub telling_us: u64,
     /// Clocks are wrong by at most this much, in milliseconds.
     pub skew_ms: u64,
     /// What may go wrong.
@@ -146,6 +148,7 @@ impl Plan {
             loss: random.pick(&[0, 0, 1, 10]),
             disk_us: random.pick(&[50, 2 * MS, 30 * MS]),
             overlaps: random.chance(50),
+            telling_us: random.pick(&[0, 0, 20 * MS]),
             skew_ms,
             troubles: Troubles::of(&mut random),
         }
@@ -219,8 +222,8 @@ impl fmt::Display for Plan {
         )?;
         writeln!(
             f,
-            "links up to {} µs, {} % lost; syncs up to {} µs, groups overlap: {}; clocks wrong by up to {} ms",
-            self.delay_us, self.loss, self.disk_us, self.overlaps, self.skew_ms
+            "links up to {} µs, {} % lost; syncs up to {} µs, groups overlap: {}, told after {} µs; clocks wrong by up to {} ms",
+            self.delay_us, self.loss, self.disk_us, self.overlaps, self.telling_us, self.skew_ms
         )?;
         write!(f, "troubles for {} s: {}", self.storm_us / S, troubles.join(", "))
     }

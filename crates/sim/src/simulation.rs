@@ -149,6 +149,7 @@ impl<'a> Simulation<'a> {
             Happening::Client { client } => self.step_client(client),
             Happening::Persisted { site, life } => self.persisted(site, life),
             Happening::Synced { site, life } => self.synced(site, life),
+            Happening::Told { site, life } => self.told(site, life),
             Happening::Deadline { site, connection, ticket } => self.deadline(site, connection, ticket),
             Happening::Load { site, connection } => self.load(site, connection),
             Happening::Parcel { connection, at, turn } => self.parcel(connection, at, turn),

@@ -1,7 +1,7 @@
 //! What was acknowledged to a client or told to a peer is there, after every crash and in the end everywhere.
 
 use bytes::Bytes;
-use tombolo_crdt::VersionVector;
+use tombolo_crdt::{Dot, VersionVector};
 
 use super::{Claim, Violation, records::Records};
 
@@ -40,6 +40,11 @@ impl Promises {
         Ok(())
     }
 
+    /// Whether peers were told that this record is here.
+    pub fn has_told(&self, dot: Dot) -> bool {
+        self.told.covers(dot)
+    }
+
     /// The site has been opened again, or the run is over.
     ///
     /// # Errors
@@ -75,7 +80,7 @@ impl Promises {
 
 #[cfg(test)]
 mod tests {
-    use tombolo_crdt::{Chain, Dot, Hlc, Operation, Record, RecordHeader, ReplicaId};
+    use tombolo_crdt::{Chain, Hlc, Operation, Record, RecordHeader, ReplicaId};
 
     use super::*;
 
@@ -113,7 +118,9 @@ mod tests {
     #[test]
     fn what_peers_were_told_must_stay() {
         let mut promises = Promises::new(0);
+        assert!(!promises.has_told(dot(1)));
         promises.told(&at(1), &at(1)).expect("it is there");
+        assert!(promises.has_told(dot(1)) && !promises.has_told(dot(2)));
         assert_eq!(promises.check(&Records::default(), &at(2)), Ok(()));
         assert!(promises.check(&Records::default(), &at(0)).is_err());
         assert!(promises.told(&at(2), &at(1)).is_err(), "it is told ahead");

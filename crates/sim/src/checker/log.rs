@@ -24,12 +24,21 @@ pub struct Log {
     /// What clients of the site saw change, by revision.
     events: BTreeMap<i64, Vec<Event>>,
     found: u64,
+    /// What the site was told is stable.
+    stable: VersionVector,
 }
 
 impl Log {
     /// The empty log of a site that counts in a slot.
     pub fn new(site: usize, slot: Slot) -> Self {
-        Self { site, model: Model::new(slot), dots: Vec::new(), events: BTreeMap::new(), found: 0 }
+        Self {
+            site,
+            model: Model::new(slot),
+            dots: Vec::new(),
+            events: BTreeMap::new(),
+            found: 0,
+            stable: VersionVector::new(),
+        }
     }
 
     /// The site has published commits; `arrivals` are their records. `expiries` says which were made to end a lease that
@@ -186,6 +195,21 @@ impl Log {
         })
     }
 
+    /// The site counts this as stable: nobody's later records are written without it.
+    ///
+    /// # Errors
+    ///
+    /// The site itself has not applied it.
+    pub fn note_stable(&mut self, stable: &VersionVector) -> Result<(), Violation> {
+        let frontier = self.model.frontier();
+        if let Some(missed) = stable.iter().find(|dot| !frontier.covers(*dot)) {
+            let text = format!("{missed} counts as stable, and is not applied at {frontier:?}");
+            return Err(self.violation(Claim::Stability, text));
+        }
+        self.stable.join(stable);
+        Ok(())
+    }
+
     /// The model of the site.
     pub fn model(&self) -> &Model {
         &self.model
@@ -193,7 +217,13 @@ impl Log {
 
     fn apply(&mut self, record: &Record) -> Result<Expected, Violation> {
         let expected = self.model.apply(record).map_err(|text| self.violation(Claim::Merge, text))?;
-        self.dots.push(record.header.dot);
+        let dot = record.header.dot;
+        self.dots.push(dot);
+        let known = self.model.known_to(dot.replica);
+        if let Some(missed) = self.stable.iter().find(|stable| !known.covers(*stable)) {
+            let text = format!("{missed} counted as stable, and {dot}, which came later, was written without it");
+            return Err(self.violation(Claim::Stability, text));
+        }
         if !expected.events.is_empty() {
             self.events.insert(expected.revision.get(), expected.events.clone());
         }

@@ -1,6 +1,6 @@
 //! Clients take their steps: they read what is published, or hand the committer a request and wait.
 
-use tombolo_storage::{Answer, KeyRange, RangeAnswer, RangeQuery, ReadError, Request, RequestError, Slot, is_foreign};
+use tombolo_storage::{Answer, KeyRange, RangeAnswer, RangeQuery, ReadError, Request, RequestError, Revision, Slot};
 
 use super::{READ_US, Simulation};
 use crate::{
@@ -79,8 +79,9 @@ impl Simulation<'_> {
     /// A revision that clients of another site were told.
     pub(super) fn foreign_revision(&mut self, site: usize) -> Option<i64> {
         let own = self.sites[site].slot;
-        let told: Vec<i64> =
-            self.clients.iter().map(|other| other.revision).filter(|told| is_foreign(*told, own)).collect();
+        // What is foreign is decided here, and not asked of the store.
+        let is_foreign = |told: &i64| Revision::new(*told).is_some_and(|told| told.slot() != own && told.get() > 1);
+        let told: Vec<i64> = self.clients.iter().map(|other| other.revision).filter(is_foreign).collect();
         let foreign = (!told.is_empty()).then(|| self.random.pick(&told))?;
         // A planted bug keeps the ordinal and takes the slot for our own.
         let own = own.beginning().get();

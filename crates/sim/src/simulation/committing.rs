@@ -221,7 +221,12 @@ impl Simulation<'_> {
         self.note_compaction(site, &waiting);
         self.tell_watchers(site, &commits, &arrivals)?;
         self.apply_leases(site, &commits);
-        self.tell_standing(site)?;
+        if self.plan.telling_us == 0 {
+            self.tell_standing(site)?;
+        } else {
+            let at = self.soon(self.plan.telling_us);
+            self.agenda.at(at, Happening::Told { site, life: number });
+        }
         if self.is_planted(Plant::OfferBeforeDurable) {
             let at = self.soon(50 * MS);
             if let Some(life) = self.sites[site].life(number) {

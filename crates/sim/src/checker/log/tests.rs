@@ -1,5 +1,6 @@
 //! A log that is as it must be, and every way for it not to be.
 
+use tombolo_crdt::{Chain, Hlc, RecordHeader, ReplicaId};
 use tombolo_storage::{
     ArrivalBudget, Committer, Delete, OpenOptions, Put, RangeQuery, Request, Store, SystemWrite, WallTime,
     engine::memory::MemoryEngine,
@@ -122,6 +123,22 @@ fn the_systems_data_is_held_against_the_records() {
     bench.take(&arrivals, &commits).expect("the store is sound");
     bench.log.check_system(&bench.store.system(b"")).expect("the store is sound");
     assert!(bench.log.check_system(&[]).is_err());
+}
+
+#[test]
+fn a_record_that_does_not_know_what_counted_as_stable_is_found() {
+    let dot = |replica, seq| Dot::new(ReplicaId::new(replica).expect("not 0"), seq);
+    let record = |dot: Dot, delta: &[Dot]| {
+        let context_delta = delta.iter().copied().collect();
+        let header = RecordHeader { dot, hlc: Hlc::from_millis(dot.seq), context_delta, chain: Chain::BEGINNING };
+        Record { header, operations: Vec::new() }
+    };
+    let mut log = Log::new(0, Slot::FIRST);
+    log.apply(&record(dot(1, 1), &[])).expect("it follows");
+    assert!(log.note_stable(&[dot(2, 1)].into_iter().collect()).is_err(), "it is not applied");
+    log.note_stable(&[dot(1, 1)].into_iter().collect()).expect("it is applied");
+    log.apply(&record(dot(2, 1), &[dot(1, 1)])).expect("its author knew");
+    assert_eq!(log.apply(&record(dot(3, 1), &[])).unwrap_err().claim, Claim::Stability);
 }
 
 #[test]
