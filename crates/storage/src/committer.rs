@@ -3,22 +3,19 @@
 //! Requests are executed one by one on the head state and made durable in groups. `Committer::append` is the one function
 //! that commits: a local transaction, a record from a peer and nothing else pass through it, each through the gate.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use tombolo_crdt::{Chain, Dot, Operation, RECORD_BYTES_MAX, RECORD_OPERATIONS_MAX, Record, RecordHeader};
 
 use crate::{
-    Answer, Commit, CommitError, Event, KeyValue, Outcome, ReadError, Request, RequestError, WallTime,
+    Answer, Commit, CommitError, Disk, Event, KeyValue, Outcome, ReadError, Request, RequestError, WallTime,
     compaction::Compaction,
     durability::SyncTimer,
     engine::{Change, EngineError},
     error::IngestError,
     fence::FenceKeeper,
-    group::{Group, Landmark, StagedBase},
+    group::{StagedBase, UnderWay},
     head::Head,
     log::Refusal,
     plan::{Draft, Plan},
@@ -27,8 +24,7 @@ use crate::{
         commit::{self, CommitRow, Effect, Layer, Part},
     },
     space::Space,
-    store::{Published, Shared},
-    system,
+    store::Shared,
     view::{Rows, Stored, read_value},
 };
 
@@ -47,23 +43,21 @@ pub struct Committer {
     pub(crate) tally: Tally,
 }
 
-/// What was executed since the last group was made durable.
+/// What was executed since the last group was sealed.
 #[derive(Default)]
 pub(crate) struct Staged {
     pub(crate) changes: Vec<Change>,
-    commits: Vec<Arc<Commit>>,
-    /// The rows that the engine may not have yet, by position: those of `commits`, after those of a group under way.
-    rows: VecDeque<Bytes>,
+    pub(crate) commits: Vec<Arc<Commit>>,
+    /// The rows that the engine does not have yet, by position.
+    pub(crate) rows: Vec<Bytes>,
     /// The commit of the first row.
     first: u64,
     /// The keys of the system's data that changed.
-    system: BTreeSet<Bytes>,
+    pub(crate) system: BTreeSet<Bytes>,
     /// What the last compaction asked for.
     pub(crate) base: Option<StagedBase>,
-    /// A sealed group has not been published.
-    is_under_way: bool,
-    /// It holds a compaction.
-    is_base_under_way: bool,
+    /// What was sealed before, and not published.
+    pub(crate) under_way: UnderWay,
 }
 
 impl Committer {
@@ -207,101 +201,6 @@ impl Committer {
         Ok(())
     }
 
-    /// Makes everything executed so far durable, as one group, and publishes it.
-    ///
-    /// Returns the commits in order, for watchers and leases.
-    ///
-    /// # Errors
-    ///
-    /// After a failed persist nobody knows what is on disk. The store is poisoned: it answers reads of what was published
-    /// before, refuses everything else until it is reopened, and the folder needs a new identity then.
-    ///
-    /// # Panics
-    ///
-    /// When a group that was sealed has not been published: groups are made durable in order.
-    pub fn commit(&mut self) -> Result<Vec<Arc<Commit>>, CommitError> {
-        assert!(!self.staged.is_under_way, "commit was called while a sealed group is under way");
-        let Some(mut group) = self.seal()? else { return Ok(Vec::new()) };
-        group.persist();
-        self.publish(group)
-    }
-
-    /// Closes the group of everything executed so far, for the caller to [persist](Group::persist) and to
-    /// [publish](Self::publish). `None` when nothing was executed, or while the group before is under way.
-    ///
-    /// # Errors
-    ///
-    /// The store is poisoned.
-    pub fn seal(&mut self) -> Result<Option<Group>, CommitError> {
-        if let Some(cause) = self.shared.health.poison() {
-            return Err(CommitError::Poisoned { cause });
-        }
-        if self.staged.is_under_way {
-            return Ok(None);
-        }
-        self.remove_orphans()?;
-        if self.staged.changes.is_empty() {
-            return Ok(None);
-        }
-        let changes = std::mem::take(&mut self.staged.changes);
-        self.prepare_write(&changes)?;
-        self.staged.is_under_way = true;
-        self.staged.is_base_under_way = self.staged.base.is_some();
-        let changed = std::mem::take(&mut self.staged.system);
-        let head = &self.head;
-        let landmark = Landmark {
-            published: Published { commit: head.commit, revision: head.revision, compacted: head.compacted },
-            heads: head.mesh.heads_above(&self.shared.state.read().frontier),
-            digest: head.digest.bits(),
-            system: changed.into_iter().map(|key| (key.clone(), head.system.told(&key))).collect(),
-            row_bytes: self.tally.bytes,
-            base: self.staged.base.take(),
-            fence: self.fence.at(head),
-        };
-        let commits = std::mem::take(&mut self.staged.commits);
-        Ok(Some(Group { shared: Arc::clone(&self.shared), changes, commits, landmark, outcome: None }))
-    }
-
-    /// Makes a durable group visible. Returns its commits in order, for watchers and leases.
-    ///
-    /// # Errors
-    ///
-    /// The group was not persisted, or that failed: see [`commit`](Self::commit).
-    pub fn publish(&mut self, group: Group) -> Result<Vec<Arc<Commit>>, CommitError> {
-        (self.staged.is_under_way, self.staged.is_base_under_way) = (false, false);
-        let outcome = group.outcome.unwrap_or_else(|| Err("a group was published that is not on disk".to_owned()));
-        outcome.map_err(|cause| self.poison(cause))?;
-        let Landmark { published, heads, digest, system, row_bytes, base, fence } = group.landmark;
-        self.staged.forget_rows(published.commit);
-        {
-            let mut state = self.shared.state.write();
-            (state.published, state.digest, state.row_bytes) = (published, digest, row_bytes);
-            heads.into_iter().for_each(|(last, chain)| state.advance(last, chain));
-            state.pass_milestone();
-            system.into_iter().for_each(|(key, siblings)| system::publish(&mut state.system, key, siblings));
-            if let Some(StagedBase { horizon, first }) = base {
-                (state.horizon, state.compacted_first) = (horizon, first);
-            }
-        }
-        self.fence.advance(fence);
-        Ok(group.commits)
-    }
-
-    /// Writes to the engine; a failure latches.
-    pub(crate) fn write(&mut self, changes: Vec<Change>) -> Result<(), CommitError> {
-        self.prepare_write(&changes)?;
-        let written = self.shared.engine.write(changes, self.shared.durability.persist());
-        written.map_err(|error| self.poison(error.to_string()))
-    }
-
-    /// What every write to the engine waits for, and leaves word of.
-    fn prepare_write(&mut self, changes: &[Change]) -> Result<(), CommitError> {
-        self.fence.wait_for_reserve(self.head.revision).map_err(|cause| self.poison(cause))?;
-        self.space.note_write(changes);
-        self.sync_timer.note_write();
-        Ok(())
-    }
-
     /// Brings the disk up to date, when the durability promises that it is by now.
     pub(crate) fn sync_if_due(&mut self, wall: WallTime) -> Result<(), CommitError> {
         if !self.sync_timer.is_due(wall) {
@@ -312,13 +211,23 @@ impl Committer {
         Ok(())
     }
 
-    fn poison(&mut self, cause: String) -> CommitError {
+    /// Refuses when a write or a sync has failed, on whatever thread, and marks the folder.
+    pub(crate) fn check_health(&mut self) -> Result<(), CommitError> {
+        self.shared.health.poison().map_or(Ok(()), |cause| Err(self.poison(cause)))
+    }
+
+    pub(crate) fn poison(&mut self, cause: String) -> CommitError {
         self.shared.health.set_poison(&cause);
         self.fence.mark_failed();
         CommitError::Poisoned { cause }
     }
 
-    /// Commits executed and not yet made durable.
+    /// What syncs groups on another thread.
+    pub fn disk(&self) -> Disk {
+        Disk::of(&self.shared)
+    }
+
+    /// Commits executed and in no group yet.
     pub fn pending(&self) -> usize {
         self.staged.commits.len()
     }
@@ -327,6 +236,10 @@ impl Committer {
     /// a crash, from which the folder recovers.
     ///
     /// # Errors
+    ///
+    /// As [`commit`](Self::commit).
+    ///
+    /// # Panics
     ///
     /// As [`commit`](Self::commit).
     pub fn close(mut self) -> Result<(), CommitError> {
@@ -420,7 +333,7 @@ fn refused(dot: Dot, refusal: Refusal) -> IngestError {
 impl Staged {
     /// Whether a compaction was asked for that is not durable. No row may go before it is.
     pub(crate) fn holds_base(&self) -> bool {
-        self.base.is_some() || self.is_base_under_way
+        self.base.is_some() || self.under_way.bases > 0
     }
 
     fn push(&mut self, number: u64, row: Bytes) {
@@ -428,14 +341,7 @@ impl Staged {
             self.first = number;
         }
         self.changes.push(Change::Put(commit::key(number), row.clone()));
-        self.rows.push_back(row);
-    }
-
-    /// Drops the rows that the engine has by now.
-    fn forget_rows(&mut self, last: u64) {
-        let durable = usize::try_from((last + 1).saturating_sub(self.first)).unwrap_or(usize::MAX);
-        self.rows.drain(..durable.min(self.rows.len()));
-        self.first = last + 1;
+        self.rows.push(row);
     }
 
     fn row(&self, commit: u64) -> Option<&Bytes> {

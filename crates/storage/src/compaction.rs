@@ -159,9 +159,7 @@ impl Committer {
     ///
     /// As [`commit`](Self::commit); or a damaged row, which stays where it is.
     pub fn maintain(&mut self, wall: WallTime) -> Result<bool, CommitError> {
-        if let Some(cause) = self.shared.health.poison() {
-            return Err(CommitError::Poisoned { cause });
-        }
+        self.check_health()?;
         self.wall = wall;
         self.sync_if_due(wall)?;
         self.remove_orphans()?;
@@ -177,7 +175,7 @@ impl Committer {
         self.tally.remove(slice.dropped);
         // Before the rows go: who looks in between must not find them missing.
         self.publish_slice();
-        self.write(changes)?;
+        self.write(changes, self.shared.durability.persist())?;
         Ok(self.compaction.due(wall).is_some())
     }
 

@@ -38,10 +38,12 @@ pub type Rows<'a> = Box<dyn Iterator<Item = Result<Row, EngineError>> + 'a>;
 
 /// Rows at rest.
 pub trait Engine: Send + Sync {
-    /// Applies all changes as one unit. After an error the outcome is unknown and the engine must not be written again.
+    /// Applies all changes as one unit, which every later read sees. After an error the outcome is unknown and the engine must not
+    /// be written again.
     fn write(&self, batch: Vec<Change>, persist: Persist) -> Result<(), EngineError>;
 
-    /// Makes everything written so far durable.
+    /// Makes durable every batch whose write had returned before this was called. On any thread: batches are written meanwhile,
+    /// and of those nothing is said. After an error nobody knows what is on disk, and every later call fails too.
     fn persist(&self) -> Result<(), EngineError>;
 
     /// The rows as they are now, whatever is written later. Holding one keeps overwritten rows on disk: hold it briefly.
@@ -95,6 +97,9 @@ pub enum EngineError {
     /// fjall's own.
     #[error("fjall failed: {0}")]
     Fjall(#[from] ::fjall::Error),
+    /// The journal could not be synced.
+    #[error("failed to sync the journal: {0}")]
+    Sync(#[source] std::io::Error),
     /// A fault that a test asked the memory engine for.
     #[error("injected fault: {0}")]
     Injected(&'static str),

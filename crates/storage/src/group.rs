@@ -1,13 +1,13 @@
-//! A group of commits on its way to the disk.
+//! A group of commits on its way to the disk, and to readers.
 //!
-//! Making a group durable is most of the time a put takes, and needs nothing of the committer. A caller that has a second thread
-//! for it lets the next group be executed meanwhile:
+//! Waiting for the disk is most of the time a put takes, and needs nothing of the committer. A caller that has a second thread
+//! for it executes and writes meanwhile, and a sync covers whatever was written before it began:
 //!
-//! 1. [`Committer::seal`](crate::Committer::seal) closes the group; executing goes on at once;
-//! 2. [`Group::persist`], on any thread, waits for the disk;
-//! 3. [`Committer::publish`](crate::Committer::publish) makes it visible, and only then is anything acknowledged.
+//! 1. [`Committer::seal`] closes a group and writes it; executing goes on at once, and further groups may be sealed;
+//! 2. [`Group::persist`], or [`Disk::sync`], on any thread, waits for the disk;
+//! 3. [`Committer::publish`] makes a group visible, and only then is anything acknowledged. Groups are published in order.
 //!
-//! One group is under way at a time: groups reach the disk in the order in which they were executed.
+//! [`Committer::commit`] is all three.
 
 use std::sync::Arc;
 
@@ -15,34 +15,33 @@ use bytes::Bytes;
 use tombolo_crdt::{Chain, Dot};
 
 use crate::{
-    Commit, SystemSibling,
-    engine::Change,
+    Commit, CommitError, Committer, Disk, SystemSibling,
+    engine::{Change, Persist},
     fence::Fence,
     store::{Published, Shared},
+    system,
 };
 
-/// A group of commits on its way to the disk.
-#[must_use = "a group that is dropped is never published, and no other can be sealed after it"]
+/// A group of commits on its way to the disk, and to readers.
+#[must_use = "a group that is dropped is never published, and none after it can be"]
 pub struct Group {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) changes: Vec<Change>,
-    pub(crate) commits: Vec<Arc<Commit>>,
-    pub(crate) landmark: Landmark,
-    /// What became of it; `None` until it was brought to the disk.
-    pub(crate) outcome: Option<Result<(), String>>,
+    shared: Arc<Shared>,
+    number: u64,
+    commits: Vec<Arc<Commit>>,
+    landmark: Landmark,
 }
 
 /// Where everything stood when a group was closed: what readers are shown once it is durable.
-pub(crate) struct Landmark {
-    pub(crate) published: Published,
+struct Landmark {
+    published: Published,
     /// The last record of each author of which the group holds records, with its chain.
-    pub(crate) heads: Vec<(Dot, Chain)>,
-    pub(crate) digest: u128,
+    heads: Vec<(Dot, Chain)>,
+    digest: u128,
     /// What the keys of the system's data hold that the group changed.
-    pub(crate) system: Vec<(Bytes, Arc<[SystemSibling]>)>,
-    pub(crate) row_bytes: u64,
-    pub(crate) base: Option<StagedBase>,
-    pub(crate) fence: Fence,
+    system: Vec<(Bytes, Arc<[SystemSibling]>)>,
+    row_bytes: u64,
+    base: Option<StagedBase>,
+    fence: Fence,
 }
 
 /// What readers must know of a compaction once it is durable.
@@ -52,13 +51,28 @@ pub(crate) struct StagedBase {
     pub(crate) first: u64,
 }
 
+/// Groups that were sealed and have not been published.
+#[derive(Default)]
+pub(crate) struct UnderWay {
+    groups: u64,
+    /// Those of them that hold a compaction.
+    pub(crate) bases: u64,
+    /// The last group that was published.
+    published: u64,
+}
+
 impl Group {
-    /// Waits until the group is as durable as the store's [`Durability`](crate::Durability) asks. Failure is not told here but
-    /// to whoever publishes the group.
+    /// Waits until the group, and every one written so far, is as durable as the store's [`Durability`](crate::Durability) asks. Failure
+    /// is not told here but to whoever publishes the group.
     pub fn persist(&mut self) {
-        let changes = std::mem::take(&mut self.changes);
-        let written = self.shared.engine.write(changes, self.shared.durability.persist());
-        self.outcome = Some(written.map_err(|error| error.to_string()));
+        if !self.is_settled() {
+            Disk::of(&self.shared).sync();
+        }
+    }
+
+    /// Whether it is known what has become of the group: somebody has waited for it, or for a later one.
+    pub fn is_settled(&self) -> bool {
+        self.shared.reached.outcome(self.number).is_some()
     }
 
     /// Commits in the group.
@@ -69,5 +83,112 @@ impl Group {
     /// Whether the group holds no commits, but only a compaction.
     pub fn is_empty(&self) -> bool {
         self.commits.is_empty()
+    }
+}
+
+impl Committer {
+    /// Makes everything executed so far durable, as one group, and publishes it.
+    ///
+    /// Returns the commits in order, for watchers and leases.
+    ///
+    /// # Errors
+    ///
+    /// After a failed write or sync nobody knows what is on disk. The store is poisoned: it answers reads of what was published
+    /// before, refuses everything else until it is reopened, and the folder needs a new identity then.
+    ///
+    /// # Panics
+    ///
+    /// When a group that was sealed has not been published: groups are published in order.
+    pub fn commit(&mut self) -> Result<Vec<Arc<Commit>>, CommitError> {
+        self.check_health()?;
+        assert_eq!(self.staged.under_way.groups, 0, "commit was called while a sealed group is under way");
+        let Some(mut group) = self.seal()? else { return Ok(Vec::new()) };
+        group.persist();
+        self.publish(group)
+    }
+
+    /// Closes the group of everything executed so far and hands it to the operating system, for the caller to
+    /// [persist](Group::persist) and to [publish](Self::publish). `None` when nothing was executed.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Self::commit).
+    pub fn seal(&mut self) -> Result<Option<Group>, CommitError> {
+        self.check_health()?;
+        self.remove_orphans()?;
+        if self.staged.changes.is_empty() {
+            return Ok(None);
+        }
+        let changes = std::mem::take(&mut self.staged.changes);
+        self.write(changes, Persist::Os)?;
+        let number = self.shared.reached.note_written(self.shared.durability);
+        self.staged.rows.clear();
+        let landmark = self.landmark();
+        self.staged.under_way.groups += 1;
+        self.staged.under_way.bases += u64::from(landmark.base.is_some());
+        let commits = std::mem::take(&mut self.staged.commits);
+        Ok(Some(Group { shared: Arc::clone(&self.shared), number, commits, landmark }))
+    }
+
+    /// Where everything stands now.
+    fn landmark(&mut self) -> Landmark {
+        let head = &self.head;
+        let changed = std::mem::take(&mut self.staged.system);
+        Landmark {
+            published: Published { commit: head.commit, revision: head.revision, compacted: head.compacted },
+            heads: head.mesh.heads_above(&self.shared.state.read().frontier),
+            digest: head.digest.bits(),
+            system: changed.into_iter().map(|key| (key.clone(), head.system.told(&key))).collect(),
+            row_bytes: self.tally.bytes,
+            base: self.staged.base.take(),
+            fence: self.fence.at(head),
+        }
+    }
+
+    /// Makes a durable group visible. Returns its commits in order, for watchers and leases.
+    ///
+    /// # Errors
+    ///
+    /// The group was not persisted, or that failed: see [`commit`](Self::commit). A group that was durable before another failed
+    /// is published all the same.
+    ///
+    /// # Panics
+    ///
+    /// When one sealed before it has not been published.
+    pub fn publish(&mut self, group: Group) -> Result<Vec<Arc<Commit>>, CommitError> {
+        let outcome = self.shared.reached.outcome(group.number);
+        let outcome = outcome.unwrap_or_else(|| Err("a group was published that is not on disk".to_owned()));
+        outcome.map_err(|cause| self.poison(cause))?;
+        let Landmark { published, heads, digest, system, row_bytes, base, fence } = group.landmark;
+        self.staged.under_way.pass(group.number, base.is_some());
+        {
+            let mut state = self.shared.state.write();
+            (state.published, state.digest, state.row_bytes) = (published, digest, row_bytes);
+            heads.into_iter().for_each(|(last, chain)| state.advance(last, chain));
+            state.pass_milestone();
+            system.into_iter().for_each(|(key, siblings)| system::publish(&mut state.system, key, siblings));
+            if let Some(StagedBase { horizon, first }) = base {
+                (state.horizon, state.compacted_first) = (horizon, first);
+            }
+        }
+        self.fence.advance(fence);
+        Ok(group.commits)
+    }
+
+    /// Writes to the engine; a failure latches.
+    pub(crate) fn write(&mut self, changes: Vec<Change>, persist: Persist) -> Result<(), CommitError> {
+        self.fence.wait_for_reserve(self.head.revision).map_err(|cause| self.poison(cause))?;
+        self.space.note_write(&changes);
+        self.sync_timer.note_write();
+        self.shared.engine.write(changes, persist).map_err(|error| self.poison(error.to_string()))
+    }
+}
+
+impl UnderWay {
+    fn pass(&mut self, group: u64, holds_base: bool) {
+        assert_eq!(group, self.published + 1, "a group was published before those sealed before it");
+        self.published = group;
+        self.groups -= 1;
+        self.bases -= u64::from(holds_base);
     }
 }

@@ -15,6 +15,7 @@
 pub use answer::{Answer, DeleteAnswer, KeyValue, OpAnswer, Outcome, PutAnswer, RangeAnswer, TxnAnswer};
 pub use arrivals::{Arrival, ArrivalBudget, Arrivals, ArrivalsError};
 pub use committer::Committer;
+pub use disk::Disk;
 pub use durability::Durability;
 pub use error::{CommitError, IdentityLoss, IngestError, OpenError, ReadError, RequestError};
 pub use event::{Commit, Event, LeaseChange};
@@ -35,6 +36,7 @@ mod arrivals;
 mod committer;
 mod compaction;
 mod digest;
+mod disk;
 mod durability;
 pub mod engine;
 mod error;

@@ -100,6 +100,7 @@ pub(crate) fn open(
         owner,
         durability: options.durability,
         health: Default::default(),
+        reached: Default::default(),
         _lock: lock,
     });
     let store = Store::from_shared(Arc::clone(&shared));
@@ -322,10 +323,14 @@ mod tests {
     }
 
     fn put(committer: &mut Committer, value: &'static [u8]) -> Result<(), crate::CommitError> {
+        execute(committer, value);
+        committer.commit().map(drop)
+    }
+
+    fn execute(committer: &mut Committer, value: &'static [u8]) {
         let value = Some(Bytes::from_static(value));
         let put = Put { key: Bytes::from_static(b"a"), value, lease: Some(0), previous: false };
         committer.execute(WallTime(1), Request::Put(put)).unwrap();
-        committer.commit().map(drop)
     }
 
     fn loss(opened: Result<(Store, Committer), OpenError>) -> Option<IdentityLoss> {
@@ -385,6 +390,36 @@ mod tests {
         drop((store, committer));
         let engine = Arc::new(engine.kill());
         assert_eq!(loss(open_on(folder.path(), &engine)), Some(IdentityLoss::FailedSync));
+    }
+
+    #[test]
+    fn a_sync_that_failed_on_another_thread_marks_the_folder_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Arc::new(MemoryEngine::new());
+        let (store, mut committer) = open_on(folder.path(), &engine).unwrap();
+        execute(&mut committer, b"1");
+        let never_published = committer.seal().unwrap();
+        engine.fail_sync_in(1);
+        committer.disk().sync();
+        committer.seal().map(drop).unwrap_err();
+        drop((store, committer, never_published));
+        assert_eq!(loss(open_on(folder.path(), &Arc::new(engine.kill()))), Some(IdentityLoss::FailedSync));
+    }
+
+    #[test]
+    fn the_fence_is_nowhere_above_what_a_sync_has_covered() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Arc::new(MemoryEngine::new());
+        let (store, mut committer) = open_on(folder.path(), &engine).unwrap();
+        execute(&mut committer, b"1");
+        let first = committer.seal().unwrap().unwrap();
+        committer.disk().sync();
+        execute(&mut committer, b"2");
+        let second = committer.seal().unwrap();
+        committer.publish(first).unwrap();
+        drop((store, committer, second));
+        let (store, _committer) = open_on(folder.path(), &Arc::new(engine.crash())).unwrap();
+        assert_eq!(store.published().commit, 1);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tombolo_crdt::{Chain, Dot, ReplicaId, VersionVector};
 
 use crate::{
     Committer, Durability, KeyValue, OpenError, OpenOptions, RangeAnswer, RangeQuery, ReadError, Revision, Slot,
+    disk::Reached,
     engine::{Engine, fjall::FjallEngine},
     folder::{Folder, FolderLock, Owner},
     index::{Index, Visible, own_key},
@@ -79,6 +80,7 @@ pub(crate) struct Shared {
     pub(crate) owner: Owner,
     pub(crate) durability: Durability,
     pub(crate) health: HealthState,
+    pub(crate) reached: Reached,
     /// Held for as long as anyone reads or writes: the engine is open until then.
     pub(crate) _lock: FolderLock,
 }

@@ -110,8 +110,8 @@ fn store(committer: Committer, keys: u64, puts: u64, seed: u64) -> Result<(Rate,
         done = Some(work.run(committer)?);
         Ok(())
     })?;
-    let (committer, groups) = done.context("the work has not run")?;
-    rate.puts_per_sync = work.puts() as f64 / groups as f64;
+    let (committer, syncs) = done.context("the work has not run")?;
+    rate.puts_per_sync = work.puts() as f64 / syncs as f64;
     Ok((rate, committer))
 }
 

@@ -2,6 +2,7 @@
 //!
 //! One keyspace, because rows keyed by rising commit numbers cost a quarter of what random keys in three cost, and because a
 //! keyspace that nobody writes pins fjall's journals. Every batch names its durability: a batch without one is lost by a kill.
+//! Syncs go past fjall, through a [`journal`] descriptor of our own, so that batches are written meanwhile.
 
 use std::{
     fs::{self, Metadata},
@@ -11,8 +12,12 @@ use std::{
 
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, config::BlockSizePolicy};
+use parking_lot::Mutex;
 
+use self::journal::Journal;
 use super::{Change, Engine, EngineError, Persist, Row, Rows, Snapshot};
+
+mod journal;
 
 /// Journal bytes above which fjall flushes whatever is left in memory.
 const JOURNAL_BYTES_MAX: u64 = 128 << 20;
@@ -32,6 +37,8 @@ pub struct FjallEngine {
     path: PathBuf,
     database: Database,
     rows: Keyspace,
+    /// Held for as long as a sync takes: there is one at a time.
+    journal: Mutex<Journal>,
 }
 
 impl FjallEngine {
@@ -51,7 +58,8 @@ impl FjallEngine {
                 .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
         };
         let rows = database.keyspace(ROWS, options)?;
-        Ok(Self { path: path.to_owned(), database, rows })
+        let journal = Mutex::new(Journal::newest(path).map_err(EngineError::Sync)?);
+        Ok(Self { path: path.to_owned(), database, rows, journal })
     }
 }
 
@@ -65,7 +73,7 @@ pub fn missing_file(path: &Path) -> Option<String> {
 /// The journal files. They are made as long as they may become, so that their length says nothing about the disk they take.
 fn journals(path: &Path) -> impl Iterator<Item = Metadata> {
     let entries = fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
-    let journals = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "jnl"));
+    let journals = entries.filter(|entry| journal::number(&entry.path()).is_some());
     journals.filter_map(|entry| entry.metadata().ok())
 }
 
@@ -87,7 +95,12 @@ impl Engine for FjallEngine {
     }
 
     fn persist(&self) -> Result<(), EngineError> {
-        Ok(self.database.persist(PersistMode::SyncData)?)
+        let mut journal = self.journal.lock();
+        if journal.follow().map_err(EngineError::Sync)? {
+            // What befell a journal before we opened it, fjall was told. This waits for the writer, once for each journal.
+            self.database.persist(PersistMode::SyncData)?;
+        }
+        journal.sync().map_err(EngineError::Sync)
     }
 
     fn snapshot(&self) -> Box<dyn Snapshot> {

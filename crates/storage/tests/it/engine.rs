@@ -1,5 +1,7 @@
 //! One suite for both engines: what the store may rely on, and nothing more.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
 use bytes::Bytes;
 use tombolo_storage::engine::{Change, Engine, EngineError, Persist, Row, fjall::FjallEngine, memory::MemoryEngine};
 
@@ -195,6 +197,33 @@ fn what_the_system_has_survives_a_kill<S: Subject>() {
     assert_eq!(keys(killed.crash().engine()).len(), 50);
 }
 
+fn a_sync_beside_writes_covers_those_that_had_returned<S: Subject>() {
+    let subject = S::new();
+    let (engine, written, is_done) = (subject.engine(), AtomicU32::new(0), AtomicBool::new(false));
+    let covered = std::thread::scope(|scope| {
+        let syncs = scope.spawn(|| {
+            let mut covered = 0;
+            while covered < 500 {
+                let returned = written.load(Ordering::Acquire);
+                engine.persist().expect("the disk is well");
+                covered = returned;
+            }
+            is_done.store(true, Ordering::Release);
+            covered
+        });
+        let mut number = 0;
+        while !is_done.load(Ordering::Acquire) {
+            number += 1;
+            engine.write(vec![put(&format!("{number:08}"), "v")], Persist::Os).expect("the batch is written");
+            written.store(number, Ordering::Release);
+        }
+        syncs.join().expect("every sync succeeded")
+    });
+    let kept = keys(subject.crash().engine());
+    assert!(kept.len() as u32 >= covered, "{} of {covered} batches are left", kept.len());
+    assert!(kept.iter().zip(1..).all(|(key, number)| *key == format!("{number:08}")), "a prefix is left");
+}
+
 fn large_rows_and_large_batches_read_back<S: Subject>() {
     let subject = S::new();
     let large = "x".repeat(9 << 20);
@@ -229,6 +258,7 @@ both_conform!(
     a_batch_is_seen_whole_or_not_at_all,
     what_is_on_disk_survives_a_crash,
     what_the_system_has_survives_a_kill,
+    a_sync_beside_writes_covers_those_that_had_returned,
     large_rows_and_large_batches_read_back,
 );
 
@@ -254,6 +284,7 @@ fn the_memory_engine_fails_when_told_to() {
     assert_eq!(keys(&engine), ["a"]);
     let engine = engine.crash();
     engine.fail_sync_in(1);
+    write(&engine, Persist::Os, vec![]);
     assert!(engine.write(vec![put("b", "1")], Persist::Disk).is_err());
     assert_eq!(
         (keys(&engine.kill()), keys(&engine.crash())),

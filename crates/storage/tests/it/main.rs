@@ -12,6 +12,7 @@ mod folders;
 mod format_v1;
 mod founding;
 mod gate;
+mod groups;
 mod leases;
 mod memory;
 mod merge;

@@ -1,16 +1,22 @@
-//! Writers that each wait for their put, on one thread that also executes and waits for the disk.
+//! Writers that each wait for their put, on one thread that also executes and writes, beside one that syncs.
 //!
-//! A writer is a task that brings its put to the committer and sleeps until the group it is in is published. Whoever finds
-//! that everybody else sleeps makes the group durable for all: the committer's thread of the server does the same when it
-//! takes what has gathered. With a thread for each writer most of what one measures is the kernel waking sixty-four threads;
-//! with a thread for the disk, two more wakes and twice the syncs for each put.
+//! A writer is a task that brings its put to the committer and sleeps until the group it is in is published. A group is sealed when the
+//! disk has nothing to do, or when everybody waits; what a sync has covered is published between two puts. So the disk is never idle
+//! while there is work for it, and with a few dozen writers neither is the thread that executes: threads wake each other only when one of
+//! them has run out of work. With a thread for each writer most of what one measures would be the kernel waking sixty-four threads.
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     future::poll_fn,
     ops::Range,
     rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Poll, Waker},
+    thread,
     time::{Duration, SystemTime},
 };
 
@@ -19,9 +25,15 @@ use tokio::{
     runtime,
     task::{JoinSet, LocalSet},
 };
-use tombolo_storage::{Committer, Put, Request, WallTime};
+use tombolo_storage::{Committer, Disk, Group, Put, Request, WallTime};
 
+use self::bell::Bell;
 use crate::bench::load::{Values, key, mix};
+
+mod bell;
+
+/// Puts for which the disk is started when it has nothing else to do: each group has its price.
+const GROUP_MIN: usize = 16;
 
 /// How much to write.
 #[derive(Clone, Copy, Debug)]
@@ -33,17 +45,32 @@ pub(super) struct Work {
     pub(super) seed: u64,
 }
 
+/// What the two threads share.
+struct Line {
+    disk: Disk,
+    /// Rung when a group is written, or nothing more will be.
+    written: Bell,
+    /// Rung when a sync has ended.
+    synced: Bell,
+    is_over: AtomicBool,
+}
+
 /// What the writers share: they take turns, none holds it while it waits.
 struct Shared {
     committer: RefCell<Committer>,
-    /// When the group that is filling up began.
+    line: Arc<Line>,
+    /// When a group was published last.
     wall: Cell<WallTime>,
     /// Writers that have puts left.
     writing: Cell<usize>,
     /// Those of them that wait for the group that is filling up.
     waiting: RefCell<Vec<Waker>>,
-    /// Groups made durable.
-    groups: Cell<u64>,
+    /// Groups on their way, and who waits for each.
+    under_way: RefCell<VecDeque<(Group, Vec<Waker>)>>,
+    /// Groups that were sealed.
+    sealed: Cell<u64>,
+    /// Groups that were published.
+    published: Cell<u64>,
 }
 
 impl Work {
@@ -52,22 +79,38 @@ impl Work {
         self.writers * self.each
     }
 
-    /// Does the work. Returns the committer and the number of groups it made durable.
+    /// Does the work. Returns the committer and the number of syncs it took.
     pub(super) fn run(self, committer: Committer) -> Result<(Committer, u64)> {
+        let disk = committer.disk();
+        let is_over = AtomicBool::new(false);
+        let line = Arc::new(Line { disk, written: Bell::default(), synced: Bell::default(), is_over });
+        let other = Arc::clone(&line);
+        let syncing = thread::spawn(move || other.sync());
+        let committer = self.write(committer, &line);
+        line.is_over.store(true, Ordering::Release);
+        line.written.ring();
+        let syncs = syncing.join().ok().context("the syncing thread panicked")?;
+        Ok((committer?, syncs))
+    }
+
+    fn write(self, committer: Committer, line: &Arc<Line>) -> Result<Committer> {
         let shared = Rc::new(Shared {
             committer: RefCell::new(committer),
+            line: Arc::clone(line),
             wall: Cell::new(now()),
             writing: Cell::new(usize::try_from(self.writers)?),
             waiting: RefCell::default(),
-            groups: Cell::new(0),
+            under_way: RefCell::default(),
+            sealed: Cell::new(0),
+            published: Cell::new(0),
         });
         let runtime = runtime::Builder::new_current_thread().build()?;
-        runtime.block_on(LocalSet::new().run_until(self.write(&shared)))?;
+        runtime.block_on(LocalSet::new().run_until(self.spawn_writers(&shared)))?;
         let shared = Rc::into_inner(shared).context("a writer is still there")?;
-        Ok((shared.committer.into_inner(), shared.groups.get()))
+        Ok(shared.committer.into_inner())
     }
 
-    async fn write(self, shared: &Rc<Shared>) -> Result<()> {
+    async fn spawn_writers(self, shared: &Rc<Shared>) -> Result<()> {
         let values = Values::new(self.seed);
         let mut writers = JoinSet::new();
         for writer in 0..self.writers {
@@ -90,34 +133,86 @@ async fn one_writer(work: Work, numbers: Range<u64>, values: Values, shared: Rc<
     }
     shared.writing.update(|writing| writing - 1);
     // The others may have been waiting for this one alone.
-    if shared.waiting.borrow().len() == shared.writing.get() { shared.commit() } else { Ok(()) }
+    shared.move_on()
+}
+
+impl Line {
+    /// Syncs until everything is written and synced. Returns how often.
+    fn sync(&self) -> u64 {
+        let mut syncs = 0;
+        loop {
+            self.written.wait_until(|| self.disk.is_behind() || self.is_over.load(Ordering::Acquire));
+            if !self.disk.is_behind() {
+                return syncs;
+            }
+            self.disk.sync();
+            self.synced.ring();
+            syncs += 1;
+        }
+    }
 }
 
 impl Shared {
     /// Waits until the group that is filling up is durable and visible.
     async fn published(&self) -> Result<()> {
-        let before = self.groups.get();
-        if self.waiting.borrow().len() + 1 == self.writing.get() {
-            return self.commit();
-        }
+        let group = self.sealed.get() + 1;
         poll_fn(|context| {
-            if self.groups.get() > before {
+            if self.published.get() >= group {
                 return Poll::Ready(Ok(()));
             }
+            // A writer is woken only when its group is published.
             self.waiting.borrow_mut().push(context.waker().clone());
-            Poll::Pending
+            match self.move_on() {
+                Ok(()) => Poll::Pending,
+                Err(why) => Poll::Ready(Err(why)),
+            }
         })
         .await
     }
 
-    /// Makes everybody's puts durable, and lets everybody go on.
-    fn commit(&self) -> Result<()> {
+    /// Does what can be done for groups between two puts; waits for the disk when everybody else does.
+    fn move_on(&self) -> Result<()> {
+        self.publish()?;
+        let filling = self.waiting.borrow().len();
+        if filling > 0 && (self.is_nobody_left() || (filling >= GROUP_MIN && !self.line.disk.is_behind())) {
+            self.seal()?;
+        }
+        while self.is_nobody_left() && !self.under_way.borrow().is_empty() {
+            self.line.synced.wait_until(|| self.is_first_settled());
+            self.publish()?;
+        }
+        Ok(())
+    }
+
+    /// Whether every writer that has puts left waits.
+    fn is_nobody_left(&self) -> bool {
+        let under_way = self.under_way.borrow().iter().map(|(_, waiting)| waiting.len()).sum::<usize>();
+        under_way + self.waiting.borrow().len() == self.writing.get()
+    }
+
+    fn is_first_settled(&self) -> bool {
+        self.under_way.borrow().front().is_some_and(|(group, _)| group.is_settled())
+    }
+
+    fn seal(&self) -> Result<()> {
+        let group = self.committer.borrow_mut().seal()?.context("puts were executed and there is no group")?;
+        self.under_way.borrow_mut().push_back((group, self.waiting.take()));
+        self.sealed.update(|sealed| sealed + 1);
+        self.line.written.ring();
+        Ok(())
+    }
+
+    /// Publishes what the disk has, and lets its writers go on.
+    fn publish(&self) -> Result<()> {
         let mut committer = self.committer.borrow_mut();
-        committer.commit()?;
-        self.wall.set(now());
-        while committer.maintain(self.wall.get())? {}
-        self.groups.update(|groups| groups + 1);
-        self.waiting.borrow_mut().drain(..).for_each(Waker::wake);
+        while self.is_first_settled() {
+            let Some((group, waiting)) = self.under_way.borrow_mut().pop_front() else { break };
+            committer.publish(group)?;
+            self.wall.set(now());
+            while committer.maintain(self.wall.get())? {}
+            self.published.update(|published| published + 1);
+            waiting.into_iter().for_each(Waker::wake);
+        }
         Ok(())
     }
 }
