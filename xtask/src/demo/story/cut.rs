@@ -19,6 +19,9 @@ use crate::demo::{
 /// How often the counter of writes is shown.
 const FRAME: Duration = Duration::from_millis(80);
 
+/// Clocks count milliseconds. Two writes within one would leave the winner to chance, and the audience puzzled.
+const APART: Duration = Duration::from_millis(5);
+
 /// The writers of both sides.
 pub(super) struct Bursts {
     ship: Burst,
@@ -45,6 +48,7 @@ impl Story<'_> {
             let (write, took) = self.put(site, CONFLICT, value, 0).await?;
             self.rivals.push(write);
             self.narrator.tell_of(site, &format!("put {CONFLICT} = {value:<12}{}", time(took)));
+            sleep(APART).await;
         }
         let start = |site: usize, client: &Client| Burst::start(client, site, self.cast.name(site));
         let (ship, office) = (self.ship(), self.office());
