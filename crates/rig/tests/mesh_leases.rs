@@ -1,17 +1,18 @@
 //! Leases in a mesh: their time is counted at the site that granted them, and nowhere else; other sites ask there.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tombolo_proto::{
     etcdserverpb::{
-        LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
-        PutRequest, RangeRequest, WatchCreateRequest,
+        LeaseGrantRequest, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseRevokeRequest, LeaseTimeToLiveRequest,
+        LeaseTimeToLiveResponse, PutRequest, RangeRequest, WatchCreateRequest,
     },
     mvccpb::{KeyValue, event::EventType},
 };
 use tombolo_rig::{
     connect::Connection,
+    etcdctl::{Etcdctl, first_difference, wanted},
     mesh::{Mesh, Shape},
     process::Server,
     watching::stream::WatchStream,
@@ -69,6 +70,55 @@ async fn leased(factory: &mut Connection, ship: &mut Connection, ttl: i64) -> Re
     factory.kv.put(PutRequest { lease: id, ..put_request("leased", "1") }).await?;
     assert_eq!(seen(ship, "leased", "1").await?.lease, id);
     Ok(id)
+}
+
+async fn revoke(connection: &mut Connection, id: i64) -> Result<(), Status> {
+    connection.lease.lease_revoke(LeaseRevokeRequest { id }).await.map(drop)
+}
+
+async fn grant(connection: &mut Connection, ttl: i64) -> Result<i64> {
+    Ok(connection.lease.lease_grant(LeaseGrantRequest { ttl, id: 0 }).await?.into_inner().id)
+}
+
+async fn put_leased(connection: &mut Connection, key: &'static str, lease: i64) -> Result<()> {
+    connection.kv.put(PutRequest { lease, ..put_request(key, "1") }).await?;
+    Ok(())
+}
+
+/// What a site answers to renewals that come in one stream.
+async fn renewals(connection: &mut Connection, ids: &[i64]) -> Result<Vec<Result<LeaseKeepAliveResponse, Status>>> {
+    let requests: Vec<_> = ids.iter().map(|id| LeaseKeepAliveRequest { id: *id }).collect();
+    let mut answers = connection.lease.lease_keep_alive(tokio_stream::iter(requests)).await?.into_inner();
+    let mut told = Vec::new();
+    loop {
+        match answers.message().await {
+            Ok(Some(answer)) => told.push(Ok(answer)),
+            Ok(None) => return Ok(told),
+            Err(status) => {
+                told.push(Err(status));
+                return Ok(told);
+            }
+        }
+    }
+}
+
+/// Waits until a site knows a lease that another one has granted.
+async fn known(connection: &mut Connection, id: i64) -> Result<()> {
+    let wait = async {
+        while keep_alive(connection, id).await? == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(PATIENCE, wait).await.context("the lease is not known")?
+}
+
+/// A refusal that names the home and what is wrong with it.
+#[track_caller]
+fn assert_out_of_reach(status: &Status) {
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    let message = status.message();
+    assert!(message.contains("factory (r") && message.contains("out of reach"), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -138,3 +188,102 @@ async fn while_its_home_is_out_of_reach_nobody_speaks_for_a_lease() -> Result<()
     assert_eq!(tokio::time::timeout(PATIENCE, wait).await.context("the home stays out of reach")??, 600);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_put_just_before_a_lease_is_ended_from_afar_goes_with_it() -> Result<()> {
+    let (mesh, mut factory, mut ship) = two_sites().await?;
+    for _ in 0..10 {
+        let id = grant(&mut factory, 60).await?;
+        known(&mut ship, id).await?;
+        // Records reach the home late, and overtake nothing.
+        mesh.change_links(|from, _, link| link.delay = Duration::from_millis(if from == 1 { 60 } else { 5 }))?;
+        for key in ["a", "b", "c"] {
+            put_leased(&mut ship, key, id).await?;
+        }
+        revoke(&mut ship, id).await?;
+        for key in ["a", "b", "c"] {
+            assert_eq!(get(&mut ship, key).await?, None);
+            assert_eq!(get(&mut factory, key).await?, None);
+        }
+        mesh.change_links(|_, _, link| link.delay = Duration::ZERO)?;
+    }
+    mesh.converge(PATIENCE).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewal_that_is_far_away_holds_up_no_other() -> Result<()> {
+    let (mesh, mut factory, mut ship) = two_sites().await?;
+    let (far, own) = (grant(&mut factory, 60).await?, grant(&mut ship, 60).await?);
+    known(&mut ship, far).await?;
+    mesh.change_links(|_, _, link| link.delay = Duration::from_millis(200))?;
+    let answers = renewals(&mut ship, &[far, far, own, 77, far]).await?;
+    let told: Vec<(i64, i64)> =
+        answers.into_iter().map(|answer| answer.map(|told| (told.id, told.ttl))).collect::<Result<_, _>>()?;
+    assert_eq!(told, [(own, 60), (77, 0), (far, 60), (far, 60), (far, 60)]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_home_out_of_reach_is_named_and_leases_of_others_live_on() -> Result<()> {
+    let (mut mesh, mut factory, mut ship) = two_sites().await?;
+    let (far, own) = (grant(&mut factory, 60).await?, grant(&mut ship, 60).await?);
+    put_leased(&mut ship, "own", own).await?;
+    known(&mut ship, far).await?;
+    put_leased(&mut ship, "far", far).await?;
+    mesh.converge(PATIENCE).await?;
+    // A cut that nobody has noticed yet, and then a home that is gone.
+    for is_killed in [false, true] {
+        if is_killed {
+            mesh.site(0).kill()?
+        } else {
+            mesh.isolate(1)?
+        }
+        let began = Instant::now();
+        let (time, end) = (time_to_live(&mut ship.clone(), far).await, revoke(&mut ship, far).await);
+        assert_out_of_reach(&time.err().context("the time")?);
+        assert_out_of_reach(&end.err().context("the end")?);
+        // The own lease comes last, and is renewed nevertheless before the stream ends.
+        let answers = renewals(&mut ship, &[far, own]).await?;
+        let [Ok(renewed), Err(refused)] = &answers[..] else { panic!("{answers:?}") };
+        assert_eq!((renewed.id, renewed.ttl), (own, 60));
+        assert_out_of_reach(refused);
+        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+        assert!(get(&mut ship, "far").await?.is_some(), "what is not known to have ended is there");
+    }
+    mesh.heal()?;
+    mesh.site(0).restart().await?;
+    let wait = async {
+        while renewals(&mut ship, &[far]).await?.iter().any(Result::is_err) {}
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(PATIENCE, wait).await.context("the home is back")?
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn etcdctl_drives_a_lease_of_another_site() -> Result<()> {
+    let (mesh, mut factory, mut ship) = two_sites().await?;
+    let id = grant(&mut factory, 100).await?;
+    known(&mut ship, id).await?;
+    let Some(mut etcdctl) = Etcdctl::of(&mesh.sites()[1]) else { return Ok(()) };
+    let scenario = SCENARIO.replace("LEASE", &format!("{id:x}"));
+    let played = etcdctl.play(&scenario)?;
+    if let Some(difference) = first_difference(&wanted(&scenario), &played) {
+        panic!("{difference}\n\nplayed:\n{}", played.join("\n"));
+    }
+    Ok(())
+}
+
+const SCENARIO: &str = "
+$ put a 1 --lease=LEASE
+OK
+$ lease keep-alive --once LEASE
+lease <id1> keepalived with TTL(100)
+$ lease timetolive <id1> --keys
+lease <id1> granted with TTL(100s), remaining(<time>), attached keys([a])
+$ lease revoke <id1>
+lease <id1> revoked
+$ get a
+$ lease timetolive <id1>
+lease <id1> already expired
+";

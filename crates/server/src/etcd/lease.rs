@@ -1,7 +1,7 @@
 //! `Lease`: granting and revoking go through the committer; remaining time is counted at a lease's home alone.
 //!
 //! What concerns a lease of another site is done there and answered from there, and refused while that site is out of reach: an answer
-//! from here would be a guess.
+//! from here would be a guess. The keys of a lease are those that are on show here, at the revision of the answer's header.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -16,13 +16,15 @@ use tombolo_site::{TimeToLive, admit_ttl};
 use tombolo_storage::{Outcome, Request as StoreRequest, RequestError};
 use tonic::{Request, Response, Status, Streaming};
 
+use self::keep_alives::KeepAlives;
 use super::{kv::mismatched, status::Fault};
 use crate::{
     committer::Refusal,
     mesh::errands::{self, Errand, ErrandError, Word},
     replica::Replica,
-    stopping::Stopping,
 };
+
+mod keep_alives;
 
 /// etcd's `Lease`.
 #[derive(Clone)]
@@ -57,7 +59,8 @@ impl LeaseService {
 
     /// Ends a lease of another site, and returns when that is so here too.
     async fn revoke_elsewhere(&self, home: ReplicaId, id: i64) -> Result<(), Fault> {
-        match self.at_home(home, id, Errand::Revoke { id }).await? {
+        let seen = errands::unknown_to(&self.0.mesh, home);
+        match self.at_home(home, id, Errand::Revoke { id, seen }).await? {
             Word::Revoked { seq } => {
                 let arrived = errands::arrived(&self.0.mesh, home, seq).await;
                 arrived.map_err(|why| self.out_of_reach(home, id, why))
@@ -80,17 +83,14 @@ impl LeaseService {
         }
     }
 
-    async fn keep_alive(&self, id: i64) -> Result<LeaseKeepAliveResponse, Fault> {
+    /// Has the home of a lease start its time again.
+    async fn renew_elsewhere(&self, home: ReplicaId, id: i64) -> Result<LeaseKeepAliveResponse, Fault> {
         // The header comes first: it must not speak of a revision later than the renewal.
         let header = self.0.header_now();
-        let ttl = match (self.0.leases.renew(id), self.home_elsewhere(id)) {
-            (Some(ttl), _) => ttl,
-            (None, None) => 0,
-            (None, Some(home)) => match self.at_home(home, id, Errand::Renew { id }).await? {
-                Word::Renewed { ttl_s } => ttl_s,
-                Word::Gone => 0,
-                _ => return Err(mismatched()),
-            },
+        let ttl = match self.at_home(home, id, Errand::Renew { id }).await? {
+            Word::Renewed { ttl_s } => ttl_s,
+            Word::Gone => 0,
+            _ => return Err(mismatched()),
         };
         Ok(LeaseKeepAliveResponse { header: Some(header), id, ttl })
     }
@@ -134,8 +134,7 @@ impl Lease for LeaseService {
         &self,
         request: Request<Streaming<LeaseKeepAliveRequest>>,
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
-        let session =
-            KeepAlives { service: self.clone(), requests: request.into_inner(), stopping: self.0.stopping.clone() };
+        let session = KeepAlives::new(self.clone(), request.into_inner());
         Ok(Response::new(Box::pin(stream::unfold(Some(session), KeepAlives::next))))
     }
 
@@ -156,31 +155,6 @@ impl Lease for LeaseService {
     async fn lease_leases(&self, _: Request<LeaseLeasesRequest>) -> Result<Response<LeaseLeasesResponse>, Status> {
         let leases = self.0.leases.ids().into_iter().map(|id| LeaseStatus { id }).collect();
         Ok(Response::new(LeaseLeasesResponse { header: Some(self.0.header_now()), leases }))
-    }
-}
-
-/// One stream of renewals.
-struct KeepAlives {
-    service: LeaseService,
-    requests: Streaming<LeaseKeepAliveRequest>,
-    stopping: Stopping,
-}
-
-impl KeepAlives {
-    /// The next answer; what follows an error is the end.
-    async fn next(this: Option<Self>) -> Option<(Result<LeaseKeepAliveResponse, Status>, Option<Self>)> {
-        let mut this = this?;
-        let request = tokio::select! {
-            request = this.requests.message() => request.transpose()?,
-            () = this.stopping.told() => Err(Fault::Stopped.into()),
-        };
-        Some(match request {
-            Ok(request) => match this.service.keep_alive(request.id).await {
-                Ok(answer) => (Ok(answer), Some(this)),
-                Err(fault) => (Err(fault.into()), None),
-            },
-            Err(status) => (Err(status), None),
-        })
     }
 }
 

@@ -98,9 +98,7 @@ pub(crate) enum Fault {
     BadInvitation { what: String },
     #[error("tombolo: {what}")]
     CannotInvite { what: String },
-    #[error(
-        "tombolo: lease {id:016x} lives at {home}, where its time is counted, and that site cannot be asked: {why}"
-    )]
+    #[error("tombolo: lease {id:016x} lives at {home}, where its time is counted: {why}")]
     LeaseElsewhere { id: i64, home: String, why: String },
     #[error("tombolo: the alarm ends by itself when its cause does")]
     AlarmEndsByItself,
