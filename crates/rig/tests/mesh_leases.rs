@@ -192,23 +192,34 @@ async fn while_its_home_is_out_of_reach_nobody_speaks_for_a_lease() -> Result<()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_put_just_before_a_lease_is_ended_from_afar_goes_with_it() -> Result<()> {
     let (mesh, mut factory, mut ship) = two_sites().await?;
-    for _ in 0..10 {
+    mesh.change_links(|_, _, link| link.delay = Duration::from_millis(20))?;
+    for _ in 0..3 {
         let id = grant(&mut factory, 60).await?;
         known(&mut ship, id).await?;
-        // Records reach the home late, and overtake nothing.
-        mesh.change_links(|from, _, link| link.delay = Duration::from_millis(if from == 1 { 60 } else { 5 }))?;
-        for key in ["a", "b", "c"] {
-            put_leased(&mut ship, key, id).await?;
+        // More than may be under way at a time: the question reaches the home before the last of these does.
+        for _ in 0..12 {
+            let large = PutRequest { value: vec![7; 1 << 20].into(), ..put_request("large", "") };
+            ship.kv.put(large).await?;
         }
-        revoke(&mut ship, id).await?;
-        for key in ["a", "b", "c"] {
-            assert_eq!(get(&mut ship, key).await?, None);
-            assert_eq!(get(&mut factory, key).await?, None);
-        }
-        mesh.change_links(|_, _, link| link.delay = Duration::ZERO)?;
+        put_leased(&mut ship, "a", id).await?;
+        revoke_with_patience(&mut ship, id).await?;
+        assert_eq!((get(&mut ship, "a").await?, get(&mut factory, "a").await?), (None, None));
     }
     mesh.converge(PATIENCE).await?;
     Ok(())
+}
+
+/// Ends a lease at a home that may have much to catch up with before.
+async fn revoke_with_patience(connection: &mut Connection, id: i64) -> Result<()> {
+    let wait = async {
+        loop {
+            match revoke(connection, id).await {
+                Err(status) if status.message().contains("nothing was revoked") => {}
+                ended => return ended,
+            }
+        }
+    };
+    Ok(tokio::time::timeout(PATIENCE, wait).await.context("the home does not catch up")??)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
