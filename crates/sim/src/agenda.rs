@@ -25,6 +25,8 @@ pub(crate) enum Happening {
     Client { client: usize },
     /// The group that was on its way to the disk is there.
     Persisted { site: usize, life: u64 },
+    /// What needed no disk is answered.
+    Ready { site: usize, life: u64 },
     /// Clients are told, after the disk has been made sure of by a later sync.
     Synced { site: usize, life: u64 },
     /// Sessions are told where the store stands.

@@ -131,7 +131,7 @@ impl Client {
             6..=9 => Action::Write(self.put_register(around, random, some_register)),
             10..=12 => Action::Write(self.transaction(around, random, some_register)),
             13 => Action::Write(self.mixed_transaction(around, random, some_register)),
-            14 | 15 => Action::Write(self.put_key(around, random)),
+            14 | 15 | 22 => Action::Write(self.put_key(around, random)),
             16 => Action::Write(delete(random, plan)),
             17 if plan.troubles.leases => self.lease_action(around, random),
             18 if plan.troubles.compactions && self.revision > 0 && random.chance(30) => {
@@ -144,7 +144,7 @@ impl Client {
             }))),
             20 => Action::ReadPast,
             21 => Action::Write(self.write_system(around, random)),
-            22 if plan.has_crowds => Action::Write(crowd(around, random)),
+            18 if plan.has_crowds && random.chance(50) => Action::Write(crowd(around, random)),
             _ => Action::ReadAll,
         }
     }
@@ -223,7 +223,7 @@ impl Client {
 
     fn put_key(&self, around: &mut Surroundings<'_>, random: &mut Random) -> Asked {
         let written = around.next_value();
-        let lease = if random.chance(70) { self.lease } else { around.lease };
+        let lease = if random.chance(50) { self.lease } else { around.lease };
         let lease = lease.filter(|_| random.chance(60)).unwrap_or(0);
         let number = random.between(0, u64::from(around.plan.keys) - 1);
         let request = Request::Put(put(key(number), written, Some(lease), random.chance(20)));

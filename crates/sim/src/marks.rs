@@ -23,6 +23,8 @@ pub enum Mark {
     Forwarded,
     /// A lease ran out.
     LeaseExpired,
+    /// A write came after its lease had ended, and was removed.
+    Orphan,
     /// An answer was lost, and the write had happened.
     LostAndDone,
     /// An answer was lost, and the write had not happened.
@@ -73,7 +75,7 @@ pub struct Marks([u64; Mark::ALL.len()]);
 
 impl Mark {
     /// All of them, in order.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Conflict,
         Self::SystemConflict,
         Self::Uncovered,
@@ -82,6 +84,7 @@ impl Mark {
         Self::RemoteTransaction,
         Self::Forwarded,
         Self::LeaseExpired,
+        Self::Orphan,
         Self::LostAndDone,
         Self::LostAndUndone,
         Self::UnpublishedFound,

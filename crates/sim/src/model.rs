@@ -222,6 +222,16 @@ impl Model {
         self.keys.values().filter_map(|key| key.shown.as_ref()).map(|shown| &shown.pair)
     }
 
+    /// The elements of a key, ascending.
+    pub fn elements(&self, key: &Bytes) -> Vec<Element> {
+        self.keys.get(key).into_iter().flat_map(|key| key.elements.keys().copied()).collect()
+    }
+
+    /// The elements of a key of the system's data, ascending.
+    pub fn system_elements(&self, key: &Bytes) -> Vec<Element> {
+        self.system.get(key).into_iter().flat_map(|elements| elements.keys().copied()).collect()
+    }
+
     /// The lease that an element was written under, when the element is there.
     pub fn lease_of(&self, key: &Bytes, element: Element) -> Option<i64> {
         Some(self.keys.get(key)?.elements.get(&element)?.lease)
@@ -252,6 +262,11 @@ impl Model {
     /// How often something happened that is worth meeting.
     pub fn met(&self) -> Met {
         self.met
+    }
+
+    /// Whether a lease of this number holds, wherever its home is.
+    pub fn holds_lease(&self, id: i64) -> bool {
+        self.leases.keys().any(|lease| lease.id == id)
     }
 
     /// Elements that are there and were written under a lease.

@@ -148,6 +148,7 @@ impl<'a> Simulation<'a> {
         match happening {
             Happening::Client { client } => self.step_client(client),
             Happening::Persisted { site, life } => self.persisted(site, life),
+            Happening::Ready { site, life } => self.ready(site, life),
             Happening::Synced { site, life } => self.synced(site, life),
             Happening::Told { site, life } => self.told(site, life),
             Happening::Deadline { site, connection, ticket } => self.deadline(site, connection, ticket),
@@ -220,7 +221,7 @@ fn new_site(plan: &Plan, number: usize, original: usize, random: &Random) -> Res
         is_unreadable: false,
         lives: 0,
         life: None,
-        log: Log::new(number, slot),
+        log: Log::new(number, replica, slot),
         promises: Promises::new(number),
         revisions: Revisions::new(number, beginning),
         leased: BTreeMap::new(),

@@ -61,8 +61,10 @@ pub(crate) struct Life {
     pub(crate) queue: VecDeque<Work>,
     /// What was executed and is not on its way to the disk.
     pub(crate) executed: Vec<Waiting>,
-    /// What is on its way.
-    pub(crate) under_way: Option<(Group, Vec<Waiting>)>,
+    /// What is on its way, oldest first.
+    pub(crate) under_way: VecDeque<(Group, Vec<Waiting>)>,
+    /// Answers for which no disk is waited.
+    pub(crate) ready: Vec<Waiting>,
     /// Which commits end a lease that has run out.
     pub(crate) expiries: BTreeMap<u64, i64>,
     /// Answers that wait for a later sync; only a planted bug makes them wait.

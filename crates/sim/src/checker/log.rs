@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tombolo_crdt::{Dot, Operation, Record, VersionVector};
+use tombolo_crdt::{Dot, Element, Operation, Record, ReplicaId, VersionVector};
 use tombolo_storage::{Arrival, Commit, Event, KeyRange, KeyValue, Published, Slot, SystemEntry};
 
 use super::{Claim, Violation, records::Records};
@@ -19,24 +19,29 @@ use crate::{Expected, Model};
 /// The log of one site, as it was seen from outside.
 pub struct Log {
     site: usize,
+    own: ReplicaId,
     model: Model,
     dots: Vec<Dot>,
     /// What clients of the site saw change, by revision.
     events: BTreeMap<i64, Vec<Event>>,
     found: u64,
+    /// Removals of what had arrived after its lease had ended.
+    orphans: u64,
     /// What the site was told is stable.
     stable: VersionVector,
 }
 
 impl Log {
-    /// The empty log of a site that counts in a slot.
-    pub fn new(site: usize, slot: Slot) -> Self {
+    /// The empty log of a site that writes under this name and counts in a slot.
+    pub fn new(site: usize, own: ReplicaId, slot: Slot) -> Self {
         Self {
             site,
+            own,
             model: Model::new(slot),
             dots: Vec::new(),
             events: BTreeMap::new(),
             found: 0,
+            orphans: 0,
             stable: VersionVector::new(),
         }
     }
@@ -187,6 +192,11 @@ impl Log {
         self.found
     }
 
+    /// Removals of what had arrived after its lease had ended.
+    pub fn orphans(&self) -> u64 {
+        self.orphans
+    }
+
     /// The first revision above `seen` with events in a range, and those events, ascending by key.
     pub fn next_match(&self, seen: i64, range: &KeyRange) -> Option<(i64, Vec<Event>)> {
         self.events.range((Excluded(seen), Unbounded)).find_map(|(revision, events)| {
@@ -216,6 +226,7 @@ impl Log {
     }
 
     fn apply(&mut self, record: &Record) -> Result<Expected, Violation> {
+        self.check_intent(record)?;
         let expected = self.model.apply(record).map_err(|text| self.violation(Claim::Merge, text))?;
         let dot = record.header.dot;
         self.dots.push(dot);
@@ -250,6 +261,33 @@ impl Log {
         if system != expected.system {
             let text = format!("commit {} changes the system's {system:?}, not {:?}", commit.number, expected.system);
             return Err(self.violation(Claim::Merge, text));
+        }
+        Ok(())
+    }
+
+    /// A client's write replaces every sibling that its replica holds, seen by the client or not; so does a removal, unless it is a
+    /// lease's, which takes what is attached to leases.
+    fn check_intent(&mut self, record: &Record) -> Result<(), Violation> {
+        let dot = record.header.dot;
+        for operation in record.operations.iter().filter(|_| dot.replica == self.own) {
+            let (key, named, held, is_removal) = match operation {
+                Operation::Put { key, supersedes, .. } => (key, supersedes, self.model.elements(key), false),
+                Operation::Remove { key, elements } => (key, elements, self.model.elements(key), true),
+                Operation::SystemPut { key, supersedes, .. } => {
+                    (key, supersedes, self.model.system_elements(key), false)
+                }
+                Operation::SystemRemove { key, elements } => (key, elements, self.model.system_elements(key), false),
+                _ => continue,
+            };
+            let is_leased = |element: &Element| self.model.lease_of(key, *element).is_some_and(|lease| lease != 0);
+            if *named != held && !(is_removal && named.iter().all(is_leased)) {
+                let text = format!("{dot} replaces {named:?} of {key:?}, and the site held {held:?}");
+                return Err(self.violation(Claim::Merge, text));
+            }
+            let lease_of = |element: &Element| self.model.lease_of(key, *element);
+            let is_orphan =
+                |element: &Element| lease_of(element).is_some_and(|id| id != 0 && !self.model.holds_lease(id));
+            self.orphans += u64::from(is_removal && named.iter().all(is_orphan));
         }
         Ok(())
     }

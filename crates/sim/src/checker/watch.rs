@@ -129,7 +129,7 @@ mod tests {
         let commits = committer.commit().expect("the engine writes");
         let budget = ArrivalBudget { commits: 10, bytes: usize::MAX };
         let arrivals = store.arrivals(&Default::default(), 0, budget).expect("nothing was compacted").records;
-        let mut log = Log::new(0, store.identity().slot);
+        let mut log = Log::new(0, store.identity().replica, store.identity().slot);
         log.published(&mut Records::default(), &arrivals, &commits, &BTreeMap::new()).expect("the store is sound");
         log
     }

@@ -19,6 +19,9 @@ use crate::{
     site::{Life, Waiting, Work},
 };
 
+/// Groups on their way to the disk at a time.
+const GROUPS_MAX: usize = 4;
+
 /// Everything that is left of the log.
 const EVERYTHING: usize = usize::MAX;
 
@@ -26,7 +29,8 @@ impl Simulation<'_> {
     /// Executes what waits, and sends the group on its way if none is.
     pub(super) fn work(&mut self, site: usize) -> Result<(), Violation> {
         let Some(life) = &self.sites[site].life else { return Ok(()) };
-        if life.under_way.is_some() && !self.plan.overlaps {
+        let most = if self.plan.overlaps { GROUPS_MAX } else { 1 };
+        if life.under_way.len() >= most {
             return Ok(());
         }
         while let Some(work) = self.sites[site].life.as_mut().and_then(|life| life.queue.pop_front()) {
@@ -39,23 +43,30 @@ impl Simulation<'_> {
         let slow = if self.sites[site].has_slow_disk { 400 * MS } else { 0 };
         let at = self.soon(self.plan.disk_us).after(slow);
         let Some(life) = &mut self.sites[site].life else { return Ok(()) };
-        if life.under_way.is_some() {
-            return Ok(());
-        }
-        let waiting = std::mem::take(&mut life.executed);
+        let (number, waiting) = (life.number, std::mem::take(&mut life.executed));
         match life.committer.seal() {
             Err(error) => {
                 self.cannot_write(site, &error)?;
                 self.refuse_all(site, waiting)
             }
             Ok(Some(group)) => {
-                let number = life.number;
-                life.under_way = Some((group, waiting));
+                life.under_way.push_back((group, waiting));
                 self.agenda.at(at, Happening::Persisted { site, life: number });
                 self.answer_early(site)
             }
-            // Nothing was staged: nobody has to wait for a disk.
-            Ok(None) => self.answer_all(site, waiting),
+            Ok(None) if waiting.is_empty() => Ok(()),
+            Ok(None) => {
+                // Nothing was staged. What was read for these answers may be on its way to the disk all the same.
+                match life.under_way.back_mut() {
+                    Some((_, behind)) => behind.extend(waiting),
+                    None => {
+                        life.ready.extend(waiting);
+                        let at = self.soon(100);
+                        self.agenda.at(at, Happening::Ready { site, life: number });
+                    }
+                }
+                Ok(())
+            }
         }
     }
 
@@ -93,7 +104,7 @@ impl Simulation<'_> {
         if !self.is_planted(Plant::AckBeforeDurable) {
             return Ok(());
         }
-        let Some((_, waiting)) = self.sites[site].life.as_mut().and_then(|life| life.under_way.as_mut()) else {
+        let Some((_, waiting)) = self.sites[site].life.as_mut().and_then(|life| life.under_way.back_mut()) else {
             return Ok(());
         };
         let (clients, others) =
@@ -210,12 +221,22 @@ impl Simulation<'_> {
     /// The group that was under way is on disk.
     pub(super) fn persisted(&mut self, site: usize, number: u64) -> Result<(), Violation> {
         let Some(life) = self.sites[site].life(number) else { return Ok(()) };
-        let Some((mut group, waiting)) = life.under_way.take() else { return Ok(()) };
+        let Some((group, _)) = life.under_way.front_mut() else { return Ok(()) };
+        // A sync covers whatever was written before it, so that several groups may have arrived.
         group.persist();
+        while self.publish(site, number)? {}
+        self.work(site)
+    }
+
+    /// Shows the oldest group under way, if it has arrived.
+    fn publish(&mut self, site: usize, number: u64) -> Result<bool, Violation> {
+        let Some(life) = self.sites[site].life(number) else { return Ok(false) };
+        let arrived = life.under_way.pop_front_if(|(group, _)| group.is_settled());
+        let Some((group, waiting)) = arrived else { return Ok(false) };
         let commits = match life.committer.publish(group) {
             Ok(commits) => commits,
             // Nobody is answered: nobody knows what is on disk.
-            Err(error) => return self.cannot_write(site, &error),
+            Err(error) => return self.cannot_write(site, &error).map(|()| false),
         };
         let arrivals = self.observe(site, &commits)?;
         self.note_compaction(site, &waiting);
@@ -236,7 +257,14 @@ impl Simulation<'_> {
         } else {
             self.answer_all(site, waiting)?;
         }
-        self.work(site)
+        Ok(true)
+    }
+
+    /// What needed no disk is answered.
+    pub(super) fn ready(&mut self, site: usize, number: u64) -> Result<(), Violation> {
+        let Some(life) = self.sites[site].life(number) else { return Ok(()) };
+        let waiting = std::mem::take(&mut life.ready);
+        self.answer_all(site, waiting)
     }
 
     /// A planted bug lets clients alone wait for the sync; here it comes.
@@ -353,7 +381,7 @@ impl Simulation<'_> {
 
 /// Commits executed so far: those that were seen published, the group under way, and what is staged.
 fn executed(life: &Life, published: u64) -> u64 {
-    let under_way = life.under_way.as_ref().map_or(0, |(group, _)| group.len());
+    let under_way: usize = life.under_way.iter().map(|(group, _)| group.len()).sum();
     published + (under_way + life.committer.pending()) as u64
 }
 

@@ -111,6 +111,7 @@ impl Simulation<'_> {
             self.marks.add(Mark::Uncovered, met.uncovered);
             self.marks.add(Mark::RangeRemoval, met.range_removals);
             self.marks.add(Mark::UnpublishedFound, site.log.found());
+            self.marks.add(Mark::Orphan, site.log.orphans());
             let is_truncated = site.life.as_ref().is_some_and(|life| !life.standing.floor.is_empty());
             self.marks.add(Mark::Truncated, u64::from(is_truncated));
         }
@@ -191,7 +192,8 @@ fn is_idle(site: &Site) -> bool {
     let Some(life) = &site.life else { return false };
     life.queue.is_empty()
         && life.executed.is_empty()
-        && life.under_way.is_none()
+        && life.under_way.is_empty()
+        && life.ready.is_empty()
         && life.unsynced.is_empty()
         // A lease ends everywhere, and nothing outlives its own.
         && site.log.model().leases() == 0

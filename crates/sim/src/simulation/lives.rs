@@ -62,7 +62,8 @@ impl Simulation<'_> {
             stability: Stability::new(),
             queue: VecDeque::new(),
             executed: Vec::new(),
-            under_way: None,
+            under_way: VecDeque::new(),
+            ready: Vec::new(),
             expiries: BTreeMap::new(),
             unsynced: Vec::new(),
             endpoints: BTreeMap::new(),
@@ -95,14 +96,14 @@ impl Simulation<'_> {
         let Some(mut life) = self.sites[site].life.take() else { return Ok(()) };
         self.note(format_args!("s{site} stops: {how:?}"));
         self.counts.stops += 1;
-        if let Some((mut group, _)) = life.under_way.take()
-            && (how == Stop::Close || arrives)
-        {
-            // It reached the disk, and nobody was told any more.
-            group.persist();
+        for (mut group, _) in std::mem::take(&mut life.under_way) {
             if how == Stop::Close {
+                group.persist();
                 let published = life.committer.publish(group);
                 published.map_err(|error| Violation::at(site, Claim::Service, error.to_string()))?;
+            } else if arrives {
+                // It reached the disk, and nobody was told any more.
+                group.persist();
             }
         }
         let Life { store, committer, .. } = life;

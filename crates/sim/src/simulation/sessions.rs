@@ -102,7 +102,7 @@ impl Simulation<'_> {
         }
         let drops = self.is_planted(Plant::DroppedWhenBusy);
         let Some(life) = &mut self.sites[site].life else { return Ok(()) };
-        if drops && life.under_way.is_some() {
+        if drops && !life.under_way.is_empty() {
             return self.feed(site, connection, Input::Ingested(IngestReport { taken: count, refused: None }));
         }
         life.queue.push_back(Work::Ingest { connection, records });

@@ -22,7 +22,7 @@ impl Bench {
     fn new() -> Self {
         let options = OpenOptions::new(WALL, [5; 32]);
         let (store, committer) = Store::open_on(Box::new(MemoryEngine::new()), &options).expect("it is empty");
-        let log = Log::new(0, store.identity().slot);
+        let log = Log::new(0, store.identity().replica, store.identity().slot);
         Self { store, committer, log, records: Records::default() }
     }
 
@@ -133,12 +133,36 @@ fn a_record_that_does_not_know_what_counted_as_stable_is_found() {
         let header = RecordHeader { dot, hlc: Hlc::from_millis(dot.seq), context_delta, chain: Chain::BEGINNING };
         Record { header, operations: Vec::new() }
     };
-    let mut log = Log::new(0, Slot::FIRST);
+    let mut log = Log::new(0, dot(9, 1).replica, Slot::FIRST);
     log.apply(&record(dot(1, 1), &[])).expect("it follows");
     assert!(log.note_stable(&[dot(2, 1)].into_iter().collect()).is_err(), "it is not applied");
     log.note_stable(&[dot(1, 1)].into_iter().collect()).expect("it is applied");
     log.apply(&record(dot(2, 1), &[dot(1, 1)])).expect("its author knew");
     assert_eq!(log.apply(&record(dot(3, 1), &[])).unwrap_err().claim, Claim::Stability);
+}
+
+#[test]
+fn a_write_that_leaves_a_sibling_standing_is_found() {
+    let dot = |replica, seq| Dot::new(ReplicaId::new(replica).expect("not 0"), seq);
+    let put = |dot: Dot, delta: &[Dot], supersedes: Vec<Element>| {
+        let context_delta = delta.iter().copied().collect();
+        let header = RecordHeader { dot, hlc: Hlc::from_millis(dot.seq), context_delta, chain: Chain::BEGINNING };
+        Record {
+            header,
+            operations: vec![Operation::Put { key: "k".into(), value: "v".into(), lease: None, supersedes }],
+        }
+    };
+    let seen = [dot(1, 1), dot(2, 1)];
+    for named in [2, 1, 0] {
+        let mut log = Log::new(0, dot(9, 1).replica, Slot::FIRST);
+        for other in seen {
+            log.apply(&put(other, &[], vec![])).expect("others may write beside one another");
+        }
+        let supersedes = seen[..named].iter().map(|dot| dot.element(0)).collect();
+        let mut record = put(dot(9, 1), &seen, supersedes);
+        record.header.hlc = Hlc::from_millis(7);
+        assert_eq!(log.apply(&record).is_ok(), named == 2);
+    }
 }
 
 #[test]
