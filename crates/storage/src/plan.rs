@@ -48,10 +48,15 @@ impl Draft {
     }
 
     fn push(&mut self, layer: Layer, operation: Operation) {
-        match layer {
-            Layer::Mesh => self.mesh.push(operation),
-            Layer::Private => self.private.push(operation),
+        let operations = match layer {
+            Layer::Mesh => &mut self.mesh,
+            Layer::Private => &mut self.private,
+        };
+        if operations.is_empty() {
+            // Nearly every request comes to one operation, and operations are large.
+            operations.reserve_exact(1);
         }
+        operations.push(operation);
     }
 }
 

@@ -1,9 +1,16 @@
 //! The reading side of a store, and what both sides share.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use tombolo_crdt::{Chain, Dot, ReplicaId, VersionVector};
 
 use crate::{
@@ -127,31 +134,26 @@ pub(crate) struct Floor {
     pub(crate) vector: VersionVector,
 }
 
-/// The latches of a store.
+/// The latches of a store. Every request looks at them.
 #[derive(Default)]
 pub(crate) struct HealthState {
-    inner: Mutex<Latches>,
-}
-
-#[derive(Default)]
-struct Latches {
-    poison: Option<String>,
-    no_space: bool,
+    poison: OnceLock<String>,
+    no_space: AtomicBool,
 }
 
 impl HealthState {
     /// The failure that poisoned the store.
     pub(crate) fn poison(&self) -> Option<String> {
-        self.inner.lock().poison.clone()
+        self.poison.get().cloned()
     }
 
     /// Latches the first failure, for good.
     pub(crate) fn set_poison(&self, cause: &str) {
-        self.inner.lock().poison.get_or_insert_with(|| cause.to_owned());
+        self.poison.get_or_init(|| cause.to_owned());
     }
 
     pub(crate) fn set_no_space(&self, no_space: bool) {
-        self.inner.lock().no_space = no_space;
+        self.no_space.store(no_space, Ordering::Relaxed);
     }
 }
 
@@ -273,11 +275,11 @@ impl Store {
 
     /// Whether the store takes writes.
     pub fn health(&self) -> Health {
-        let latches = self.shared.health.inner.lock();
-        match *latches {
-            Latches { poison: Some(_), .. } => Health::Poisoned,
-            Latches { no_space: true, .. } => Health::NoSpace,
-            Latches { .. } => Health::Ok,
+        let HealthState { poison, no_space } = &self.shared.health;
+        match (poison.get(), no_space.load(Ordering::Relaxed)) {
+            (Some(_), _) => Health::Poisoned,
+            (None, true) => Health::NoSpace,
+            (None, false) => Health::Ok,
         }
     }
 
