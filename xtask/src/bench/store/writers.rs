@@ -1,9 +1,9 @@
 //! Writers that each wait for their put, on one thread that also executes and writes, beside one that syncs.
 //!
-//! A writer is a task that brings its put to the committer and sleeps until the group it is in is published. A group is sealed when the
-//! disk has nothing to do, or when everybody waits; what a sync has covered is published between two puts. So the disk is never idle
-//! while there is work for it, and with a few dozen writers neither is the thread that executes: threads wake each other only when one of
-//! them has run out of work. With a thread for each writer most of what one measures would be the kernel waking sixty-four threads.
+//! A writer is a task that brings its put to the committer and sleeps until the group it is in is published. A group is sealed when half
+//! of the writers wait for it and the disk has nothing to do, or when everybody waits; what a sync has covered is published
+//! between two puts. So one half of the writers is served while the disk takes the other's puts, and threads wake each other only when one
+//! of them has run out of work. With a thread for each writer most of what one measures would be the kernel waking sixty-four threads.
 
 use std::{
     cell::{Cell, RefCell},
@@ -31,9 +31,6 @@ use self::bell::Bell;
 use crate::bench::load::{Values, key, mix};
 
 mod bell;
-
-/// Puts for which the disk is started when it has nothing else to do: each group has its price.
-const GROUP_MIN: usize = 16;
 
 /// How much to write.
 #[derive(Clone, Copy, Debug)]
@@ -174,7 +171,8 @@ impl Shared {
     fn move_on(&self) -> Result<()> {
         self.publish()?;
         let filling = self.waiting.borrow().len();
-        if filling > 0 && (self.is_nobody_left() || (filling >= GROUP_MIN && !self.line.disk.is_behind())) {
+        let is_half = 2 * filling >= self.writing.get();
+        if filling > 0 && (self.is_nobody_left() || (is_half && !self.line.disk.is_behind())) {
             self.seal()?;
         }
         while self.is_nobody_left() && !self.under_way.borrow().is_empty() {
