@@ -48,11 +48,18 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut child = Command::new(program).args(options.words()).stderr(Stdio::piped()).spawn().context("start it")?;
     let progress = child.stderr.take().context("the simulator has no standard error")?;
     let reader = thread::spawn(move || {
+        let mut has_progressed = false;
         for line in BufReader::new(progress).lines().map_while(std::result::Result::ok) {
             match progressed(&line) {
-                Some(seeds) => eprint!("\r{}", rate(seeds, began)),
+                Some(seeds) => {
+                    has_progressed = true;
+                    eprint!("\r{}", rate(seeds, began));
+                }
                 None => eprintln!("{line}"),
             }
+        }
+        if has_progressed {
+            eprintln!();
         }
     });
     let status = child.wait().context("wait for the simulator")?;
