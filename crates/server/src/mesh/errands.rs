@@ -290,6 +290,24 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_read_has_one_encoding() {
+        let seen = [Dot::new(ReplicaId::new(0xa1).unwrap(), 300)].into_iter().collect();
+        let left = Word::Left { remaining_s: 1, granted_s: 2 };
+        let whole = [Errand::Revoke { id: 7, seen }.encode(), Errand::Renew { id: 7 }.encode(), left.encode()];
+        let changed = whole.iter().flat_map(|bytes| {
+            (0..bytes.len()).flat_map(|at| (0..=255).map(move |to| (at, to))).map(|(at, to)| {
+                let mut changed = bytes.to_vec();
+                changed[at] = to;
+                Bytes::from(changed)
+            })
+        });
+        for bytes in changed {
+            assert!(Errand::decode(bytes.clone()).is_none_or(|errand| errand.encode() == bytes), "{bytes:?}");
+            assert!(Word::decode(bytes.clone()).is_none_or(|word| word.encode() == bytes), "{bytes:?}");
+        }
+    }
+
+    #[test]
     fn a_reason_is_cut_between_characters() {
         let why = "é".repeat(WHY_BYTES_MAX);
         let read = Word::decode(Word::Refused { why: why.clone() }.encode());
