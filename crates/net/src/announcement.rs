@@ -1,7 +1,7 @@
 //! What a member says about itself: its name, where peers and clients find it, which operations it understands.
 //!
 //! An announcement counts only when its subject wrote it; addresses in it are hints that are tried, never proof of anything.
-//! Everything in it is bounded, for it lies in the memory of every member.
+//! Everything in it is bounded, for it lies in the memory of every member, and free of control characters, for it is shown.
 
 use bytes::Bytes;
 use tombolo_crdt::{
@@ -79,8 +79,9 @@ fn read_text(reader: &mut Reader, what: &'static str) -> Result<String, DecodeEr
         return Err(DecodeError::TooLarge { what, bytes: bytes.len(), max: Announcement::TEXT_BYTES_MAX });
     }
     match str::from_utf8(&bytes) {
-        Ok(text) => Ok(text.to_owned()),
-        Err(_) => Err(DecodeError::NotCanonical { what }),
+        // They end up in logs, on terminals and in files of lines.
+        Ok(text) if !text.contains(char::is_control) => Ok(text.to_owned()),
+        _ => Err(DecodeError::NotCanonical { what }),
     }
 }
 
@@ -129,5 +130,19 @@ mod tests {
         assert!(matches!(Announcement::decode(long.encode().into()), Err(DecodeError::TooLarge { what: "name", .. })));
         assert_eq!(Announcement::decode(vec![2].into()), Err(DecodeError::UnknownVersion { found: 2 }));
         assert_eq!(Announcement::decode(vec![1, 1, 0xff].into()), Err(DecodeError::NotCanonical { what: "name" }));
+    }
+
+    #[test]
+    fn control_characters_are_refused() {
+        for text in ["a\nb", "\x1b[2J", "\u{9b}31m", "\0"] {
+            let name = Announcement { name: text.into(), ..sample() };
+            let address = Announcement { addresses: vec![text.into()], ..sample() };
+            assert_eq!(
+                Announcement::decode(name.encode().into()),
+                Err(DecodeError::NotCanonical { what: "name" }),
+                "{text:?}"
+            );
+            assert!(Announcement::decode(address.encode().into()).is_err(), "{text:?}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use quinn::Incoming;
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
-use super::{HANDSHAKE_MAX, Shared, connection, stream::Stream};
+use super::{HANDSHAKE_MAX, Shared, connection, endpoint, stream::Stream};
 use crate::{
     Host, JoinRefusal, JoinRequest, PeerError, PeerRefusal, Refusal, Report, Welcome,
     handshake::{Greeting, Message},
@@ -47,6 +47,7 @@ async fn greet<H: Host>(shared: &Shared<H>, mut stream: Stream, greeting: &Greet
     let own = Message::Greeting(shared.greeting(&roster));
     if let Ok(Ok(())) = timeout(HANDSHAKE_MAX, stream.say(&own)).await {
         drop(permit);
+        endpoint::let_in(&stream.connection);
         let peer = shared.peers.peer(greeting.replica);
         connection::run(shared, &peer, stream, false).await;
     }

@@ -135,6 +135,8 @@ impl<H: Host> Driver<'_, H> {
         // What is there already counts as changed.
         sources.roster.mark_changed();
         sources.news.mark_changed();
+        // What came along with the last message of the handshake is waited for by nobody else.
+        self.arrived(Bytes::new(), &mut sources);
         loop {
             if let Some(cause) = self.ended.take() {
                 self.last_words(&cause).await;
@@ -186,8 +188,8 @@ impl<H: Host> Driver<'_, H> {
             Wake::Standing => self.advanced(sources),
             Wake::Roster => self.check_membership(sources),
             Wake::Rows => {
+                // The cursor was moved when it woke us: what is learned from now on wakes us again.
                 let (rows, seen) = self.shared.relay.news(sources.rows_seen, self.serial);
-                sources.news.mark_unchanged();
                 sources.rows_seen = seen;
                 if !rows.is_empty() {
                     self.handle(Input::Rows(rows));

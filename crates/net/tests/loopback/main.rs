@@ -74,6 +74,14 @@ fn turned_away(site: &Site) -> Vec<Refusal> {
     away.collect()
 }
 
+/// What `site` says first in a session with `peer`.
+fn hello(site: &Site, peer: &Site) -> Vec<u8> {
+    let settings = Settings { mesh: MESH, own: site.id, peer: peer.id, limits: Limits::default() };
+    let mut session = Session::new(settings, site.host.standing().borrow().clone(), Moment(0), WALL_MS);
+    let Some(Output::Send(hello)) = session.poll() else { panic!("a session says hello first") };
+    hello.into()
+}
+
 #[tokio::test]
 async fn two_nodes_exchange_what_they_had_and_what_they_write() {
     let (founder, second) = pair();
@@ -195,6 +203,40 @@ async fn a_member_under_another_key_and_a_copy_of_ourselves_are_refused() {
 }
 
 #[tokio::test]
+async fn a_hello_that_comes_with_the_greeting_is_heard_at_once() {
+    let (founder, mut second) = connected_pair().await;
+    second.stop().await;
+    let mut outsider = Outsider::connect(founder.listen, &second.key).await;
+    let (greeting, hello) = (greeting(MESH, 2), hello(&second, &founder));
+    let frame = |payload: &[u8]| [&u32::try_from(payload.len()).unwrap().to_be_bytes()[..], payload].concat();
+    outsider.write(&[frame(&greeting), frame(&hello)].concat()).await;
+    let heard = async {
+        while !founder.is_connected_to(&second) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    // Nothing else comes that could wake whoever sleeps over it.
+    assert_eq!(timeout(Duration::from_secs(3), heard).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_stranger_can_have_little_of_our_memory() {
+    let mut founder = Site::founder(1);
+    let to = founder.start(vec![]);
+    let mut outsider = Outsider::connect(to, &key(77)).await;
+    // A message that is refused, and behind it as much as is taken while the refusal is on its way.
+    outsider.send(&[9]).await;
+    let mut taken = 0_usize;
+    let flood = async {
+        while let Ok(bytes) = outsider.send.write(&[0; 1 << 14]).await {
+            taken += bytes;
+        }
+    };
+    let _ = timeout(Duration::from_millis(700), flood).await;
+    assert!(taken < 512 << 10, "{taken} bytes of a stranger are held");
+}
+
+#[tokio::test]
 async fn frames_that_break_the_rules_close_with_a_named_fault() {
     let (founder, mut second) = connected_pair().await;
     second.stop().await;
@@ -241,10 +283,7 @@ async fn a_frame_that_trickles_in_is_not_waited_for_for_ever() {
     let mut outsider = Outsider::connect(founder.listen, &second.key).await;
     outsider.send(&greeting(MESH, 2)).await;
     outsider.receive().await;
-    let settings = Settings { mesh: MESH, own: second.id, peer: founder.id, limits: Limits::default() };
-    let mut session = Session::new(settings, second.host.standing().borrow().clone(), Moment(0), WALL_MS);
-    let Some(Output::Send(hello)) = session.poll() else { panic!("a session says hello first") };
-    outsider.send(&hello).await;
+    outsider.send(&hello(&second, &founder)).await;
     outsider.write(&[0, 0, 1, 0]).await;
     let known = ends(&founder, &second).len();
     // Each byte is a sign of life.
