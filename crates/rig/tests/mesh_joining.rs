@@ -202,6 +202,16 @@ async fn a_ticket_can_lie_in_a_file_and_stays_behind_without_harm() -> Result<()
     joined.restart().await?;
     assert_eq!(members(&joined).await?.replica, replica);
     assert!(joined.output().contains("--join is ignored"), "{}", joined.output());
+    // Nor is it missed: a service keeps its command line for years.
+    joined.stop()?;
+    fs::remove_file(&file)?;
+    joined.restart().await?;
+    assert_eq!(members(&joined).await?.replica, replica);
+    assert!(joined.output().contains("is gone"), "{}", joined.output());
+    // Who has not joined needs it.
+    let mut late = launch().with("--join", &format!("@{}", file.display())).prepare()?;
+    assert_refused(&late.refusal()?, &["--join", "failed to read"]);
+    assert!(!is_made(&late));
     Ok(())
 }
 
@@ -258,28 +268,46 @@ async fn a_crash_between_the_admission_and_the_folder_is_gone_on_from() -> Resul
 async fn an_answer_that_was_lost_is_given_again() -> Result<()> {
     let mut host = launch().start().await?;
     let ticket = invite(&host, 60).await?;
-    host.stop()?;
-    // Nobody answers: the newcomer has written down under which name it asks, and is killed.
     let mut joining = newcomer(&ticket)?;
-    let asked = joining.folder().join("MEMBERSHIP");
-    let killed = tokio::time::timeout(Duration::from_secs(2), joining.restart()).await;
-    assert!(killed.is_err(), "nobody could have answered");
-    joining.kill()?;
-    let question = fs::read(&asked)?;
-    host.restart().await?;
-    // The answer arrives and is lost with the crash that follows it.
-    let obstacle = obstruct(&joining)?;
-    joining.refusal()?;
-    assert_ne!(fs::read(&asked)?, question, "it was answered");
+    lose_the_answer(&mut host, &mut joining).await?;
     let admitted = members(&host).await?;
-    fs::write(&asked, question)?;
-    fs::remove_file(obstacle)?;
     joining.restart().await?;
     let replica = members(&joining).await?.replica;
     assert_eq!(admitted.members.len(), 2);
     assert!(admitted.members.iter().any(|member| member.replica == replica), "it came back as somebody else");
     assert_eq!(members(&host).await?.members.len(), 2, "nobody was admitted twice");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_admitted_without_hearing_of_it_comes_in_with_another_ticket() -> Result<()> {
+    let mut host = launch().start().await?;
+    put(&host, "k", "1").await?;
+    let [first, second] = [invite(&host, 60).await?, invite(&host, 60).await?];
+    let mut joining = newcomer(&first)?;
+    lose_the_answer(&mut host, &mut joining).await?;
+    joining.set("--join", &second);
+    joining.restart().await?;
+    sees(&joining, "k", "1").await?;
+    assert_eq!(members(&host).await?.members.len(), 3, "the first name is nobody's any more");
+    Ok(())
+}
+
+/// Has `joining` ask `host`, be admitted, and crash before it has written down the answer.
+async fn lose_the_answer(host: &mut Server, joining: &mut Server) -> Result<()> {
+    host.stop()?;
+    // Nobody answers: the newcomer has written down under which name it asks, and is killed.
+    let asked = joining.folder().join("MEMBERSHIP");
+    let killed = tokio::time::timeout(Duration::from_secs(2), joining.restart()).await;
+    assert!(killed.is_err(), "nobody could have answered");
+    joining.kill()?;
+    let question = fs::read(&asked)?;
+    host.restart().await?;
+    let obstacle = obstruct(joining)?;
+    joining.refusal()?;
+    assert_ne!(fs::read(&asked)?, question, "it was answered");
+    fs::write(&asked, question)?;
+    Ok(fs::remove_file(obstacle)?)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

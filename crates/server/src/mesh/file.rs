@@ -102,6 +102,17 @@ pub(super) fn write(folder: &Path, name: &str, title: &str, fields: &Fields) -> 
     write().map_err(|source| FileError::Io { action: "write", path: path.clone(), source })
 }
 
+/// Removes the file `name` of a folder, if there is one; durably.
+pub(super) fn remove(folder: &Path, name: &str) -> Result<(), FileError> {
+    let path = folder.join(name);
+    let removed = match fs::remove_file(&path) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(why) => Err(why),
+        Ok(()) => File::open(folder).and_then(|folder| folder.sync_all()),
+    };
+    removed.map_err(|source| FileError::Io { action: "remove", path, source })
+}
+
 /// Bytes as hexadecimal digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -1,8 +1,8 @@
 //! Coming into a mesh, before there is a store: `--join`, and going on after a crash at any step of it.
 //!
 //! ```text
-//! KEY          the key pair that will be admitted
-//! MEMBERSHIP   the name under which to ask                  from here on: the same question gets the same answer
+//! MEMBERSHIP   the name under which to ask
+//! KEY          the key pair that will be admitted           from here on: the same question gets the same answer
 //!              the ticket is redeemed at its issuer
 //! MEMBERSHIP   the answer, an admission                     from here on: the ticket is not needed any more
 //! MANIFEST     made by the store, under that name
@@ -113,7 +113,16 @@ pub(crate) async fn founding(
     join: Option<&str>,
     announcement: Announcement,
 ) -> Result<Founding, JoinFailure> {
-    let ticket = join.map(read_ticket).transpose()?;
+    let ticket = match join.map(read_ticket).transpose() {
+        // A service keeps its command line for years, and nobody keeps a ticket that was used.
+        Err(JoinFailure::TicketFile { path: file, source })
+            if source.kind() == io::ErrorKind::NotFound && has_joined(path)? =>
+        {
+            info!(file = %file.display(), "the file with the ticket is gone, and this folder has joined: --join is ignored");
+            None
+        }
+        read => read?,
+    };
     let peeked = Store::peek(path).map_err(|source| JoinFailure::Folder { path: path.to_owned(), source });
     match (peeked, ticket) {
         // Opening it says what is wrong with it.
@@ -140,6 +149,11 @@ pub(crate) async fn founding(
     }
 }
 
+/// Whether a ticket was redeemed for the folder.
+fn has_joined(path: &Path) -> Result<bool, FileError> {
+    Ok(Membership::load(path)?.is_some_and(|membership| membership.admission().is_some()))
+}
+
 fn read_ticket(given: &str) -> Result<Ticket, JoinFailure> {
     let Some(path) = given.strip_prefix('@') else { return Ok(given.parse()?) };
     let text =
@@ -162,10 +176,6 @@ fn hold(path: &Path) -> Result<File, JoinFailure> {
 }
 
 async fn redeem(path: &Path, ticket: &Ticket, announcement: Announcement) -> Result<Membership, JoinFailure> {
-    let key = match key::load(path)? {
-        Some(key) => key,
-        None => key::create(path)?,
-    };
     let mut membership = match Membership::load(path)? {
         Some(begun) if begun.mesh != ticket.mesh => {
             let (found, wanted) = (begun.mesh, ticket.mesh);
@@ -176,12 +186,18 @@ async fn redeem(path: &Path, ticket: &Ticket, announcement: Announcement) -> Res
             return Ok(done);
         }
         Some(begun) if begun.ticket == ticket.id => begun,
-        // Another ticket needs another name: under the one before, this folder may have been admitted without having heard of it.
+        // Another ticket needs another name and another key: under those before, this folder may have been admitted without
+        // having heard of it, and nobody is admitted twice.
         _ => {
+            key::discard(path)?;
             let asked = Membership::asked(ticket, random_replica()?);
             asked.save(path)?;
             asked
         }
+    };
+    let key = match key::load(path)? {
+        Some(key) => key,
+        None => key::create(path)?,
     };
     let Welcome { admission, issuer_chain } = ask(ticket, &key, membership.replica, announcement).await?;
     membership.admissions = std::iter::once(admission).chain(issuer_chain).collect();

@@ -27,6 +27,11 @@ pub(super) fn create(folder: &Path) -> Result<KeyPair, CreateError> {
     Ok(pair)
 }
 
+/// Removes the folder's key pair, if it has one, under which it is not known to be a member. It is gone for good when this returns.
+pub(super) fn discard(folder: &Path) -> Result<(), FileError> {
+    file::remove(folder, NAME)
+}
+
 /// Why no key pair was made.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
@@ -50,6 +55,10 @@ mod tests {
         assert!(load(folder.path()).unwrap().is_none());
         let made = create(folder.path()).unwrap();
         assert_eq!(load(folder.path()).unwrap().unwrap().public(), made.public());
+        for _ in 0..2 {
+            discard(folder.path()).unwrap();
+            assert!(load(folder.path()).unwrap().is_none());
+        }
     }
 
     #[test]
