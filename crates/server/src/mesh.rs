@@ -283,7 +283,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// What this server says of itself.
 pub(crate) fn announcement(config: &Config) -> Announcement {
     Announcement {
-        name: cut(&config.name),
+        name: sayable(&config.name),
         addresses: bounded(&config.advertised_peer_addresses),
         client_urls: bounded(&config.advertised_client_urls),
         kinds: u8::try_from(tombolo_net::OPERATION_KIND_MAX).unwrap_or(u8::MAX),
@@ -291,17 +291,17 @@ pub(crate) fn announcement(config: &Config) -> Announcement {
 }
 
 fn bounded(texts: &[String]) -> Vec<String> {
-    let fit = texts.iter().filter(|text| text.len() <= Announcement::TEXT_BYTES_MAX);
+    let fit = texts.iter().filter(|text| sayable(text) == **text);
     fit.take(Announcement::LIST_MAX).cloned().collect()
 }
 
-/// As much of a text as an announcement may have.
-fn cut(text: &str) -> String {
+/// As much of a text as an announcement may have. Control characters, which it may not, are replaced.
+fn sayable(text: &str) -> String {
     let mut end = text.len().min(Announcement::TEXT_BYTES_MAX);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text[..end].to_owned()
+    text[..end].replace(char::is_control, "?")
 }
 
 /// Whom the system data prove, and the admissions with which we came in: at first there are no data.
@@ -326,4 +326,23 @@ fn roster(identity: Identity, membership: Option<&Membership>, store: &Store) ->
 fn standing(store: &Store) -> Standing {
     let tombolo_storage::Standing { published, frontier, chains, digest, floor } = store.standing();
     Standing { commit: published.commit, frontier, chains, digest, floor }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_announced_can_be_read_by_others() {
+        let long = "é".repeat(Announcement::TEXT_BYTES_MAX);
+        for (given, said) in
+            [("pier", "pier"), ("a\nb\u{9b}c", "a?b?c"), (&*long, &long[..Announcement::TEXT_BYTES_MAX])]
+        {
+            let announcement = Announcement { name: sayable(given), ..Announcement::default() };
+            assert_eq!(announcement.name, said);
+            assert_eq!(Announcement::decode(announcement.encode().into()), Ok(announcement));
+        }
+        let fit = bounded(&["a:1".to_owned(), "b\n:1".to_owned(), long]);
+        assert_eq!(fit, ["a:1"], "half an address leads nowhere");
+    }
 }

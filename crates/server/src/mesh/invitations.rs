@@ -13,7 +13,7 @@ use tombolo_net::{
     TicketId,
 };
 use tombolo_storage::{Request, SystemWrite};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{clock, committer::Refusal, replica::Replica};
 
@@ -93,6 +93,10 @@ pub(crate) async fn redeem(replica: &Replica, request: JoinRequest) -> Result<Ad
         Ok(admission) => {
             let slots = admission.terms.slots;
             info!(%ticket, %newcomer, first_slot = slots.first, slots = slots.count, "admitted a replica");
+        }
+        // Whoever reaches the port can get as far as this; it is reported as somebody who was turned away.
+        Err(why @ (JoinRefusal::UnknownTicket | JoinRefusal::WrongSecret)) => {
+            debug!(%ticket, %newcomer, %why, "a replica was not admitted");
         }
         Err(why) => warn!(%ticket, %newcomer, %why, "a replica was not admitted"),
     }
