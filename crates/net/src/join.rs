@@ -4,6 +4,7 @@
 //! the same admission, so that a newcomer that crashed after asking can go on.
 
 use std::{
+    io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
@@ -68,7 +69,15 @@ pub async fn join(ticket: &Ticket, key: &KeyPair, candidate: Candidate) -> Resul
             }
         };
         for to in resolved {
-            let endpoint = socket(to)?;
+            let endpoint = match socket(to) {
+                Ok(endpoint) => endpoint,
+                // A machine without that family, such as one with IPv6 switched off: the next address may be of the other.
+                Err(why) => {
+                    last =
+                        PeerError::Unresolved { address: address.clone(), cause: format!("no socket for {to}: {why}") };
+                    continue;
+                }
+            };
             let answer = match reach(&endpoint, ticket, key, address, to).await {
                 Ok(stream) => Some(ask(stream, ticket, &candidate).await),
                 Err(ReachError::Local(error)) => return Err(error.into()),
@@ -94,12 +103,11 @@ enum ReachError {
 }
 
 /// A socket of the family of `to`, at any port.
-fn socket(to: SocketAddr) -> Result<Endpoint, StartError> {
-    let address = match to {
+fn socket(to: SocketAddr) -> io::Result<Endpoint> {
+    Endpoint::client(match to {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
         SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-    };
-    Endpoint::client(address).map_err(|source| StartError::Socket { address, source })
+    })
 }
 
 /// Connects to the ticket's issuer, and to nobody else.

@@ -33,26 +33,33 @@ pub(crate) async fn keep<H: Host>(shared: Arc<Shared<H>>, peer: Arc<Peer>, mut t
     loop {
         let wanted = target.borrow_and_update().clone();
         let patience = if has_waited { Duration::ZERO } else { patience(&shared, &peer) };
-        tokio::select! {
+        let held = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             changed = target.changed() => match changed {
                 Ok(()) => continue,
                 Err(_) => return,
             },
-            Ok(()) = alone(&mut connections, patience) => {}
+            Ok(held) = alone(&mut connections, patience) => held,
+        };
+        // The peer has dialed, and one of the two would not have the other: it is as if we had dialed.
+        let is_turned_down = held.is_some_and(|held| held < HELD_AT_ALL);
+        if held.is_some() && !is_turned_down {
+            backoff = Backoff::new();
         }
         let began = Instant::now();
+        let attempt = async { if is_turned_down { None } else { Some(dial(&shared, &peer, &wanted).await) } };
         let dialed = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            dialed = dial(&shared, &peer, &wanted) => dialed,
+            dialed = attempt => dialed,
         };
         let spent = match dialed {
-            Ok(stream) => {
+            None => Duration::ZERO,
+            Some(Ok(stream)) => {
                 connection::run(&shared, &peer, stream, true).await;
                 has_waited = false;
                 Duration::ZERO
             }
-            Err(cause) => {
+            Some(Err(cause)) => {
                 has_waited = true;
                 if peer.unreachable(&cause) {
                     shared.host.report(Report::Unreachable { peer: peer.replica, cause });
@@ -67,18 +74,27 @@ pub(crate) async fn keep<H: Host>(shared: Arc<Shared<H>>, peer: Arc<Peer>, mut t
             _ = stop.wait_for(|stop| *stop) => return,
             // Another address, or nobody to dial any more.
             _ = target.changed() => target.mark_changed(),
-            Ok(_) = connections.wait_for(|count| *count > 0) => (backoff, has_waited) = (Backoff::new(), false),
+            Ok(_) = connections.wait_for(|count| *count > 0) => has_waited = false,
             () = sleep(backoff.wait(shared.random()).saturating_sub(spent)) => {}
         }
     }
 }
 
-/// Waits until there has been no connection for as long as `patience`.
-async fn alone(connections: &mut watch::Receiver<usize>, patience: Duration) -> Result<(), watch::error::RecvError> {
+/// Waits until there has been no connection for as long as `patience`. Returns for how long there was one before, if there
+/// was.
+async fn alone(
+    connections: &mut watch::Receiver<usize>,
+    patience: Duration,
+) -> Result<Option<Duration>, watch::error::RecvError> {
+    let mut held = None;
     loop {
-        connections.wait_for(|count| *count == 0).await?;
+        let began = Instant::now();
+        if *connections.borrow_and_update() > 0 {
+            connections.wait_for(|count| *count == 0).await?;
+            held = Some(began.elapsed());
+        }
         if timeout(patience, connections.wait_for(|count| *count > 0)).await.is_err() {
-            return Ok(());
+            return Ok(held);
         }
     }
 }
@@ -165,5 +181,7 @@ pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(3);
 const RESOLVE_MAX: Duration = Duration::from_secs(3);
 /// Addresses behind one name that are tried.
 const RESOLVED_MAX: usize = 4;
+/// A connection of the peer's that ended sooner was none.
+const HELD_AT_ALL: Duration = Duration::from_secs(1);
 /// A connection that lasted so long was no failure: the next one is dialed without waiting.
 const HELD_WELL: Duration = Duration::from_secs(10);

@@ -15,12 +15,12 @@ mod support {
 }
 
 use std::{
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use support::{
-    host::WALL_MS,
+    host::{ToyHost, WALL_MS},
     link::Link,
     outsider::{Outsider, greeting},
     site::{MESH, Site, key, until, until_converged},
@@ -502,4 +502,28 @@ async fn a_node_does_not_start_with_what_is_not_its_own() {
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let listen = taken.local_addr().unwrap();
     assert!(matches!(start(&|config| config.listen = listen), Some(StartError::Socket { .. })));
+}
+
+#[tokio::test]
+async fn two_that_cannot_agree_do_not_try_all_the_time() {
+    let (mut founder, second) = connected_pair().await;
+    founder.host.announce(founder.listen);
+    second.host.announce(second.listen);
+    (0..20).for_each(|_| founder.host.write(10));
+    until_converged(&[&founder, &second]).await;
+    founder.stop().await;
+    // It has lost what it wrote, and the second will not have it.
+    founder.host = Arc::new(ToyHost::new(1, key(1)));
+    founder.host.write_admission(&founder.chain[0]);
+    founder.host.write_admission(&second.chain[0]);
+    founder.host.announce(founder.listen);
+    founder.start(vec![second.contact()]);
+    sleep(Duration::from_secs(6)).await;
+    let before = ends(&founder, &second).len();
+    assert!(before > 0, "they have tried");
+    sleep(Duration::from_secs(8)).await;
+    let since = ends(&founder, &second).len() - before;
+    assert!(since <= 5, "{since} times in 8 s after {before} in 6 s");
+    let end = ends(&founder, &second).pop();
+    assert!(matches!(end, Some(PeerError::Session(Fault::AheadOfUs { .. }))), "{end:?}");
 }
