@@ -122,6 +122,13 @@ impl KeyEntry {
 }
 
 impl Index {
+    /// An empty index. Its keys are hashed under a seed drawn from `entropy`, which does not give the rest of it away.
+    pub(crate) fn new(entropy: &[u8; 32]) -> Self {
+        let drawn = blake3::derive_key("tombolo index seed", entropy);
+        let seed = drawn.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte));
+        Self { keys: Keys::seeded(seed), ..Self::default() }
+    }
+
     pub(crate) fn get(&self, key: &[u8]) -> Option<&KeyEntry> {
         self.keys.get(key)
     }

@@ -15,7 +15,7 @@ pub struct OpenOptions {
     pub durability: Durability,
     /// The moment of opening.
     pub wall: WallTime,
-    /// Fresh randomness, from which the identity of a new folder is minted. Opening an existing folder does not use it.
+    /// Fresh randomness. The identity of a new folder is minted from it, and the index in memory keyed.
     pub entropy: [u8; 32],
     /// Who a new folder belongs to. Opening an existing folder does not use it.
     pub founding: Founding,

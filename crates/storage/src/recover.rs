@@ -60,7 +60,7 @@ pub(crate) fn open(
     let owner = folder.as_ref().map(|folder| folder.owner).or(owner);
     let owner = owner.ok_or_else(|| damaged("nobody owns the rows".to_owned()))?;
     let fence = folder.as_ref().map(|folder| folder.fence);
-    let recovered = replay(&*engine, owner, fence.map_or(0, |fence| fence.commit))?;
+    let recovered = replay(&*engine, owner, fence.map_or(0, |fence| fence.commit), Index::new(&options.entropy))?;
     if let Some(fence) = &fence {
         check_fence(fence, &recovered)?;
     }
@@ -109,8 +109,8 @@ pub(crate) fn open(
     Ok((store, Committer { shared, wall, head, staged, compaction, space, fence, sync_timer, tally }))
 }
 
-/// Reads every row and applies it.
-fn replay(engine: &dyn Engine, owner: Owner, fenced_commit: u64) -> Result<Recovered, OpenError> {
+/// Reads every row and applies it; `index` is the empty one to begin with.
+fn replay(engine: &dyn Engine, owner: Owner, fenced_commit: u64, index: Index) -> Result<Recovered, OpenError> {
     let slot = owner.identity.slot;
     let base = newest_base(engine, owner)?;
     let mut recovered = Recovered {
@@ -128,7 +128,7 @@ fn replay(engine: &dyn Engine, owner: Owner, fenced_commit: u64) -> Result<Recov
             ended: Vec::new(),
             since_base: SinceBase::at(base.as_ref().map_or(0, |(_, base)| base.commit)),
         },
-        index: Index::default(),
+        index,
         base,
         tally: Tally::default(),
         milestones: Milestones::default(),

@@ -6,14 +6,10 @@
 //! Entries live in chunks that are never moved: growing copies numbers, not entries. The place of an entry that has gone is
 //! given to the next new key.
 
-use std::{
-    collections::BTreeMap,
-    hash::{BuildHasher as _, RandomState},
-    ops::Bound,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use hashbrown::HashTable;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::KeyEntry;
 
@@ -26,7 +22,7 @@ pub(crate) struct Keys {
     /// Places whose keys have gone.
     free: Vec<Place>,
     /// Keyed at random: who chooses keys must not choose where they collide.
-    hasher: RandomState,
+    seed: u64,
 }
 
 /// Where an entry lives.
@@ -49,6 +45,11 @@ const CHUNK_BITS: u32 = 9;
 const CHUNK_LEN: usize = 1 << CHUNK_BITS;
 
 impl Keys {
+    /// No keys, and later ones hashed under `seed`.
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.points.len()
     }
@@ -95,7 +96,7 @@ impl Keys {
     }
 
     fn hash(&self, key: &[u8]) -> u32 {
-        self.hasher.hash_one(key) as u32
+        xxh3_64_with_seed(key, self.seed) as u32
     }
 
     fn find(&self, hash: u32, key: &[u8]) -> Option<Place> {
