@@ -22,7 +22,7 @@ use tokio::sync::{Mutex as Turn, watch};
 use tombolo_crdt::ReplicaId;
 use tombolo_net::{
     Admission, Announcement, Digests, KeyPair, Limits, Member, Node, PeerView, PublicKey, Roster, RosterEntry,
-    SlotRange, Standing, SystemKey, TicketId,
+    SlotRange, Stability, Standing, SystemKey, TicketId,
 };
 use tombolo_proto::v1::MeshAlarmKind;
 use tombolo_storage::{Commit, Identity, Store, SystemWrite};
@@ -48,6 +48,7 @@ mod joining;
 mod key;
 mod membership;
 mod node;
+mod retention;
 
 /// This replica's place in the mesh.
 pub(crate) struct Mesh {
@@ -61,6 +62,8 @@ pub(crate) struct Mesh {
     roster: watch::Sender<Arc<Roster>>,
     pub(crate) away: Away,
     alarms: Mutex<Alarms>,
+    /// What every member is known to have applied.
+    stability: Mutex<Stability>,
     /// A peer disputes what we wrote: see [`Mesh::disown`].
     is_disowned: AtomicBool,
     /// Held by whoever hands out slots.
@@ -128,7 +131,7 @@ impl Mesh {
                 return Err(MeshError::Key { replica, known, found: found.map(|key| key.public()) });
             }
         };
-        Ok(Self {
+        let mesh = Self {
             identity,
             key,
             membership,
@@ -137,10 +140,13 @@ impl Mesh {
             roster: watch::Sender::new(Arc::new(roster)),
             away: Away::new(uptime),
             alarms: Mutex::default(),
+            stability: Mutex::default(),
             is_disowned: AtomicBool::new(false),
             handing_out: Turn::new(()),
             link: RwLock::new(Link::Down("the server is starting".to_owned())),
-        })
+        };
+        mesh.hold_log(store);
+        Ok(mesh)
     }
 
     /// Follows published commits: whom we believe, and what peers are offered.
@@ -148,6 +154,7 @@ impl Mesh {
         if commits.iter().any(|commit| !commit.system.is_empty()) {
             let roster = roster(self.identity, self.membership.as_ref(), store);
             self.roster.send_replace(Arc::new(roster));
+            self.hold_log(store);
         }
         let standing = standing(store);
         self.away.advanced(&standing.frontier);

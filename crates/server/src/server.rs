@@ -78,6 +78,7 @@ impl Running {
         task::spawn(Leases::expire(Arc::clone(&replica)));
         task::spawn(Watches::serve_loads(Arc::clone(&replica)));
         task::spawn(Watches::keep_time(Arc::clone(&replica)));
+        task::spawn(Mesh::keep_logs(Arc::clone(&replica)));
         mesh::start(&replica, config).await?;
         let terms = Terms {
             keepalive_interval: config.keepalive_interval,

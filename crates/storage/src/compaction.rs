@@ -26,6 +26,8 @@ mod reduce;
 
 /// Milliseconds for which history stays on disk after it was compacted away: for reads that had begun before.
 const GRACE_MS: u64 = 30_000;
+/// Bytes of rows above which the log is held for no peer.
+pub const LOG_HELD_BYTES_MAX: u64 = 4 << 30;
 /// Commit rows looked at in one slice.
 const SLICE_ROWS: u64 = 256;
 
@@ -166,7 +168,7 @@ impl Committer {
         if self.staged.holds_base() {
             return Ok(false);
         }
-        let Some(sweep) = self.compaction.due(wall).cloned() else { return Ok(false) };
+        let Some(sweep) = self.compaction.due(wall).filter(|_| !self.is_log_held()).cloned() else { return Ok(false) };
         let last = sweep.next.saturating_add(SLICE_ROWS - 1).min(sweep.horizon);
         let mut slice = self.slice(&sweep, last)?;
         let mut changes = std::mem::take(&mut slice.changes);
@@ -177,6 +179,13 @@ impl Committer {
         self.publish_slice();
         self.write(changes, self.shared.durability.persist())?;
         Ok(self.compaction.due(wall).is_some())
+    }
+
+    /// Whether a peer may still need records that the sweep would take.
+    fn is_log_held(&self) -> bool {
+        let (applied, base) = (self.shared.applied_by_peers.lock(), &self.compaction.base);
+        let (Some(applied), Some((_, base))) = (&*applied, base) else { return false };
+        !applied.includes(base.mesh.frontier()) && self.tally.bytes <= LOG_HELD_BYTES_MAX
     }
 
     fn publish_slice(&mut self) {

@@ -15,6 +15,7 @@
 pub use answer::{Answer, DeleteAnswer, KeyValue, OpAnswer, Outcome, PutAnswer, RangeAnswer, TxnAnswer};
 pub use arrivals::{Arrival, ArrivalBudget, Arrivals, ArrivalsError};
 pub use committer::Committer;
+pub use compaction::LOG_HELD_BYTES_MAX;
 pub use disk::Disk;
 pub use durability::Durability;
 pub use error::{CommitError, IdentityLoss, IngestError, OpenError, ReadError, RequestError};

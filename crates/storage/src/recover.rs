@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tombolo_crdt::Clock;
 
 use crate::{
@@ -101,6 +101,7 @@ pub(crate) fn open(
         durability: options.durability,
         health: Default::default(),
         reached: Default::default(),
+        applied_by_peers: Mutex::new(None),
         _lock: lock,
     });
     let store = Store::from_shared(Arc::clone(&shared));

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tombolo_crdt::{Chain, Dot, ReplicaId, VersionVector};
 
 use crate::{
@@ -88,6 +88,8 @@ pub(crate) struct Shared {
     pub(crate) durability: Durability,
     pub(crate) health: HealthState,
     pub(crate) reached: Reached,
+    /// What all who replicate with this store have applied, when there is anybody: see [`Store::hold_log`].
+    pub(crate) applied_by_peers: Mutex<Option<VersionVector>>,
     /// Held for as long as anyone reads or writes: the engine is open until then.
     pub(crate) _lock: FolderLock,
 }
@@ -271,6 +273,15 @@ impl Store {
     /// The digest of the replicated state: equal at replicas that have applied the same records.
     pub fn digest(&self) -> u128 {
         self.shared.state.read().digest
+    }
+
+    /// Keeps the log for peers. `applied` is what all of them are known to have applied, `None` when there are none. Rows that
+    /// compaction may drop stay on disk until every peer has what was there when it was asked for: a peer that lacks a record
+    /// which is no longer in the log cannot get it by [`arrivals`](Self::arrivals). Readers see the compaction at once all the same.
+    ///
+    /// Above [`LOG_HELD_BYTES_MAX`](crate::LOG_HELD_BYTES_MAX) nothing is held: a peer that never returns must not fill the disk.
+    pub fn hold_log(&self, applied: Option<VersionVector>) {
+        *self.shared.applied_by_peers.lock() = applied;
     }
 
     /// Whether the store takes writes.

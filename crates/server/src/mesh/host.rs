@@ -106,7 +106,7 @@ impl Host for PeerHost {
             }
             Event::RevisionsExhausted => warn!(%peer, "no records are taken: this replica has no revisions left"),
             Event::Unreadable { cause } => warn!(%peer, %cause, "the log cannot be read for a peer; it is tried again"),
-            Event::Rows(rows) => debug!(%peer, rows = rows.len(), "learned what others have"),
+            Event::Rows(rows) => mesh.learn(&rows),
         }
     }
 

@@ -106,7 +106,15 @@ fn leases_are_listed_by_when_they_run_out() {
 
 #[test]
 fn commits_bring_and_end_leases() {
-    let commit = |leases| Arc::new(Commit { number: 1, revision: Slot::FIRST.beginning(), events: Vec::new(), leases, system: Vec::new() });
+    let commit = |leases| {
+        Arc::new(Commit {
+            number: 1,
+            revision: Slot::FIRST.beginning(),
+            events: Vec::new(),
+            leases,
+            system: Vec::new(),
+        })
+    };
     let mut table = LeaseTable::new();
     let granted = [LeaseChange::Granted { id: 1, ttl_s: 5 }, LeaseChange::Granted { id: 2, ttl_s: 6 }];
     table.apply(&[commit(granted.to_vec()), commit(vec![LeaseChange::Ended { id: 1 }])], at_ms(100));

@@ -377,3 +377,21 @@ fn a_peer_that_comes_back_is_served_without_a_look_at_all_that_it_has() {
     let nothing = mesh.sites[0].store.arrivals(&tombolo_crdt::VersionVector::new(), 0, budget).unwrap();
     assert_eq!(nothing.records.len(), 600, "a peer that has nothing is served from the beginning");
 }
+
+#[test]
+fn a_compaction_leaves_in_the_log_what_a_peer_lacks() {
+    let mut mesh = Mesh::new(2, 0);
+    mesh.sites[0].run(put("a", "1"));
+    mesh.settle();
+    mesh.sites[0].run(put("a", "2"));
+    mesh.sites[0].run(put("a", "3"));
+    let lagging = mesh.sites[1].store.frontier();
+    mesh.sites[0].store.hold_log(Some(lagging));
+    mesh.sites[0].compact(4);
+    mesh.sites[0].sweep();
+    assert_eq!(mesh.send(0, 1, EVERYTHING).unwrap().len(), 2, "nothing has gone");
+    let caught_up = mesh.sites[1].store.frontier();
+    mesh.sites[0].store.hold_log(Some(caught_up));
+    mesh.sites[0].sweep();
+    assert!(mesh.sites[0].store.arrivals(&tombolo_crdt::VersionVector::new(), 0, EVERYTHING).is_err());
+}
