@@ -28,7 +28,21 @@ impl Tool {
     /// When `TOMBOLO_REQUIRE` names this tool and it is not installed.
     #[must_use]
     pub fn find(self) -> Option<PathBuf> {
-        let found = self.locate(env::var_os(self.variable()), env::var_os("PATH"));
+        self.find_named(env::var_os(self.variable()))
+    }
+
+    /// The one in the path, whichever the variable names.
+    ///
+    /// # Panics
+    ///
+    /// As [`find`](Self::find).
+    #[must_use]
+    pub fn find_in_path(self) -> Option<PathBuf> {
+        self.find_named(None)
+    }
+
+    fn find_named(self, named: Option<OsString>) -> Option<PathBuf> {
+        let found = self.locate(named, env::var_os("PATH"));
         if found.is_none() {
             skip(self.name(), &format!("no {} found (set {})", self.name(), self.variable()));
         }

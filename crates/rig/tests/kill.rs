@@ -20,14 +20,14 @@ async fn a_killed_tombolo_keeps_what_it_acknowledged() -> Result<()> {
 /// The rig itself must not accuse a server that is known to hold.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_etcd_keeps_what_it_acknowledged() -> Result<()> {
-    let Some(etcd) = Server::etcd() else { return Ok(()) };
+    let Some(etcd) = Server::etcd_in_path() else { return Ok(()) };
     survive(etcd, 2).await
 }
 
 /// And it must accuse one that lost something: here a whole folder goes back to an older copy of itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_folder_that_went_back_in_time_is_noticed() -> Result<()> {
-    let Some(etcd) = Server::etcd() else { return Ok(()) };
+    let Some(etcd) = Server::etcd_in_path() else { return Ok(()) };
     let mut rig = Rig::start(etcd, 1).await?;
     rig.round().await?;
     rig.verify().await?;
