@@ -47,6 +47,16 @@ const RULES: &[Rule] = &[
         // Its housekeeping may pace itself; what time it is, it is told.
         words: &[WALL_CLOCK, SOCKETS, ASYNC, CHANCE, SCREEN],
     },
+    Rule {
+        folder: "auth",
+        dependencies: &[OURS, RUNTIME, GRPC, PEERS, DISK],
+        words: &[CLOCK_READS, SOCKETS, FILES, ASYNC, SCREEN],
+    },
+    Rule {
+        folder: "bolt",
+        dependencies: &[OURS, RUNTIME, GRPC, PEERS, RANDOMNESS, DISK],
+        words: &[CLOCK_READS, SOCKETS, ASYNC, CHANCE, SCREEN],
+    },
     Rule { folder: "net", dependencies: &[DISK, &["tombolo-proto"], PRODUCT], words: &[&["etcd"], SCREEN] },
     Rule {
         folder: "site",
@@ -54,9 +64,14 @@ const RULES: &[Rule] = &[
         words: &[CLOCK_READS, SOCKETS, ASYNC, CHANCE, SCREEN],
     },
     Rule { folder: "proto", dependencies: &[OURS], words: &[] },
-    Rule { folder: "client", dependencies: &[DISK, PEERS, PRODUCT], words: &[SCREEN] },
+    Rule { folder: "client", dependencies: &[DISK, &["quinn", "quinn-*", "tombolo-net"], PRODUCT], words: &[SCREEN] },
     Rule { folder: "server", dependencies: &[&["tombolo-client", "tombolo-cli"]], words: &[] },
-    Rule { folder: "cli", dependencies: &[DISK, PEERS, &["tombolo-server", "tombolo-site"]], words: &[] },
+    // It reaches a store only where no server runs: to restore a snapshot.
+    Rule {
+        folder: "cli",
+        dependencies: &[&["fjall", "lsm-tree"], PEERS, &["tombolo-server", "tombolo-site"]],
+        words: &[],
+    },
     Rule { folder: "rig", dependencies: &[&["tombolo-storage", "tombolo-net"], PRODUCT], words: &[] },
     Rule { folder: "sim", dependencies: &[RUNTIME, GRPC, &["quinn"]], words: &[CLOCK_READS, SOCKETS, ASYNC] },
 ];
