@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn a_call_is_named_after_its_service_once() {
-        let paths = [Method::KvRange, Method::LeaseGrant, Method::AuthUserAdd, Method::WatchWatch].map(Method::path);
+        let paths = [Method::KvRange, Method::LeaseGrant, Method::AuthUserAdd, Method::Watch].map(Method::path);
         let expected = [
             "/etcdserverpb.KV/Range",
             "/etcdserverpb.Lease/LeaseGrant",
@@ -40,6 +40,6 @@ mod tests {
             "/etcdserverpb.Watch/Watch",
         ];
         assert_eq!(paths, expected);
-        assert_eq!((Method::KvRange.kind(), Method::WatchWatch.kind()), (Kind::Unary, Kind::BidiStream));
+        assert_eq!((Method::KvRange.kind(), Method::Watch.kind()), (Kind::Unary, Kind::BidiStream));
     }
 }
