@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use tombolo_site::{Hub, HubOptions, Output, WatchSpec, WatcherId};
 use tombolo_storage::{
-    Answer, Committer, Event, OpenOptions, RangeAnswer, RangeQuery, Request, Store, Transaction, WallTime,
+    Answer, Committer, Durability, Event, OpenOptions, RangeAnswer, RangeQuery, Request, Store, Transaction, WallTime,
 };
 
 /// A store and its hub.
@@ -19,7 +19,7 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let options = OpenOptions::new(WallTime(1_000), [7; 32]);
+        let options = OpenOptions { durability: Durability::Os, ..OpenOptions::new(WallTime(1_000), [7; 32]) };
         let (store, committer) = Store::open(&folder.path().join("data"), &options).unwrap();
         let hub = Hub::new(store.published().revision, HubOptions::default());
         Self { _folder: folder, store, committer, hub, events: HashMap::new() }

@@ -179,6 +179,19 @@ fn a_waiter_whose_turn_has_come_does_not_leave_unseen() {
 }
 
 #[test]
+fn a_departure_wakes_the_next_one_alone() {
+    let mut line = Line::new(4);
+    (0..4).for_each(|caller| drop(line.enter(caller)));
+    line.leave(0);
+    assert_eq!([1, 2, 3].map(|caller| line.wake(caller)), [true, false, false]);
+    // One in the middle leaves: whoever is behind looks again, and the holder stays.
+    line.leave(2);
+    assert!(line.wake(3) && matches!(line.callers[3], Caller::Waiting { .. }));
+    line.leave(1);
+    assert!(line.wake(3) && matches!(line.callers[3], Caller::Holding(_)));
+}
+
+#[test]
 fn lines_are_told_apart_by_the_whole_name() {
     let mut line = Line::new(1);
     let (answer, revision) = line.site.txn(Turn::enter(b"door2", 0xa0, Bytes::new()));
