@@ -1,14 +1,12 @@
 //! etcd's v3 API over gRPC: thin files that check a request as etcd does, hand it to the replica, and put the answer into etcd's words.
 
-use std::sync::Arc;
-
 use tombolo_proto::etcdserverpb::{
     cluster_server::ClusterServer, kv_server::KvServer, lease_server::LeaseServer,
     maintenance_server::MaintenanceServer, watch_server::WatchServer,
 };
 use tonic::service::Routes;
 
-use crate::replica::Replica;
+use crate::gate::Gate;
 
 mod check;
 mod cluster;
@@ -28,18 +26,16 @@ pub(crate) const VERSION: &str = "3.5.17";
 pub(crate) const CLUSTER_VERSION: &str = "3.5.0";
 
 /// The service that takes nearly all requests, to be called without a router.
-pub(crate) fn kv(replica: &Arc<Replica>) -> KvServer<KvService> {
-    let decoded_max = replica.facts.message_bytes_max();
-    let server = KvServer::new(KvService::new(Arc::clone(replica)));
+pub(crate) fn kv(gate: &Gate, decoded_max: usize) -> KvServer<KvService> {
+    let server = KvServer::new(KvService(gate.clone()));
     server.max_decoding_message_size(decoded_max).max_encoding_message_size(usize::MAX)
 }
 
 /// All other services.
-pub(crate) fn routes(replica: &Arc<Replica>) -> Routes {
-    let decoded_max = replica.facts.message_bytes_max();
+pub(crate) fn routes(gate: &Gate, decoded_max: usize) -> Routes {
     macro_rules! service {
         ($server:ident, $service:path) => {
-            $server::new($service(Arc::clone(replica)))
+            $server::new($service(gate.clone()))
                 .max_decoding_message_size(decoded_max)
                 .max_encoding_message_size(usize::MAX)
         };

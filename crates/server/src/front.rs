@@ -14,7 +14,7 @@ use std::{
 use axum::Router;
 use http::{Request, Response, header};
 use hyper::body::Incoming;
-use tombolo_proto::etcdserverpb::kv_server::KvServer;
+use tombolo_proto::{Kind, Method, etcdserverpb::kv_server::KvServer};
 use tonic::body::Body;
 use tonic_health::server::HealthReporter;
 use tower::{Service, ServiceExt};
@@ -22,8 +22,9 @@ use tower::{Service, ServiceExt};
 use self::stream::CountedStream;
 use crate::{
     etcd::{self, KvService, status},
+    gate::Gate,
     http as plain,
-    metrics::{Method, Metrics},
+    metrics::Metrics,
     replica::Replica,
     v1,
 };
@@ -53,14 +54,16 @@ impl Front {
     /// Everything, for clients. Whoever holds the reporter can end the streams of those who watch the server's health.
     pub(crate) fn new(replica: &Arc<Replica>) -> Result<(Self, HealthReporter), tonic_reflection::server::Error> {
         let (reporter, health) = tonic_health::server::health_reporter();
-        let grpc = etcd::routes(replica)
-            .add_service(v1::mesh(replica))
+        let gate = Gate::new(Arc::clone(replica));
+        let decoded_max = replica.facts.message_bytes_max();
+        let grpc = etcd::routes(&gate, decoded_max)
+            .add_service(v1::mesh(&gate))
             .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
             .into_axum_router();
         let front = Self {
-            kv: Some(etcd::kv(replica)),
+            kv: Some(etcd::kv(&gate, decoded_max)),
             others: plain::routes(Arc::clone(replica)).merge(grpc).fallback(unknown),
             metrics: Arc::clone(&replica.metrics),
         };
@@ -72,6 +75,11 @@ impl Front {
         let others = plain::routes(Arc::clone(replica)).fallback(unknown);
         Self { kv: None, others, metrics: Arc::clone(&replica.metrics) }
     }
+}
+
+/// Whether a method is one of the service that is called without a router.
+const fn is_kv(method: Method) -> bool {
+    matches!(method, Method::KvRange | Method::KvPut | Method::KvDeleteRange | Method::KvTxn | Method::KvCompact)
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {
@@ -86,12 +94,12 @@ impl hyper::service::Service<Request<Incoming>> for Front {
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Answering {
-        let method = Method::of(request.uri().path());
+        let method = Method::of_path(request.uri().path());
         if let Some(method) = method {
             self.metrics.rpcs.started(method);
         }
         let answer: Answer = match &self.kv {
-            Some(kv) if method.is_some_and(Method::is_kv) => Service::call(&mut kv.clone(), request),
+            Some(kv) if method.is_some_and(is_kv) => Service::call(&mut kv.clone(), request),
             _ => {
                 let answer = self.others.clone().oneshot(request);
                 Box::pin(async move { answer.await.map(|response| response.map(Body::new)) })
@@ -122,7 +130,7 @@ impl Future for Answering {
         let Some(method) = self.method else { return Poll::Ready(Ok(response)) };
         let code = status::of_head(response.headers_mut());
         // A stream that was refused ends where it begins.
-        if method.is_unary() || code != status::OK {
+        if method.kind() == Kind::Unary || code != status::OK {
             self.metrics.rpcs.handled(method, code, self.since.elapsed());
             return Poll::Ready(Ok(response));
         }

@@ -16,6 +16,7 @@ mod config;
 mod etcd;
 mod failure;
 mod front;
+mod gate;
 mod http;
 mod leases;
 mod limits;

@@ -10,7 +10,7 @@ use std::{
 
 pub(crate) use self::{
     histogram::Histogram,
-    rpc::{CODES, Method, Rpcs},
+    rpc::{CODES, Rpcs},
 };
 
 pub(crate) mod expose;

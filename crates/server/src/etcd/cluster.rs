@@ -1,7 +1,5 @@
 //! `Cluster`: this replica alone. It is told to no client that it could talk to another site by accident, and nobody joins through here.
 
-use std::sync::Arc;
-
 use tombolo_proto::etcdserverpb::{
     Member, MemberAddRequest, MemberAddResponse, MemberListRequest, MemberListResponse, MemberPromoteRequest,
     MemberPromoteResponse, MemberRemoveRequest, MemberRemoveResponse, MemberUpdateRequest, MemberUpdateResponse,
@@ -10,48 +8,50 @@ use tombolo_proto::etcdserverpb::{
 use tonic::{Request, Response, Status};
 
 use super::status::Fault;
-use crate::replica::Replica;
+use crate::{gate::Gate, replica::Replica};
 
 /// etcd's `Cluster`.
 #[derive(Clone)]
-pub(super) struct ClusterService(pub(super) Arc<Replica>);
+pub(super) struct ClusterService(pub(super) Gate);
 
-impl ClusterService {
-    fn own(&self) -> Member {
-        let facts = &self.0.facts;
-        Member {
-            id: self.0.member_id(),
-            name: facts.name.clone(),
-            peer_ur_ls: facts.peer_urls.clone(),
-            client_ur_ls: facts.client_urls.clone(),
-            is_learner: false,
-        }
+fn own(replica: &Replica) -> Member {
+    let facts = &replica.facts;
+    Member {
+        id: replica.member_id(),
+        name: facts.name.clone(),
+        peer_ur_ls: facts.peer_urls.clone(),
+        client_ur_ls: facts.client_urls.clone(),
+        is_learner: false,
     }
+}
 
-    /// `fault` when the request names this replica; it is not found otherwise.
-    fn if_own(&self, id: u64, fault: Fault) -> Fault {
-        if id == self.0.member_id() { fault } else { Fault::MemberNotFound }
-    }
+/// `fault` when the request names this replica; it is not found otherwise.
+fn if_own(replica: &Replica, id: u64, fault: Fault) -> Fault {
+    if id == replica.member_id() { fault } else { Fault::MemberNotFound }
 }
 
 #[tonic::async_trait]
 impl Cluster for ClusterService {
-    async fn member_list(&self, _: Request<MemberListRequest>) -> Result<Response<MemberListResponse>, Status> {
-        Ok(Response::new(MemberListResponse { header: Some(self.0.header_now()), members: vec![self.own()] }))
+    async fn member_list(&self, request: Request<MemberListRequest>) -> Result<Response<MemberListResponse>, Status> {
+        let (_, replica) = self.0.admit(request).await?.into_parts();
+        Ok(Response::new(MemberListResponse { header: Some(replica.header_now()), members: vec![own(replica)] }))
     }
 
     async fn member_add(&self, request: Request<MemberAddRequest>) -> Result<Response<MemberAddResponse>, Status> {
-        let urls = request.into_inner().peer_ur_ls;
-        let sound =
-            !urls.is_empty() && urls.iter().all(|url| url.starts_with("http://") || url.starts_with("https://"));
-        Err(if sound { Fault::JoinsByInvitation } else { Fault::MemberBadUrls }.into())
+        let urls = &request.get_ref().peer_ur_ls;
+        if urls.is_empty() || !urls.iter().all(|url| url.starts_with("http://") || url.starts_with("https://")) {
+            return Err(Fault::MemberBadUrls.into());
+        }
+        self.0.admit(request).await?;
+        Err(Fault::JoinsByInvitation.into())
     }
 
     async fn member_remove(
         &self,
         request: Request<MemberRemoveRequest>,
     ) -> Result<Response<MemberRemoveResponse>, Status> {
-        Err(self.if_own(request.into_inner().id, Fault::MemberNotEnoughStarted).into())
+        let (request, replica) = self.0.admit(request).await?.into_parts();
+        Err(if_own(replica, request.id, Fault::MemberNotEnoughStarted).into())
     }
 
     async fn member_update(
@@ -59,13 +59,15 @@ impl Cluster for ClusterService {
         request: Request<MemberUpdateRequest>,
     ) -> Result<Response<MemberUpdateResponse>, Status> {
         let fault = Fault::NotServed { what: "changing a member's URLs (use --initial-advertise-peer-urls)" };
-        Err(self.if_own(request.into_inner().id, fault).into())
+        let (request, replica) = self.0.admit(request).await?.into_parts();
+        Err(if_own(replica, request.id, fault).into())
     }
 
     async fn member_promote(
         &self,
         request: Request<MemberPromoteRequest>,
     ) -> Result<Response<MemberPromoteResponse>, Status> {
-        Err(self.if_own(request.into_inner().id, Fault::MemberNotLearner).into())
+        let (request, replica) = self.0.admit(request).await?.into_parts();
+        Err(if_own(replica, request.id, Fault::MemberNotLearner).into())
     }
 }

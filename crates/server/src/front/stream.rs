@@ -9,12 +9,10 @@ use std::{
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
+use tombolo_proto::Method;
 use tonic::{Status, body::Body};
 
-use crate::{
-    etcd::status,
-    metrics::{Method, Metrics},
-};
+use crate::{etcd::status, metrics::Metrics};
 
 /// A stream of answers under way.
 pub(super) struct CountedStream {

@@ -5,10 +5,17 @@
 
 use std::fmt::{Display, Write as _};
 
-use tombolo_proto::v1::{DigestComparison, Peer, PeerState};
+use tombolo_proto::{
+    Method,
+    v1::{DigestComparison, Peer, PeerState},
+};
 use tombolo_storage::Health;
 
-use super::{CODES, Histogram, process::Process};
+use super::{
+    CODES, Histogram,
+    process::Process,
+    rpc::{duration_word, kind_word},
+};
 use crate::{etcd::VERSION, replica::Replica, v1};
 
 /// Everything that can be told about `replica`, at this moment.
@@ -169,25 +176,28 @@ fn rpcs(page: &mut Page, replica: &Replica) {
     let rpcs = &replica.metrics.rpcs;
     page.head("grpc_server_started_total", COUNTER, "RPCs started.");
     for (method, counts) in rpcs.iter() {
-        let labels = [("grpc_method", method.name), ("grpc_service", method.service), ("grpc_type", method.kind)];
-        page.sample("grpc_server_started_total", &labels, counts.started.get());
+        page.sample("grpc_server_started_total", &labels_of(method), counts.started.get());
     }
     page.head("grpc_server_handled_total", COUNTER, "RPCs completed, whatever their outcome.");
     for (method, counts) in rpcs.iter() {
-        let labels = [("grpc_method", method.name), ("grpc_service", method.service), ("grpc_type", method.kind)];
+        let [name, service, kind] = labels_of(method);
         for (code, count) in CODES.iter().zip(&counts.handled).filter(|(code, count)| **code == "OK" || count.get() > 0)
         {
-            let [name, service, kind] = labels;
             page.sample("grpc_server_handled_total", &[("grpc_code", code), name, service, kind], count.get());
         }
     }
     let name = "etcd_server_request_duration_seconds";
     page.head(name, "histogram", "Time from a request's arrival to its answer.");
-    for (method, counts) in rpcs.iter().filter(|(method, _)| !method.word.is_empty()) {
+    for (word, counts) in rpcs.iter().filter_map(|(method, counts)| Some((duration_word(method)?, counts))) {
         for (success, histogram) in [("true", &counts.succeeded), ("false", &counts.failed)] {
-            page.buckets(name, &[("success", success), ("type", method.word)], histogram);
+            page.buckets(name, &[("success", success), ("type", word)], histogram);
         }
     }
+}
+
+fn labels_of(method: Method) -> [Label<'static>; 3] {
+    let kind = kind_word(method.kind());
+    [("grpc_method", method.name()), ("grpc_service", method.service()), ("grpc_type", kind)]
 }
 
 fn process(page: &mut Page) {

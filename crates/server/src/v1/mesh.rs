@@ -1,6 +1,6 @@
 //! `tombolo.v1.Mesh`: invitations, members, and how this replica stands to its peers.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use tombolo_crdt::{ReplicaId, VersionVector};
@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     etcd::status::Fault,
+    gate::Gate,
     mesh::{
         Mesh,
         alarms::Raised,
@@ -26,13 +27,14 @@ mod peer;
 
 /// The mesh as its operators see it.
 #[derive(Clone)]
-pub(crate) struct MeshService(pub(super) Arc<Replica>);
+pub(crate) struct MeshService(pub(super) Gate);
 
 #[tonic::async_trait]
 impl mesh_server::Mesh for MeshService {
     async fn invite(&self, request: Request<MeshInviteRequest>) -> Result<Response<MeshInviteResponse>, Status> {
-        let ttl = Duration::from_secs(request.into_inner().ttl_s);
-        let Invited { ticket, slots } = invitations::invite(&self.0, ttl).await.map_err(Fault::from)?;
+        let (request, replica) = self.0.admit(request).await?.into_parts();
+        let ttl = Duration::from_secs(request.ttl_s);
+        let Invited { ticket, slots } = invitations::invite(replica, ttl).await.map_err(Fault::from)?;
         Ok(Response::new(MeshInviteResponse {
             ticket: ticket.to_string(),
             expires_ms: ticket.expires_ms,
@@ -41,13 +43,14 @@ impl mesh_server::Mesh for MeshService {
         }))
     }
 
-    async fn members(&self, _: Request<MeshMembersRequest>) -> Result<Response<MeshMembersResponse>, Status> {
-        let mesh = &self.0.mesh;
+    async fn members(&self, request: Request<MeshMembersRequest>) -> Result<Response<MeshMembersResponse>, Status> {
+        let (_, replica) = self.0.admit(request).await?.into_parts();
+        let mesh = &replica.mesh;
         let roster = mesh.roster();
         let mut members: BTreeMap<ReplicaId, Member> =
             roster.members().map(|known| (known.replica(), member(known))).collect();
         // Who has never invited anybody is no member on record, and still there.
-        members.entry(mesh.own()).or_insert_with(|| self.alone());
+        members.entry(mesh.own()).or_insert_with(|| alone(replica));
         Ok(Response::new(MeshMembersResponse {
             mesh: big_endian(mesh.id()),
             replica: mesh.own().get(),
@@ -55,8 +58,8 @@ impl mesh_server::Mesh for MeshService {
         }))
     }
 
-    async fn status(&self, _: Request<MeshStatusRequest>) -> Result<Response<MeshStatusResponse>, Status> {
-        let replica = &self.0;
+    async fn status(&self, request: Request<MeshStatusRequest>) -> Result<Response<MeshStatusResponse>, Status> {
+        let (_, replica) = self.0.admit(request).await?.into_parts();
         let mesh = &replica.mesh;
         let views = mesh.peers();
         let standing = replica.store.standing();
@@ -76,46 +79,43 @@ impl mesh_server::Mesh for MeshService {
                 .collect(),
             digest: big_endian(standing.digest),
             peers: told(mesh, &standing.frontier, views),
-            alarms: self.alarms(),
+            alarms: alarms(replica),
         }))
     }
 }
 
-impl MeshService {
-    fn alone(&self) -> Member {
-        let (mesh, facts) = (&self.0.mesh, &self.0.facts);
-        Member {
-            replica: mesh.own().get(),
-            name: facts.name.clone(),
-            state: MemberState::Active.into(),
-            peer_addresses: facts.peer_addresses.clone(),
-            client_urls: facts.client_urls.clone(),
-            slots: Some(slots_of(tombolo_net::SlotRange::ALL)),
-            issuer: mesh.own().get(),
-        }
+fn alone(replica: &Replica) -> Member {
+    let (mesh, facts) = (&replica.mesh, &replica.facts);
+    Member {
+        replica: mesh.own().get(),
+        name: facts.name.clone(),
+        state: MemberState::Active.into(),
+        peer_addresses: facts.peer_addresses.clone(),
+        client_urls: facts.client_urls.clone(),
+        slots: Some(slots_of(tombolo_net::SlotRange::ALL)),
+        issuer: mesh.own().get(),
     }
+}
 
-    fn alarms(&self) -> Vec<MeshAlarm> {
-        let now = self.0.uptime.now();
-        let of_peers = self.0.mesh.alarms().into_iter().map(|Raised { kind, peer, text, since }| MeshAlarm {
-            kind: kind.into(),
-            peer: peer.get(),
-            text,
-            since_ms: millis(now.saturating_sub(since)),
-        });
-        let own = match self.0.store.health() {
-            Health::Ok => None,
-            Health::NoSpace => Some((
-                MeshAlarmKind::NoSpace,
-                "the disk is full: nothing is written here, and nothing is taken from peers",
-            )),
-            Health::Poisoned => {
-                Some((MeshAlarmKind::Poisoned, "the store takes no writes until the server is restarted: see the log"))
-            }
-        };
-        let own = own.map(|(kind, text)| MeshAlarm { kind: kind.into(), text: text.to_owned(), ..Default::default() });
-        own.into_iter().chain(of_peers).collect()
-    }
+fn alarms(replica: &Replica) -> Vec<MeshAlarm> {
+    let now = replica.uptime.now();
+    let of_peers = replica.mesh.alarms().into_iter().map(|Raised { kind, peer, text, since }| MeshAlarm {
+        kind: kind.into(),
+        peer: peer.get(),
+        text,
+        since_ms: millis(now.saturating_sub(since)),
+    });
+    let own = match replica.store.health() {
+        Health::Ok => None,
+        Health::NoSpace => {
+            Some((MeshAlarmKind::NoSpace, "the disk is full: nothing is written here, and nothing is taken from peers"))
+        }
+        Health::Poisoned => {
+            Some((MeshAlarmKind::Poisoned, "the store takes no writes until the server is restarted: see the log"))
+        }
+    };
+    let own = own.map(|(kind, text)| MeshAlarm { kind: kind.into(), text: text.to_owned(), ..Default::default() });
+    own.into_iter().chain(of_peers).collect()
 }
 
 /// Every other member as it is seen now.

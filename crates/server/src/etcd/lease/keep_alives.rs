@@ -7,7 +7,7 @@
 //! to be heard first: a client opens the stream again and repeats all its requests, and would lose leases that are well
 //! if the one that is not always came before them.
 
-use std::{collections::BTreeMap, pin::Pin, time::Duration};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until};
@@ -15,12 +15,13 @@ use tombolo_crdt::ReplicaId;
 use tombolo_proto::etcdserverpb::{LeaseKeepAliveRequest, LeaseKeepAliveResponse};
 use tonic::{Status, Streaming};
 
-use super::{super::status::Fault, LeaseService};
-use crate::stopping::Stopping;
+use super::{super::status::Fault, homes::Homes};
+use crate::{gate::Pass, stopping::Stopping};
 
 /// One stream of renewals.
 pub(super) struct KeepAlives {
-    service: LeaseService,
+    pass: Pass,
+    homes: Homes,
     requests: Streaming<LeaseKeepAliveRequest>,
     stopping: Stopping,
     /// Renewals that are asked for elsewhere, one for a lease.
@@ -47,10 +48,11 @@ enum Wake {
 }
 
 impl KeepAlives {
-    pub(super) fn new(service: LeaseService, requests: Streaming<LeaseKeepAliveRequest>) -> Self {
-        let stopping = service.0.stopping.clone();
+    pub(super) fn new(pass: Pass, requests: Streaming<LeaseKeepAliveRequest>) -> Self {
+        let homes = Homes(Arc::clone(pass.replica()));
+        let stopping = homes.0.stopping.clone();
         let (forwards, behind) = (FuturesUnordered::new(), BTreeMap::new());
-        Self { service, requests, stopping, forwards, behind, open: 0, is_over: false, ending: None }
+        Self { pass, homes, requests, stopping, forwards, behind, open: 0, is_over: false, ending: None }
     }
 
     /// The next answer; what follows an error is the end.
@@ -62,6 +64,10 @@ impl KeepAlives {
             }
             match this.wake().await {
                 Wake::Request(Ok(Some(request))) => {
+                    // As in etcd, one renewal that is not permitted ends the stream.
+                    if let Err(fault) = this.pass.judge(&request).await {
+                        return Some((Err(fault.into()), None));
+                    }
                     if let Some(answer) = this.begin(request.id) {
                         return Some((Ok(answer), Some(this)));
                     }
@@ -102,10 +108,10 @@ impl KeepAlives {
             return None;
         }
         // The header comes first: it must not speak of a revision later than the renewal.
-        let header = self.service.0.header_now();
-        let ttl = self.service.0.leases.renew(id);
+        let header = self.homes.0.header_now();
+        let ttl = self.homes.0.leases.renew(id);
         if ttl.is_none()
-            && let Some(home) = self.service.home_elsewhere(id)
+            && let Some(home) = self.homes.home_elsewhere(id)
         {
             self.behind.insert(id, 0);
             self.open += 1;
@@ -116,8 +122,8 @@ impl KeepAlives {
     }
 
     fn forward(&self, id: i64, home: ReplicaId) {
-        let service = self.service.clone();
-        self.forwards.push(Box::pin(async move { (id, home, service.renew_elsewhere(home, id).await) }));
+        let homes = self.homes.clone();
+        self.forwards.push(Box::pin(async move { (id, home, homes.renew_elsewhere(home, id).await) }));
     }
 
     /// A lease's renewal is answered: the next one's turn.

@@ -4,7 +4,7 @@
 //! within the hub's credit. Every answer passes the outbox, the session's own words too, so that `created` precedes the watcher's first
 //! event and a promise of progress overtakes none.
 
-use std::{collections::VecDeque, mem, sync::Arc};
+use std::{collections::VecDeque, mem};
 
 use bytes::Bytes;
 use tombolo_proto::{
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     etcd::{convert, status::Fault},
+    gate::Pass,
     limits,
     replica::Replica,
     watches::{Item, Subscription},
@@ -32,7 +33,7 @@ use crate::{
 
 /// One watch stream.
 pub(super) struct Session {
-    replica: Arc<Replica>,
+    pass: Pass,
     /// `None` once the client has said that no more will come; it goes on listening.
     requests: Option<Streaming<WatchRequest>>,
     subscription: Subscription,
@@ -59,10 +60,10 @@ enum Turn {
 }
 
 impl Session {
-    pub(super) fn new(replica: Arc<Replica>, requests: Streaming<WatchRequest>) -> Self {
-        let subscription = replica.watches.subscribe();
+    pub(super) fn new(pass: Pass, requests: Streaming<WatchRequest>) -> Self {
+        let subscription = pass.replica().watches.subscribe();
         Self {
-            replica,
+            pass,
             requests: Some(requests),
             subscription,
             ids: Ids::default(),
@@ -131,7 +132,7 @@ impl Session {
 
     fn create(&mut self, request: WatchCreateRequest) {
         let spec = spec(&request);
-        let replica = &self.replica;
+        let replica = self.pass.replica();
         let refuse = |reason: String| {
             move |revision| WatchResponse {
                 watch_id: -1,
@@ -167,7 +168,7 @@ impl Session {
     /// As in etcd, an id that is not known is passed over in silence.
     fn cancel(&mut self, watch_id: i64) {
         let Some(watcher) = self.ids.remove(watch_id) else { return };
-        let replica = &self.replica;
+        let replica = self.pass.replica();
         let announce = |revision| WatchResponse { watch_id, canceled: true, ..answer(replica, revision) };
         match watcher {
             Some(watcher) => self.subscription.cancel(watcher, announce),
@@ -188,10 +189,10 @@ impl Session {
         self.owed += delivery.cost;
         let Some(watcher) = self.ids.find(delivery.watcher) else { return };
         let events = self.events(&delivery).await;
-        let header = Some(self.replica.header(delivery.revision));
+        let header = Some(self.pass.replica().header(delivery.revision));
         let response = WatchResponse { header, watch_id: watcher.watch_id, events, ..Default::default() };
         if watcher.fragment {
-            self.ready.extend(fragment::split(response, self.replica.facts.message_bytes_max()));
+            self.ready.extend(fragment::split(response, self.pass.replica().facts.message_bytes_max()));
         } else {
             self.ready.push_back(response);
         }
@@ -203,7 +204,7 @@ impl Session {
             return delivery.events().map(|event| convert::event(event, None)).collect();
         }
         let wanted: Vec<_> = delivery.events().filter_map(replaced).collect();
-        let mut found = self.replica.reads.previous(wanted).await.into_iter();
+        let mut found = self.pass.replica().reads.previous(wanted).await.into_iter();
         let with_previous = |event: &Event| {
             let previous = replaced(event).and_then(|_| found.next().flatten());
             convert::event(event, previous)
@@ -221,13 +222,13 @@ impl Session {
                 None => return,
             },
         };
-        self.ready.push_back(WatchResponse { watch_id, ..answer(&self.replica, progress.revision) });
+        self.ready.push_back(WatchResponse { watch_id, ..answer(self.pass.replica(), progress.revision) });
     }
 
     fn end(&mut self, ending: &Ending) {
         let Some(watcher) = self.ids.ended(ending.watcher) else { return };
         let mut response = WatchResponse {
-            header: Some(self.replica.header_now()),
+            header: Some(self.pass.replica().header_now()),
             watch_id: watcher.watch_id,
             canceled: true,
             ..Default::default()

@@ -1,0 +1,54 @@
+//! The messages that touch no key of anybody's: what they need is in the rule of their method.
+
+use tombolo_proto::{
+    Method,
+    etcdserverpb::{
+        AlarmRequest, CompactionRequest, DefragmentRequest, DowngradeRequest, HashKvRequest, HashRequest,
+        LeaseGrantRequest, MemberAddRequest, MemberListRequest, MemberPromoteRequest, MemberRemoveRequest,
+        MemberUpdateRequest, MoveLeaderRequest, SnapshotRequest, StatusRequest, alarm_request::AlarmAction,
+    },
+    v1::{MeshInviteRequest, MeshMembersRequest, MeshStatusRequest},
+};
+
+use super::{Effects, Needs};
+
+macro_rules! plain {
+    ($($message:ty => $method:ident,)*) => {
+        $(impl Effects for $message {
+            const METHOD: Method = Method::$method;
+
+            fn effects(&self, _: &mut Needs) {}
+        })*
+    };
+}
+
+plain! {
+    CompactionRequest => KvCompact,
+    DefragmentRequest => MaintenanceDefragment,
+    DowngradeRequest => MaintenanceDowngrade,
+    HashKvRequest => MaintenanceHashKv,
+    HashRequest => MaintenanceHash,
+    LeaseGrantRequest => LeaseGrant,
+    MemberAddRequest => ClusterMemberAdd,
+    MemberListRequest => ClusterMemberList,
+    MemberPromoteRequest => ClusterMemberPromote,
+    MemberRemoveRequest => ClusterMemberRemove,
+    MemberUpdateRequest => ClusterMemberUpdate,
+    MoveLeaderRequest => MaintenanceMoveLeader,
+    SnapshotRequest => MaintenanceSnapshot,
+    StatusRequest => MaintenanceStatus,
+    MeshInviteRequest => MeshInvite,
+    MeshMembersRequest => MeshMembers,
+    MeshStatusRequest => MeshStatus,
+}
+
+impl Effects for AlarmRequest {
+    const METHOD: Method = Method::MaintenanceAlarm;
+
+    fn effects(&self, needs: &mut Needs) {
+        // Compared as the number it is: one that no action has needs the role, too.
+        if self.action != i32::from(AlarmAction::Get) {
+            needs.root();
+        }
+    }
+}
