@@ -16,6 +16,7 @@ use crate::{
 
 mod allowed;
 mod crate_rule;
+mod etcd_table;
 mod furniture;
 mod length;
 mod source;
@@ -53,6 +54,7 @@ pub(crate) fn passes() -> Result<bool> {
     findings.extend(length::check(&files));
     findings.extend(words::check(&files));
     findings.extend(crate_rule::check(&files, &metadata()?)?);
+    findings.extend(etcd_table::check(&files, tombolo_proto::FILE_DESCRIPTOR_SET)?);
     findings.sort();
     let paint = Paint::for_stdout();
     for finding in &findings {
