@@ -5,6 +5,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 use prost::Message;
 
 mod methods;
+mod shapes;
 
 const CONTRACTS: [&str; 7] = [
     "etcd/auth.proto",
@@ -16,29 +17,24 @@ const CONTRACTS: [&str; 7] = [
     "tombolo/v1/mesh.proto",
 ];
 
+/// The packages whose messages have a form in JSON.
+const ETCD: [&str; 5] = ["authpb", "etcdserverpb", "mvccpb", "v3electionpb", "v3lockpb"];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=methods.rs");
+    println!("cargo::rerun-if-changed=shapes.rs");
     let descriptors = protox::compile(CONTRACTS, ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    let encoded = descriptors.encode_to_vec();
     fs::write(out.join("methods.rs"), methods::listed(&descriptors)?)?;
-    json(&encoded)?;
-    fs::write(out.join("descriptors.bin"), encoded)?;
+    if env::var_os("CARGO_FEATURE_JSON").is_some() {
+        fs::write(out.join("shapes.rs"), shapes::written(&descriptors, &ETCD)?)?;
+    }
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
         // Keys and values travel from socket to engine and back without a copy.
         .bytes(".")
         .compile_fds(descriptors)?;
-    Ok(())
-}
-
-/// Makes the messages of etcd's API readable and writable as proto3 JSON, with names as in the contracts: as etcd's gateway has them.
-fn json(descriptors: &[u8]) -> Result<(), Box<dyn Error>> {
-    if env::var_os("CARGO_FEATURE_JSON").is_none() {
-        return Ok(());
-    }
-    let packages = [".mvccpb", ".authpb", ".etcdserverpb", ".v3lockpb", ".v3electionpb"];
-    pbjson_build::Builder::new().register_descriptors(descriptors)?.preserve_proto_field_names().build(&packages)?;
     Ok(())
 }

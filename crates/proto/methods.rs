@@ -78,7 +78,7 @@ impl Method {
 }
 
 /// The service's name and the method's, each as Rust spells types.
-fn variant(service: &str, name: &str) -> String {
+pub(crate) fn variant(service: &str, name: &str) -> String {
     let words = |text: &str| text.replace("KV", "Kv");
     let name = words(name);
     let service = words(service);
