@@ -246,8 +246,7 @@ impl Policy {
         let held = &self.role(role).ok_or(Refused::RoleNotFound)?.given;
         let is_same = |one: &Permission| (&one.key, &one.range_end) == (&permission.key, &permission.range_end);
         let same = held.iter().filter(|one| is_same(&one.permission));
-        let mut given: Vec<_> =
-            same.map(|one| Given { since: one.since, access: one.permission.access }).collect();
+        let mut given: Vec<_> = same.map(|one| Given { since: one.since, access: one.permission.access }).collect();
         // etcd looks for the range only at the first permission of its key: if it stands there it is changed, else it is added once more.
         let first = held.iter().find(|one| one.permission.key == permission.key);
         match given.first_mut().filter(|_| first.is_some_and(|first| is_same(&first.permission))) {

@@ -36,8 +36,7 @@ impl Coverage {
     /// Everything that lies in one of the spans.
     pub(crate) fn of(spans: impl IntoIterator<Item = Span>) -> Self {
         let spans = spans.into_iter().filter(|span| !span.is_empty());
-        let mut given: Vec<_> =
-            spans.map(|span| Interval { from: span.from().clone(), until: span.until() }).collect();
+        let mut given: Vec<_> = spans.map(|span| Interval { from: span.from().clone(), until: span.until() }).collect();
         given.sort_by(|a, b| a.from.cmp(&b.from));
         let mut merged: Vec<Interval> = Vec::new();
         for next in &given {
@@ -98,10 +97,8 @@ mod tests {
     }
 
     fn holds(span: &Span, key: &Bytes) -> bool {
-        span.only().map_or_else(
-            || span.from() <= key && span.until().is_none_or(|until| *key < until),
-            |only| only == key,
-        )
+        span.only()
+            .map_or_else(|| span.from() <= key && span.until().is_none_or(|until| *key < until), |only| only == key)
     }
 
     proptest! {

@@ -64,15 +64,14 @@ pub(crate) struct Given {
 impl Fact {
     /// What a value says; `None` when it says nothing that belongs under this key.
     pub(crate) fn read(key: &[u8], value: &[u8]) -> Option<Self> {
-        let name = std::str::from_utf8(key.strip_prefix(PREFIX.as_bytes())?.split(|byte| *byte == b'/').next()?).ok()?;
+        let name =
+            std::str::from_utf8(key.strip_prefix(PREFIX.as_bytes())?.split(|byte| *byte == b'/').next()?).ok()?;
         let mut fields = Reader::new(value)?;
         let fact = match name {
             "enabled" => Self::Enabled(fields.byte()? != 0),
-            "user" => Self::User {
-                name: fields.text()?,
-                has_no_password: fields.byte()? != 0,
-                since: fields.number()?,
-            },
+            "user" => {
+                Self::User { name: fields.text()?, has_no_password: fields.byte()? != 0, since: fields.number()? }
+            }
             "password" => Self::Password { name: fields.text()?, hash: Bytes::copy_from_slice(fields.bytes()?) },
             "grant" => Self::Grant { user: fields.text()?, role: fields.text()? },
             "role" => Self::Role { name: fields.text()? },
@@ -187,8 +186,11 @@ mod tests {
         let given = (any::<u64>(), any::<i32>()).prop_map(|(since, n)| Given { since, access: Access::of(n) });
         prop_oneof![
             any::<bool>().prop_map(Fact::Enabled),
-            (names(), any::<bool>(), any::<u64>())
-                .prop_map(|(name, has_no_password, since)| Fact::User { name, has_no_password, since }),
+            (names(), any::<bool>(), any::<u64>()).prop_map(|(name, has_no_password, since)| Fact::User {
+                name,
+                has_no_password,
+                since
+            }),
             (names(), bytes()).prop_map(|(name, hash)| Fact::Password { name, hash }),
             (names(), names()).prop_map(|(user, role)| Fact::Grant { user, role }),
             names().prop_map(|name| Fact::Role { name }),

@@ -9,9 +9,7 @@
 pub use caller::{Caller, Concerned, Denied, Needs};
 pub use change::{Change, Refused};
 pub use fact::{PREFIX, Register, Write};
-pub use password::{
-    COST_DEFAULT, COST_MAX, COST_MIN, HashError, PASSWORD_BYTES_MAX, Password, PasswordHash, verify,
-};
+pub use password::{COST_DEFAULT, COST_MAX, COST_MIN, HashError, PASSWORD_BYTES_MAX, Password, PasswordHash, verify};
 pub use permission::{Access, Permission, ROOT};
 pub use policy::{Policy, Role, User};
 pub use span::Span;

@@ -90,9 +90,15 @@ mod tests {
 
     #[test]
     fn a_permission_needs_a_key_and_a_range_in_order() {
-        for (key, range_end, sound) in
-            [("a", "", true), ("a", "b", true), ("b", "\0", true), ("", "", false), ("", "\0", false), ("b", "a", false), ("a", "a", false)]
-        {
+        for (key, range_end, sound) in [
+            ("a", "", true),
+            ("a", "b", true),
+            ("b", "\0", true),
+            ("", "", false),
+            ("", "\0", false),
+            ("b", "a", false),
+            ("a", "a", false),
+        ] {
             let permission = Permission { access: Access::Read, key: key.into(), range_end: range_end.into() };
             assert_eq!(permission.is_sound(), sound, "{key:?} {range_end:?}");
         }

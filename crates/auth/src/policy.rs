@@ -176,7 +176,8 @@ impl Policy {
             Needs::Keys { read, write } => {
                 let user = self.current(caller)?;
                 let may = user.is_root()
-                    || read.iter().all(|span| user.read.covers(span)) && write.iter().all(|span| user.write.covers(span));
+                    || read.iter().all(|span| user.read.covers(span))
+                        && write.iter().all(|span| user.write.covers(span));
                 if may { Ok(()) } else { Err(Denied::NotPermitted) }
             }
         }
@@ -259,7 +260,8 @@ impl Role {
 
     fn sort(&mut self) {
         self.given.sort_by(|a, b| {
-            let place = |one: &GivenPermission| (one.permission.key.clone(), one.since, one.permission.range_end.clone());
+            let place =
+                |one: &GivenPermission| (one.permission.key.clone(), one.since, one.permission.range_end.clone());
             place(a).cmp(&place(b))
         });
     }
@@ -268,9 +270,9 @@ impl Role {
 /// What all siblings of a permission permit. One that cannot be read permits nothing.
 fn agreed(siblings: &[Fact], written: usize, winner: &[Given]) -> Vec<Given> {
     let by = |permits: fn(Access) -> bool| {
-        let agreeing = siblings.iter().filter(|fact| {
-            matches!(fact, Fact::Permission { given, .. } if given.iter().any(|one| permits(one.access)))
-        });
+        let agreeing = siblings.iter().filter(
+            |fact| matches!(fact, Fact::Permission { given, .. } if given.iter().any(|one| permits(one.access))),
+        );
         agreeing.count() == written
     };
     let access = match (by(Access::reads), by(Access::writes)) {

@@ -85,9 +85,12 @@ mod tests {
 
     #[test]
     fn what_ends_before_it_begins_is_empty() {
-        for (span, empty) in
-            [(Span::of("b", "a"), true), (Span::of("a", "a"), true), (Span::of("a", "\0"), false), (Span::key(""), false)]
-        {
+        for (span, empty) in [
+            (Span::of("b", "a"), true),
+            (Span::of("a", "a"), true),
+            (Span::of("a", "\0"), false),
+            (Span::key(""), false),
+        ] {
             assert_eq!(span.is_empty(), empty, "{span:?}");
         }
     }
