@@ -71,7 +71,7 @@ impl Committer {
             return Err(RequestError::Poisoned { cause });
         }
         self.wall = wall;
-        self.space.check(wall, &request, &self.shared.health)?;
+        self.space.check(wall, &request, self.tally.bytes, &self.shared.health)?;
         match request {
             Request::Compact { revision } => self.compact(wall, revision),
             Request::LeaseRevoke { id } => self.revoke(wall, id),

@@ -164,6 +164,7 @@ impl Committer {
         self.check_health()?;
         self.wall = wall;
         self.sync_if_due(wall)?;
+        self.space.refresh(wall, self.tally.bytes, &self.shared.health);
         self.remove_orphans()?;
         if self.staged.holds_base() {
             return Ok(false);

@@ -164,8 +164,8 @@ pub enum RequestError {
     /// This replica's share of the revision space is used up.
     #[error("this replica has no revisions left in its slot")]
     RevisionsExhausted,
-    /// The disk has no room to write safely.
-    #[error("the disk is full")]
+    /// The disk has no room to write safely, or the quota is used up.
+    #[error("there is no room on the disk or in the quota")]
     NoSpace,
     /// An earlier persist failed; the store only reads until it is reopened.
     #[error("the store is poisoned: {cause}")]

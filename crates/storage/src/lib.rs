@@ -56,6 +56,7 @@ mod options;
 mod orphans;
 mod plan;
 mod query;
+mod quota;
 mod recover;
 mod request;
 mod revision;

@@ -17,6 +17,8 @@ pub struct OpenOptions {
     pub wall: WallTime,
     /// Fresh randomness. The identity of a new folder is minted from it, and the index in memory keyed.
     pub entropy: [u8; 32],
+    /// Bytes of rows in use above which clients can add no more; `None`: there is no such limit.
+    pub quota_bytes: Option<u64>,
     /// Who a new folder belongs to. Opening an existing folder does not use it.
     pub founding: Founding,
 }
@@ -39,8 +41,8 @@ pub enum Founding {
 }
 
 impl OpenOptions {
-    /// The default: fsync before a commit counts as done; a new folder begins a mesh of its own.
+    /// The default: fsync before a commit counts as done; no quota; a new folder begins a mesh of its own.
     pub fn new(wall: WallTime, entropy: [u8; 32]) -> Self {
-        Self { durability: Durability::Fsync, wall, entropy, founding: Founding::NewMesh }
+        Self { durability: Durability::Fsync, wall, entropy, quota_bytes: None, founding: Founding::NewMesh }
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn open(
     if let Some(fence) = &fence {
         check_fence(fence, &recovered)?;
     }
-    let space = Space::of(folder.as_ref().map(|folder| folder.path.as_path()), RESERVE_BYTES);
+    let space = Space::of(folder.as_ref().map(|folder| folder.path.as_path()), RESERVE_BYTES, options.quota_bytes);
     // A killed process may have left rows that the system has and the disk has not: they are about to be shown.
     engine.persist()?;
     let (lock, fence) = match folder {
@@ -100,6 +100,7 @@ pub(crate) fn open(
         owner,
         durability: options.durability,
         health: Default::default(),
+        quota_bytes: options.quota_bytes,
         reached: Default::default(),
         applied_by_peers: Mutex::new(None),
         _lock: lock,

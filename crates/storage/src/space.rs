@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Request, RequestError, SystemWrite, WallTime, engine::Change, store::HealthState};
+use crate::{Request, RequestError, SystemWrite, WallTime, engine::Change, quota::Quota, store::HealthState};
 
 /// Room below which nothing is added: a memtable that is being flushed takes its size again, and so may the next one.
 pub(crate) const RESERVE_BYTES: u64 = 128 << 20;
@@ -24,22 +24,28 @@ pub(crate) struct Space {
     looked_at: WallTime,
     written: u64,
     free: u64,
+    pub(crate) quota: Quota,
 }
 
 impl Space {
-    pub(crate) fn of(folder: Option<&Path>, reserve: u64) -> Self {
+    pub(crate) fn of(folder: Option<&Path>, reserve: u64, quota: Option<u64>) -> Self {
         let folder = folder.map(Path::to_owned);
-        Self { folder, reserve, looked_at: WallTime(0), written: u64::MAX, free: u64::MAX }
+        Self { folder, reserve, looked_at: WallTime(0), written: u64::MAX, free: u64::MAX, quota: Quota::of(quota) }
     }
 
-    /// Whether a request may go on.
+    /// Whether a request may go on, with `used` bytes of rows in use.
     pub(crate) fn check(
         &mut self,
         wall: WallTime,
         request: &Request,
+        used: u64,
         health: &HealthState,
     ) -> Result<(), RequestError> {
-        if self.has_room(wall, frees(request), health) { Ok(()) } else { Err(RequestError::NoSpace) }
+        if self.has_room(wall, frees(request), health) && self.quota.admits(request, used, health) {
+            Ok(())
+        } else {
+            Err(RequestError::NoSpace)
+        }
     }
 
     /// Whether there is room for something that adds, or for something that `frees` and only writes to do so.
@@ -50,6 +56,12 @@ impl Space {
             health.set_no_space(self.free < self.reserve);
         }
         self.free >= if frees { FLOOR_BYTES.min(self.reserve / 4) } else { self.reserve }
+    }
+
+    /// Looks again whether there is room, when that is due: alarms end also when nobody writes.
+    pub(crate) fn refresh(&mut self, wall: WallTime, used: u64, health: &HealthState) {
+        self.has_room(wall, true, health);
+        self.quota.refresh(used, health);
     }
 
     pub(crate) fn note_write(&mut self, changes: &[Change]) {
@@ -112,13 +124,13 @@ mod tests {
     fn a_full_disk_takes_what_makes_room_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let health = HealthState::default();
-        let mut full = Space::of(Some(folder.path()), u64::MAX);
+        let mut full = Space::of(Some(folder.path()), u64::MAX, None);
         for refused in [Request::Put(put()), transaction(Op::Put(put())), Request::LeaseGrant { id: 1, ttl_s: 1 }] {
-            let answer = full.check(WallTime(0), &refused, &health);
+            let answer = full.check(WallTime(0), &refused, 0, &health);
             assert!(matches!(answer, Err(RequestError::NoSpace)), "{refused:?}");
         }
         for taken in [Request::Delete(delete()), transaction(Op::Delete(delete())), Request::Compact { revision: 1 }] {
-            assert!(full.check(WallTime(0), &taken, &health).is_ok(), "{taken:?}");
+            assert!(full.check(WallTime(0), &taken, 0, &health).is_ok(), "{taken:?}");
         }
     }
 
@@ -126,7 +138,7 @@ mod tests {
     fn the_room_is_looked_up_when_time_has_passed_or_much_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let health = HealthState::default();
-        let mut space = Space::of(Some(folder.path()), 1);
+        let mut space = Space::of(Some(folder.path()), 1, None);
         assert!(space.has_room(WallTime(1000), false, &health));
         // As if the disk had filled up meanwhile.
         (space.free, space.reserve) = (0, 1);
@@ -139,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_store_without_a_folder_never_runs_out() {
-        let mut space = Space::of(None, u64::MAX);
+        let mut space = Space::of(None, u64::MAX, None);
         assert!(space.has_room(WallTime(0), false, &HealthState::default()));
     }
 }

@@ -57,7 +57,7 @@ pub struct Published {
 pub enum Health {
     /// It does.
     Ok,
-    /// The disk has no room; it only reads, and takes what makes room.
+    /// The disk or the quota has no room, or a hand closed it; it only reads, and takes what makes room.
     NoSpace,
     /// A persist failed; it only reads until it is reopened.
     Poisoned,
@@ -70,6 +70,8 @@ pub struct Sizes {
     pub disk_bytes: u64,
     /// Bytes of the rows in use.
     pub in_use_bytes: u64,
+    /// Bytes that may be in use; `None` when there is no quota.
+    pub quota_bytes: Option<u64>,
     /// Keys that exist or are remembered.
     pub keys: u64,
 }
@@ -86,6 +88,8 @@ pub(crate) struct Shared {
     pub(crate) state: RwLock<State>,
     pub(crate) owner: Owner,
     pub(crate) durability: Durability,
+    /// What is held against the rows in use.
+    pub(crate) quota_bytes: Option<u64>,
     pub(crate) health: HealthState,
     pub(crate) reached: Reached,
     /// What all who replicate with this store have applied, when there is anybody: see [`Store::hold_log`].
@@ -141,6 +145,8 @@ pub(crate) struct Floor {
 pub(crate) struct HealthState {
     poison: OnceLock<String>,
     no_space: AtomicBool,
+    over_quota: AtomicBool,
+    closed: AtomicBool,
 }
 
 impl HealthState {
@@ -156,6 +162,28 @@ impl HealthState {
 
     pub(crate) fn set_no_space(&self, no_space: bool) {
         self.no_space.store(no_space, Ordering::Relaxed);
+    }
+
+    /// Whether writes that add are refused because the quota is used up.
+    pub(crate) fn is_over_quota(&self) -> bool {
+        self.over_quota.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_over_quota(&self, over: bool) {
+        self.over_quota.store(over, Ordering::Relaxed);
+    }
+
+    /// Whether writes that add are refused because an operator said so.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_closed(&self, closed: bool) {
+        self.closed.store(closed, Ordering::Relaxed);
+    }
+
+    fn lacks_space(&self) -> bool {
+        self.no_space.load(Ordering::Relaxed) || self.is_over_quota() || self.is_closed()
     }
 }
 
@@ -286,8 +314,8 @@ impl Store {
 
     /// Whether the store takes writes.
     pub fn health(&self) -> Health {
-        let HealthState { poison, no_space } = &self.shared.health;
-        match (poison.get(), no_space.load(Ordering::Relaxed)) {
+        let health = &self.shared.health;
+        match (health.poison.get(), health.lacks_space()) {
             (Some(_), _) => Health::Poisoned,
             (None, true) => Health::NoSpace,
             (None, false) => Health::Ok,
@@ -300,7 +328,13 @@ impl Store {
             let state = self.shared.state.read();
             (state.row_bytes, state.index.len() as u64)
         };
-        Sizes { disk_bytes: self.shared.engine.disk_bytes(), in_use_bytes, keys }
+        let Shared { engine, quota_bytes, .. } = &*self.shared;
+        Sizes { disk_bytes: engine.disk_bytes(), in_use_bytes, quota_bytes: *quota_bytes, keys }
+    }
+
+    /// Refuses writes that add, as if there were no room, until the next call takes it back.
+    pub fn close_to_writes(&self, closed: bool) {
+        self.shared.health.set_closed(closed);
     }
 
     pub(crate) fn shared(&self) -> &Shared {

@@ -18,6 +18,7 @@ mod memory;
 mod merge;
 mod mesh;
 mod model;
+mod quota;
 mod random;
 mod standing;
 mod store;
