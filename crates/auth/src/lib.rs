@@ -13,6 +13,7 @@ pub use password::{COST_DEFAULT, COST_MAX, COST_MIN, HashError, PASSWORD_BYTES_M
 pub use permission::{Access, Permission, ROOT};
 pub use policy::{Policy, Role, User};
 pub use span::Span;
+pub use token::{Jwt, JwtError, JwtMethod, SignError, SimpleTokens, UnknownMethod};
 
 mod caller;
 mod change;
@@ -23,3 +24,4 @@ mod password;
 mod permission;
 mod policy;
 mod span;
+mod token;

@@ -98,7 +98,7 @@ pub fn verify(password: &Password, hash: Option<&PasswordHash>, cost: u32) -> bo
 }
 
 /// Salt and hash of no password in particular.
-const DECOY: &str = "abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234";
+const DECOY: &str = "abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ0123K";
 
 #[cfg(test)]
 mod tests {
