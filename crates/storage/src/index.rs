@@ -238,6 +238,17 @@ impl Index {
         self.leases.iter().filter_map(granted)
     }
 
+    /// The keys attached to a lease, ascending.
+    pub(crate) fn keys_of(&self, lease: LeaseRef) -> Vec<Bytes> {
+        let mut keys: Vec<Bytes> = Vec::new();
+        for (key, _) in self.lease(lease).map(|entry| &entry.attached).into_iter().flatten() {
+            if keys.last().is_none_or(|last| last.as_ref() != key.as_ref()) {
+                keys.push(own_key(key));
+            }
+        }
+        keys
+    }
+
     /// Keys known, visible or not.
     pub(crate) fn len(&self) -> usize {
         self.keys.len()

@@ -291,6 +291,14 @@ impl Store {
         own.map(|(lease, ttl_s)| (lease.id, i64::try_from(ttl_s).unwrap_or(i64::MAX))).collect()
     }
 
+    /// The keys attached to the lease of this number, ascending; none when there is no such lease, or none can be told from others.
+    /// O(attached keys).
+    pub fn lease_keys(&self, id: i64) -> Vec<Bytes> {
+        let state = self.shared.state.read();
+        let lease = state.index.lease_named(id, self.shared.owner.identity.replica);
+        lease.map_or_else(|_| Vec::new(), |lease| state.index.keys_of(lease))
+    }
+
     /// The replica at which the lease of this number counts down: this one, if it granted one, or else the only one that did.
     /// `None` when there is no such lease, or none can be told from others.
     pub fn lease_home(&self, id: i64) -> Option<ReplicaId> {

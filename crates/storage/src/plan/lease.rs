@@ -98,13 +98,6 @@ impl<R: Rows + ?Sized> Plan<'_, R> {
 
     /// The keys attached to a lease, ascending.
     pub(crate) fn lease_keys(&self, id: i64) -> Result<Vec<Bytes>, RequestError> {
-        let lease = self.lease(id)?;
-        let mut keys: Vec<Bytes> = Vec::new();
-        for (key, _) in self.index.lease(lease).map(|entry| &entry.attached).into_iter().flatten() {
-            if keys.last().is_none_or(|last| last.as_ref() != key.as_ref()) {
-                keys.push(own_key(key));
-            }
-        }
-        Ok(keys)
+        Ok(self.index.keys_of(self.lease(id)?))
     }
 }

@@ -21,7 +21,10 @@ fn revoke(id: i64) -> Request {
 /// The keys attached to a lease, as a site sees it.
 fn keys(bench: &mut Bench, id: i64) -> Vec<String> {
     match bench.try_run(Request::LeaseKeys { id }).expect("the lease is there").outcome {
-        Outcome::LeaseKeys(keys) => keys.iter().map(|key| text(key)).collect(),
+        Outcome::LeaseKeys(keys) => {
+            assert_eq!(bench.store.lease_keys(id), keys, "a reader sees what the committer does");
+            keys.iter().map(|key| text(key)).collect()
+        }
         other => panic!("{other:?}"),
     }
 }
