@@ -54,6 +54,9 @@ pub trait Engine: Send + Sync {
 
     /// Bytes on disk.
     fn disk_bytes(&self) -> u64;
+
+    /// Gives back disk that rows no longer in use take. It may take minutes, on any thread, one at a time; batches are written meanwhile.
+    fn defragment(&self) -> Result<(), EngineError>;
 }
 
 /// A shared engine is an engine: who tests or simulates keeps a handle to crash it by.
@@ -76,6 +79,10 @@ impl<E: Engine> Engine for Arc<E> {
 
     fn disk_bytes(&self) -> u64 {
         E::disk_bytes(self)
+    }
+
+    fn defragment(&self) -> Result<(), EngineError> {
+        E::defragment(self)
     }
 }
 

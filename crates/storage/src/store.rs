@@ -16,7 +16,7 @@ use tombolo_crdt::{Chain, Dot, ReplicaId, VersionVector};
 use crate::{
     Committer, Durability, KeyValue, OpenError, OpenOptions, RangeAnswer, RangeQuery, ReadError, Revision, Slot,
     disk::Reached,
-    engine::{Engine, fjall::FjallEngine},
+    engine::{Engine, EngineError, fjall::FjallEngine},
     folder::{Folder, FolderLock, Owner},
     index::{Index, Visible, own_key},
     milestones::Milestones,
@@ -92,6 +92,8 @@ pub(crate) struct Shared {
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) health: HealthState,
     pub(crate) reached: Reached,
+    /// Whether an import is under way: known here from before its beginning is durable until its end is.
+    pub(crate) is_importing: AtomicBool,
     /// What all who replicate with this store have applied, when there is anybody: see [`Store::hold_log`].
     pub(crate) applied_by_peers: Mutex<Option<VersionVector>>,
     /// Held for as long as anyone reads or writes: the engine is open until then.
@@ -343,6 +345,15 @@ impl Store {
     /// Refuses writes that add, as if there were no room, until the next call takes it back.
     pub fn close_to_writes(&self, closed: bool) {
         self.shared.health.set_closed(closed);
+    }
+
+    /// Gives back disk that is not in use. It may take minutes: on a thread that may take its time. Reads and writes go on.
+    ///
+    /// # Errors
+    ///
+    /// The engine's. Nothing is lost by one.
+    pub fn defragment(&self) -> Result<(), EngineError> {
+        self.shared.engine.defragment()
     }
 
     pub(crate) fn shared(&self) -> &Shared {

@@ -155,6 +155,10 @@ impl Engine for MemoryEngine {
     fn disk_bytes(&self) -> u64 {
         self.state.read().visible.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum()
     }
+
+    fn defragment(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
 }
 
 struct MemorySnapshot {
