@@ -2,10 +2,12 @@
 
 use tombolo_proto::{
     etcdserverpb::{
-        cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
+        auth_client::AuthClient, cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
         maintenance_client::MaintenanceClient, watch_client::WatchClient,
     },
     v1::mesh_client::MeshClient,
+    v3electionpb::election_client::ElectionClient,
+    v3lockpb::lock_client::LockClient,
 };
 
 use crate::{ClientError, ClientOptions, Endpoint, Transport};
@@ -67,6 +69,21 @@ impl Client {
     /// Status, alarms and upkeep of the server that answers.
     pub fn maintenance(&self) -> MaintenanceClient<Transport> {
         MaintenanceClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Users, roles and what they may do.
+    pub fn auth(&self) -> AuthClient<Transport> {
+        AuthClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Locks that the server keeps. They hold within the replica that answers.
+    pub fn lock(&self) -> LockClient<Transport> {
+        LockClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Elections that the server keeps. They hold within the replica that answers.
+    pub fn election(&self) -> ElectionClient<Transport> {
+        ElectionClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// The mesh of the server that answers: invitations, members and how far each is behind. etcd does not have it.

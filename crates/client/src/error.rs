@@ -3,7 +3,7 @@
 //! The question that matters after a failure is whether the call may have taken effect: not when nobody could be
 //! reached or the server refused it; possibly when the connection broke.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, sync::Arc};
 
 use thiserror::Error;
 use tonic::{Code, Status};
@@ -23,6 +23,9 @@ pub enum ClientError {
     /// No endpoint accepted a connection. The call was not sent.
     #[error(transparent)]
     Unreachable(Unreachable),
+    /// The server did not accept the credentials. The call was not sent.
+    #[error(transparent)]
+    NotSignedIn(NotSignedIn),
     /// The connection broke while the call was under way. It may or may not have taken effect.
     #[error("the connection broke: {reason}")]
     Disconnected {
@@ -44,10 +47,15 @@ impl From<Status> for ClientError {
         match status.source() {
             // What a server sends is code and text; only failures on this side have a source.
             None => Self::Refused { code: status.code(), message: status.message().to_owned() },
-            Some(source) => match source.downcast_ref::<Unreachable>() {
-                Some(unreachable) => Self::Unreachable(unreachable.clone()),
-                None => Self::Disconnected { reason: root_cause(source) },
-            },
+            Some(source) => {
+                if let Some(unreachable) = source.downcast_ref::<Unreachable>() {
+                    Self::Unreachable(unreachable.clone())
+                } else if let Some(refused) = source.downcast_ref::<NotSignedIn>() {
+                    Self::NotSignedIn(refused.clone())
+                } else {
+                    Self::Disconnected { reason: root_cause(source) }
+                }
+            }
         }
     }
 }
@@ -81,6 +89,29 @@ impl fmt::Display for Unreachable {
 
 impl Error for Unreachable {}
 
+/// A server's refusal to sign somebody in.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct NotSignedIn {
+    /// The gRPC code.
+    pub code: Code,
+    /// The server's text.
+    pub message: String,
+}
+
+impl NotSignedIn {
+    /// Marks a refusal as one of signing in. Failures on this side stay what they are.
+    pub(crate) fn explain(status: Status) -> Status {
+        if status.source().is_some() {
+            return status;
+        }
+        let refused = Self { code: status.code(), message: status.message().to_owned() };
+        let mut marked = Status::new(refused.code, refused.message.clone());
+        marked.set_source(Arc::new(refused));
+        marked
+    }
+}
+
 /// The innermost cause: the outer ones only repeat that the transport failed.
 pub(crate) fn root_cause(error: &(dyn Error + 'static)) -> String {
     let mut innermost = error;
@@ -92,7 +123,7 @@ pub(crate) fn root_cause(error: &(dyn Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, sync::Arc};
+    use std::io;
 
     use super::*;
 
@@ -109,6 +140,17 @@ mod tests {
         status.set_source(Arc::new(io::Error::new(io::ErrorKind::ConnectionReset, "reset by peer")));
         let error = ClientError::from(status);
         assert!(matches!(&error, ClientError::Disconnected { reason } if reason == "reset by peer"), "{error:?}");
+    }
+
+    #[test]
+    fn a_refusal_to_sign_in_is_told_from_a_refusal_of_the_call() {
+        let refused = Status::invalid_argument("etcdserver: authentication failed, invalid user ID or password");
+        let error = ClientError::from(NotSignedIn::explain(refused));
+        assert!(
+            matches!(&error, ClientError::NotSignedIn(NotSignedIn { code: Code::InvalidArgument, .. })),
+            "{error:?}"
+        );
+        assert_eq!(error.to_string(), "etcdserver: authentication failed, invalid user ID or password");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Credentials;
+
 /// How a [`Client`](crate::Client) connects. The defaults are etcd's.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -12,6 +14,8 @@ pub struct ClientOptions {
     pub keep_alive_time: Duration,
     /// How long the answer to that ping may take before the connection counts as broken.
     pub keep_alive_timeout: Duration,
+    /// Who calls; nobody in particular unless the server asks for it.
+    pub credentials: Option<Credentials>,
 }
 
 impl ClientOptions {
@@ -30,6 +34,7 @@ impl Default for ClientOptions {
             connect_timeout: Duration::from_secs(2),
             keep_alive_time: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(6),
+            credentials: None,
         }
     }
 }

@@ -25,11 +25,19 @@ use tonic::{
 use crate::{
     ClientOptions, Endpoint,
     error::{FailedAttempt, Unreachable, root_cause},
+    sign_in::SignIn,
 };
 
 /// The service under every stub of a [`Client`](crate::Client); cheap to clone, and all clones share the connection.
 #[derive(Clone, Debug)]
 pub struct Transport {
+    bare: Bare,
+    sign_in: Option<Arc<SignIn>>,
+}
+
+/// The same without anybody's name on what it sends.
+#[derive(Clone, Debug)]
+pub(crate) struct Bare {
     shared: Arc<Shared>,
 }
 
@@ -51,11 +59,12 @@ struct Connection {
 
 impl Transport {
     pub(crate) fn new(endpoints: Vec<Endpoint>, options: ClientOptions) -> Self {
-        Self { shared: Arc::new(Shared { endpoints, options, connection: Mutex::default() }) }
+        let sign_in = options.credentials.clone().map(|credentials| Arc::new(SignIn::new(credentials)));
+        Self { bare: Bare { shared: Arc::new(Shared { endpoints, options, connection: Mutex::default() }) }, sign_in }
     }
 
     pub(crate) fn endpoints(&self) -> &[Endpoint] {
-        &self.shared.endpoints
+        &self.bare.shared.endpoints
     }
 }
 
@@ -69,8 +78,34 @@ impl Service<Request<Body>> for Transport {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let shared = Arc::clone(&self.shared);
-        Box::pin(async move { shared.send(request).await })
+        let Self { bare, sign_in } = self.clone();
+        Box::pin(async move {
+            match sign_in {
+                Some(sign_in) => sign_in.send(bare, request).await,
+                None => bare.send(request).await,
+            }
+        })
+    }
+}
+
+impl Bare {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        self.shared.send(request).await
+    }
+}
+
+impl Service<Request<Body>> for Bare {
+    type Response = Response<Body>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Status>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let bare = self.clone();
+        Box::pin(async move { bare.send(request).await })
     }
 }
 

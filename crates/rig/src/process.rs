@@ -293,9 +293,13 @@ impl Server {
         let read = async {
             let mut connection = Connection::open(&self.endpoint()).await?;
             let request = RangeRequest { key: Bytes::from_static(b"ready"), ..Default::default() };
-            anyhow::Ok(connection.kv.range(request).await?)
+            match connection.kv.range(request).await {
+                // A server that asks who calls has answered: it looked into its store to do so.
+                Err(status) if status.message() == "etcdserver: user name is empty" => Ok(()),
+                other => other.map(drop).map_err(anyhow::Error::from),
+            }
         };
-        matches!(tokio::time::timeout(Duration::from_secs(10), read).await, Ok(Ok(_)))
+        matches!(tokio::time::timeout(Duration::from_secs(10), read).await, Ok(Ok(())))
     }
 }
 
