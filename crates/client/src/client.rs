@@ -14,7 +14,7 @@ use crate::{ClientError, ClientOptions, Endpoint, Transport};
 
 /// A client of one site. Clones are cheap and share the connection.
 ///
-/// Making one does no I/O; the first call connects. Each accessor gives a new stub, which is a small value to use and
+/// Making one connects to nothing; the first call does. Each accessor gives a new stub, which is a small value to use and
 /// drop.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -25,10 +25,14 @@ impl Client {
     /// A client of the servers at `endpoints`, which are tried in this order.
     ///
     /// # Errors
-    /// [`ClientError::NoEndpoint`] if the list is empty.
+    /// [`ClientError::NoEndpoint`] if the list is empty, [`ClientError::Tls`] if an endpoint wants TLS and the files that
+    /// the options name are no use.
     pub fn new(endpoints: Vec<Endpoint>, options: ClientOptions) -> Result<Self, ClientError> {
         if endpoints.is_empty() {
             return Err(ClientError::NoEndpoint);
+        }
+        if endpoints.iter().any(|endpoint| endpoint.is_secure(options.tls_without_scheme)) {
+            options.tls.load()?;
         }
         Ok(Self { transport: Transport::new(endpoints, options) })
     }

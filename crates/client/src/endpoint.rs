@@ -1,7 +1,7 @@
 //! An endpoint: where one server listens, as a person writes it.
 //!
-//! `host:port` and `http://host:port` are accepted, alone or in a comma list. The text is kept as it was written, since
-//! that is what the user recognises in a message.
+//! `host:port`, `http://host:port` and `https://host:port` are accepted, alone or in a comma list. The text is kept as it
+//! was written, since that is what the user recognises in a message.
 
 use std::{fmt, str::FromStr};
 
@@ -13,6 +13,16 @@ use tonic::codegen::http::Uri;
 pub struct Endpoint {
     written: String,
     uri: Uri,
+    scheme: Scheme,
+}
+
+/// As written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    /// None: the client's options decide.
+    Open,
+    Http,
+    Https,
 }
 
 impl Endpoint {
@@ -22,6 +32,15 @@ impl Endpoint {
     /// The error of the first endpoint that is not one; an empty list is one empty endpoint.
     pub fn parse_list(text: &str) -> Result<Vec<Self>, EndpointError> {
         text.split(',').map(str::parse).collect()
+    }
+
+    /// Whether TLS is spoken to it, if it is to those without a scheme.
+    pub(crate) fn is_secure(&self, without_scheme: bool) -> bool {
+        match self.scheme {
+            Scheme::Open => without_scheme,
+            Scheme::Http => false,
+            Scheme::Https => true,
+        }
     }
 
     pub(crate) fn uri(&self) -> &Uri {
@@ -43,9 +62,10 @@ impl FromStr for Endpoint {
         if written.is_empty() {
             return Err(EndpointError::Empty);
         }
-        let authority = authority(written)?;
+        let (scheme, authority) = parts(written)?;
         let malformed = || EndpointError::Malformed { endpoint: written.to_owned() };
-        let uri: Uri = format!("http://{authority}").parse().map_err(|_| malformed())?;
+        let prefix = if scheme == Scheme::Https { "https" } else { "http" };
+        let uri: Uri = format!("{prefix}://{authority}").parse().map_err(|_| malformed())?;
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(malformed)?;
         if host == authority {
             return Err(EndpointError::NoPort { endpoint: written.to_owned() });
@@ -53,7 +73,7 @@ impl FromStr for Endpoint {
         // Nothing but a port may follow the host: no path, no query; and no user may precede it.
         let port = authority.strip_prefix(host).and_then(|rest| rest.strip_prefix(':'));
         port.and_then(|port| port.parse::<u16>().ok()).ok_or_else(malformed)?;
-        Ok(Self { written: written.to_owned(), uri })
+        Ok(Self { written: written.to_owned(), uri, scheme })
     }
 }
 
@@ -92,15 +112,17 @@ pub enum EndpointError {
     },
 }
 
-fn authority(written: &str) -> Result<&str, EndpointError> {
-    for scheme in ["https", "unixs", "unix"] {
+fn parts(written: &str) -> Result<(Scheme, &str), EndpointError> {
+    for scheme in ["unixs", "unix"] {
         if written.strip_prefix(scheme).is_some_and(|rest| rest.starts_with(':') && !is_port(&rest[1..])) {
             return Err(EndpointError::NotSupportedYet { endpoint: written.to_owned(), scheme });
         }
     }
+    let bare = |rest: &'_ str| rest.strip_suffix('/').unwrap_or(rest).len();
     match written.split_once("://") {
-        None => Ok(written),
-        Some(("http", rest)) => Ok(rest.strip_suffix('/').unwrap_or(rest)),
+        None => Ok((Scheme::Open, written)),
+        Some(("http", rest)) => Ok((Scheme::Http, &rest[..bare(rest)])),
+        Some(("https", rest)) => Ok((Scheme::Https, &rest[..bare(rest)])),
         Some(_) => Err(EndpointError::UnknownScheme { endpoint: written.to_owned() }),
     }
 }
@@ -135,13 +157,18 @@ mod tests {
     }
 
     #[test]
-    fn encrypted_and_local_sockets_are_named_as_not_supported_yet() {
-        for (text, scheme) in [
-            ("https://a:1", "https"),
-            ("unix:///run/etcd.sock", "unix"),
-            ("unix:/run/etcd.sock", "unix"),
-            ("unixs://x", "unixs"),
-        ] {
+    fn the_scheme_says_whether_tls_is_spoken_and_without_one_the_options_do() {
+        for (text, with, without) in [("https://a:1", true, true), ("http://a:1", false, false), ("a:1", true, false)] {
+            assert_eq!((parsed(text).is_secure(true), parsed(text).is_secure(false)), (with, without), "{text}");
+        }
+        assert_eq!(parsed("https://[::1]:1/").to_string(), "https://[::1]:1/");
+    }
+
+    #[test]
+    fn local_sockets_are_named_as_not_supported_yet() {
+        for (text, scheme) in
+            [("unix:///run/etcd.sock", "unix"), ("unix:/run/etcd.sock", "unix"), ("unixs://x", "unixs")]
+        {
             let expected = EndpointError::NotSupportedYet { endpoint: text.into(), scheme };
             assert_eq!(text.parse::<Endpoint>(), Err(expected));
         }
@@ -150,7 +177,9 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused_by_name() {
-        for text in ["a b:1", ":2379", "a:1/path", "a:1?q", "a:99999999", "a:x", "a:", "user@a:1", "http://"] {
+        for text in
+            ["a b:1", ":2379", "a:1/path", "a:1?q", "a:99999999", "a:x", "a:", "user@a:1", "http://", "https://"]
+        {
             assert!(matches!(text.parse::<Endpoint>(), Err(EndpointError::Malformed { .. })), "{text}");
         }
         for text in ["localhost", "http://localhost", "[::1]"] {

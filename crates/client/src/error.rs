@@ -3,12 +3,12 @@
 //! The question that matters after a failure is whether the call may have taken effect: not when nobody could be
 //! reached or the server refused it; possibly when the connection broke.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt, io, sync::Arc};
 
 use thiserror::Error;
 use tonic::{Code, Status};
 
-use crate::{Endpoint, EndpointError};
+use crate::{Endpoint, EndpointError, TlsError};
 
 /// Why a client could not be made or a call failed.
 #[derive(Debug, Error)]
@@ -20,6 +20,9 @@ pub enum ClientError {
     /// A client was asked for with no endpoint at all.
     #[error("no endpoint is given")]
     NoEndpoint,
+    /// An endpoint wants TLS, and the files for it are no use.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// No endpoint accepted a connection. The call was not sent.
     #[error(transparent)]
     Unreachable(Unreachable),
@@ -121,10 +124,37 @@ pub(crate) fn root_cause(error: &(dyn Error + 'static)) -> String {
     innermost.to_string()
 }
 
+/// What the server said when it broke a handshake off, if that is what `error` is about. Nothing was asked of it then.
+pub(crate) fn refused_handshake(error: &(dyn Error + 'static)) -> Option<String> {
+    use rustls::{AlertDescription as Alert, Error::AlertReceived};
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        // An input or output error has the one that it wraps not as its source but inside.
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let tls = inner.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref::<rustls::Error>());
+        if let Some(AlertReceived(alert)) = tls {
+            let is_of_handshake = matches!(
+                alert,
+                Alert::AccessDenied
+                    | Alert::BadCertificate
+                    | Alert::CertificateExpired
+                    | Alert::CertificateRequired
+                    | Alert::CertificateRevoked
+                    | Alert::CertificateUnknown
+                    | Alert::DecryptError
+                    | Alert::HandshakeFailure
+                    | Alert::UnknownCA
+                    | Alert::UnsupportedCertificate
+            );
+            return is_of_handshake.then(|| format!("the server breaks the handshake off: {alert:?}"));
+        }
+        cause = error.source();
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[test]

@@ -11,12 +11,14 @@
 #![doc = include_str!("../README.md")]
 
 mod client;
+mod connector;
 mod credentials;
 mod endpoint;
 mod error;
 mod options;
 mod range;
 mod sign_in;
+mod tls;
 mod transport;
 
 pub use client::Client;
@@ -25,4 +27,5 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use error::{ClientError, FailedAttempt, NotSignedIn, Unreachable};
 pub use options::ClientOptions;
 pub use range::{KeyRange, prefix_end};
+pub use tls::{TlsError, TlsOptions};
 pub use transport::Transport;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Credentials;
+use crate::{Credentials, TlsOptions};
 
 /// How a [`Client`](crate::Client) connects. The defaults are etcd's.
 #[derive(Clone, Debug)]
@@ -14,6 +14,10 @@ pub struct ClientOptions {
     pub keep_alive_time: Duration,
     /// How long the answer to that ping may take before the connection counts as broken.
     pub keep_alive_timeout: Duration,
+    /// What to speak TLS with, to endpoints whose scheme is `https`.
+    pub tls: TlsOptions,
+    /// Whether TLS is spoken to endpoints without a scheme too.
+    pub tls_without_scheme: bool,
     /// Who calls; nobody in particular unless the server asks for it.
     pub credentials: Option<Credentials>,
 }
@@ -34,6 +38,8 @@ impl Default for ClientOptions {
             connect_timeout: Duration::from_secs(2),
             keep_alive_time: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(6),
+            tls: TlsOptions::default(),
+            tls_without_scheme: false,
             credentials: None,
         }
     }

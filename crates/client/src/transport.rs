@@ -23,8 +23,9 @@ use tonic::{
 };
 
 use crate::{
-    ClientOptions, Endpoint,
-    error::{FailedAttempt, Unreachable, root_cause},
+    ClientOptions, Endpoint, TlsError,
+    connector::Connector,
+    error::{FailedAttempt, Unreachable, refused_handshake, root_cause},
     sign_in::SignIn,
 };
 
@@ -119,8 +120,15 @@ impl Shared {
         match answer {
             Ok(response) => Ok(response),
             Err(error) => {
-                self.give_up(generation).await;
-                Err(Status::from_error(Box::new(error)))
+                let endpoint = self.give_up(generation).await;
+                match (endpoint, refused_handshake(&error)) {
+                    // With TLS 1.3 a server says only afterwards that it does not like this client's certificate.
+                    (Some(endpoint), Some(reason)) => {
+                        let attempts = vec![FailedAttempt { endpoint, reason }];
+                        Err(unreachable_status(Unreachable { attempts }))
+                    }
+                    _ => Err(Status::from_error(Box::new(error))),
+                }
             }
         }
     }
@@ -142,7 +150,7 @@ impl Shared {
                     return Ok((channel, generation));
                 }
                 Err(error) => {
-                    let reason = root_cause(&error);
+                    let reason = error.reason();
                     attempts.push(FailedAttempt { endpoint: endpoint.clone(), reason });
                 }
             }
@@ -150,20 +158,43 @@ impl Shared {
         Err(Unreachable { attempts })
     }
 
-    async fn dial(&self, endpoint: &Endpoint) -> Result<Channel, transport::Error> {
-        transport::Endpoint::from(endpoint.uri().clone())
+    async fn dial(&self, endpoint: &Endpoint) -> Result<Channel, DialError> {
+        let dialled = transport::Endpoint::from(endpoint.uri().clone())
             .tcp_nodelay(true)
             .connect_timeout(self.options.connect_timeout)
             .http2_keep_alive_interval(self.options.ping_interval())
-            .keep_alive_timeout(self.options.keep_alive_timeout)
-            .connect()
-            .await
+            .keep_alive_timeout(self.options.keep_alive_timeout);
+        let channel = if endpoint.is_secure(self.options.tls_without_scheme) {
+            let connector = Connector::new(self.options.tls.load().map_err(DialError::Tls)?);
+            dialled.connect_with_connector(connector).await
+        } else {
+            dialled.connect().await
+        };
+        channel.map_err(DialError::Transport)
     }
 
-    async fn give_up(&self, generation: u64) {
+    /// Forgets the connection, if it is still the one, and tells where it led to.
+    async fn give_up(&self, generation: u64) -> Option<Endpoint> {
         let mut connection = self.connection.lock().await;
-        if connection.generation == generation {
+        let is_same = connection.generation == generation;
+        if is_same {
             connection.channel = None;
+        }
+        is_same.then(|| self.endpoints[connection.endpoint].clone())
+    }
+}
+
+/// Why an endpoint was not connected to.
+enum DialError {
+    Tls(TlsError),
+    Transport(transport::Error),
+}
+
+impl DialError {
+    fn reason(&self) -> String {
+        match self {
+            Self::Tls(error) => error.to_string(),
+            Self::Transport(error) => root_cause(error),
         }
     }
 }
