@@ -18,9 +18,15 @@ mod flags;
 mod foreign;
 mod go_duration;
 mod join;
+mod listen;
+mod tls;
 mod url;
 
-pub use self::join::JoinTicket;
+pub use self::{
+    join::JoinTicket,
+    listen::{ListenAddress, Security},
+    tls::{Identity, TlsConfig, TlsVersion},
+};
 
 /// Where the log goes and how it looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -38,10 +44,12 @@ pub struct Config {
     pub name: String,
     /// The data folder.
     pub data_dir: PathBuf,
-    /// `host:port` of each client listener.
-    pub client_listeners: Vec<String>,
-    /// `host:port` of each listener for metrics and health alone.
-    pub metrics_listeners: Vec<String>,
+    /// Each client listener.
+    pub client_listeners: Vec<ListenAddress>,
+    /// Each listener for metrics and health alone.
+    pub metrics_listeners: Vec<ListenAddress>,
+    /// What listeners with TLS need; there is none without it.
+    pub tls: Option<TlsConfig>,
     /// URLs that clients are told.
     pub advertised_client_urls: Vec<String>,
     /// URLs of this member's place in the mesh, as clients are told.
@@ -88,31 +96,36 @@ impl Config {
         let mut matches = command.try_get_matches_from_mut(arguments)?;
         let refused = foreign::refused(&matches);
         let ignored = foreign::ignored(&matches);
+        let of_peers = tls::remark_peers(&foreign::of_peers(&matches));
         let chosen = |name| !matches!(matches.value_source(name), None | Some(ValueSource::DefaultValue));
         let is_peer_listener_chosen = chosen("listen_peer_urls");
         let flags = Flags::from_arg_matches_mut(&mut matches)?;
         let config = match refused {
             Some(problem) => Err(problem),
-            None => Self::check(flags, ignored).map(|config| Self { is_peer_listener_chosen, ..config }),
+            None => Self::check(flags, ignored),
         };
+        let config = config.map(|mut config| {
+            config.remarks.extend(of_peers);
+            Self { is_peer_listener_chosen, ..config }
+        });
         config.map_err(|problem| command.error(ErrorKind::ValueValidation, problem))
     }
 
     fn check(flags: Flags, ignored: Vec<String>) -> Result<Self, String> {
         let clients = listeners("--listen-client-urls", &flags.listen_client_urls)?;
-        if let Some(open) = clients.iter().find(|url| !url.is_loopback() && !flags.insecure_clients) {
+        if let Some(open) = clients.iter().find(|url| !url.is_tls() && !url.is_loopback() && !flags.insecure_clients) {
             return Err(format!(
-                "--listen-client-urls: {open} can be reached from other machines, without TLS and without passwords; \
-                 add --insecure-clients if that is meant"
+                "--listen-client-urls: {open} can be reached from other machines, without TLS; listen on https:// with \
+                 --cert-file and --key-file, or add --insecure-clients if that is meant"
             ));
         }
         let metrics = listeners("--listen-metrics-urls", &flags.listen_metrics_urls)?;
         let peers = peer_urls("--listen-peer-urls", &flags.listen_peer_urls)?;
         let advertised_peers = match flags.initial_advertise_peer_urls.as_slice() {
             [] => peers.clone(),
-            given => peer_urls("--initial-advertise-peer-urls", &plain(given))?,
+            given => peer_urls("--initial-advertise-peer-urls", given)?,
         };
-        check_advertised("--advertise-client-urls", &flags.advertise_client_urls)?;
+        listeners("--advertise-client-urls", &flags.advertise_client_urls)?;
         check_initial_cluster(&flags.initial_cluster, &flags.name)?;
         if flags.name.is_empty() || flags.name.contains(['/', '\0']) {
             return Err("--name must not be empty and must not contain '/'".to_owned());
@@ -121,6 +134,8 @@ impl Config {
             return Err(format!("--max-request-bytes must lie between 1 and {MAX_REQUEST_BYTES_MAX}"));
         }
         let mut remarks = Vec::new();
+        let listening: Vec<&Url> = clients.iter().chain(&metrics).collect();
+        let tls = flags.tls.check(&listening, &mut remarks)?;
         if peers.len() > 1 {
             remarks.push(format!("--listen-peer-urls: only the first is listened on, {}", peers[0].socket()));
         }
@@ -134,8 +149,9 @@ impl Config {
         Ok(Self {
             data_dir: flags.data_dir.unwrap_or_else(|| PathBuf::from(format!("{}.tombolo", flags.name))),
             name: flags.name,
-            client_listeners: clients.iter().map(Url::socket).collect(),
-            metrics_listeners: metrics.iter().map(Url::socket).collect(),
+            client_listeners: listen::addresses(&clients),
+            metrics_listeners: listen::addresses(&metrics),
+            tls,
             advertised_client_urls: advertised(flags.advertise_client_urls, &flags.listen_client_urls),
             advertised_peer_urls: advertised(flags.initial_advertise_peer_urls, &flags.listen_peer_urls),
             peer_listener: peers.first().map(Url::socket).ok_or("--listen-peer-urls: there is none")?,
@@ -176,15 +192,6 @@ fn peer_urls(flag: &str, urls: &[String]) -> Result<Vec<Url>, String> {
     urls.iter().map(parse).collect()
 }
 
-/// Checks URLs that clients are told. They may name a proxy that has TLS.
-fn check_advertised(flag: &str, urls: &[String]) -> Result<(), String> {
-    listeners(flag, &plain(urls)).map(drop)
-}
-
-fn plain(urls: &[String]) -> Vec<String> {
-    urls.iter().map(|url| url.replacen("https://", "http://", 1)).collect()
-}
-
 /// Accepts an initial cluster of this member alone.
 fn check_initial_cluster(members: &[String], own: &str) -> Result<(), String> {
     let mut others = Vec::new();
@@ -212,10 +219,14 @@ mod tests {
         Config::parse(["tombolod"].iter().chain(arguments)).map_err(|why| why.to_string())
     }
 
+    fn sockets(listeners: &[ListenAddress]) -> Vec<&str> {
+        listeners.iter().map(|listener| listener.socket.as_str()).collect()
+    }
+
     #[test]
     fn without_flags_it_listens_on_loopback_only() {
         let config = parse(&[]).unwrap();
-        assert_eq!(config.client_listeners, ["127.0.0.1:2379"]);
+        assert_eq!(sockets(&config.client_listeners), ["127.0.0.1:2379"]);
         assert!(config.metrics_listeners.is_empty());
         assert_eq!(config.advertised_client_urls, ["http://127.0.0.1:2379"]);
         assert_eq!(config.data_dir, PathBuf::from("default.tombolo"));
@@ -248,7 +259,7 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(config.progress_notify_interval, Duration::from_secs(5));
-        assert_eq!(config.metrics_listeners, ["127.0.0.1:2381"]);
+        assert_eq!(sockets(&config.metrics_listeners), ["127.0.0.1:2381"]);
         assert_eq!(config.advertised_peer_urls, ["http://10.0.0.4:2380"]);
         for name in ["snapshot-count", "pre-vote", "heartbeat-interval", "feature-gates"] {
             assert!(config.ignored.iter().any(|ignored| ignored == name), "{name} in {:?}", config.ignored);
@@ -258,9 +269,6 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_refused_by_name() {
         for (arguments, named) in [
-            (&["--cert-file=/a.pem"][..], "--cert-file"),
-            (&["--client-cert-auth"][..], "--client-cert-auth"),
-            (&["--listen-client-urls=https://127.0.0.1:2379"][..], "TLS"),
             (&["--listen-client-urls=http://0.0.0.0:2379"][..], "--insecure-clients"),
             (&["--listen-client-urls=127.0.0.1:2379"][..], "http://"),
             (&["--listen-client-urls=http://127.0.0.1"][..], "port"),
@@ -281,7 +289,8 @@ mod tests {
     fn listening_elsewhere_can_be_insisted_on() {
         let everywhere = "--listen-client-urls=http://0.0.0.0:1,http://[::]:1";
         for insisting in ["--insecure-clients", "--insecure-clients=true"] {
-            assert_eq!(parse(&[everywhere, insisting]).unwrap().client_listeners, ["0.0.0.0:1", "[::]:1"]);
+            let config = parse(&[everywhere, insisting]).unwrap();
+            assert_eq!(sockets(&config.client_listeners), ["0.0.0.0:1", "[::]:1"]);
         }
         assert!(parse(&[everywhere, "--insecure-clients=false"]).is_err());
     }

@@ -6,7 +6,10 @@ use thiserror::Error;
 use tombolo_net::StartError;
 use tombolo_storage::{CommitError, IdentityLoss, OpenError};
 
-use crate::mesh::{JoinFailure, MeshError};
+use crate::{
+    mesh::{JoinFailure, MeshError},
+    tls::TlsError,
+};
 
 /// Why a server ended.
 #[derive(Debug, Error)]
@@ -19,6 +22,9 @@ pub enum Failure {
         /// The system's answer.
         source: io::Error,
     },
+    /// The files of certificates are no use.
+    #[error("failed to set up TLS: {0}")]
+    Tls(#[from] TlsError),
     /// The data folder could not be made.
     #[error("failed to create the data folder {path}: {source}")]
     DataDir {

@@ -3,11 +3,14 @@
 //! This crate composes. It turns requests into calls on the store and the site's watch hub and lease table, and their answers into etcd's words, and it
 //! drives the protocol with other sites; what is interesting lies in those crates. It exists as a library so that its binary stays a screenful.
 
-pub use config::{Config, JoinTicket, LogFormat};
+pub use config::{
+    Config, Identity, JoinTicket, ListenAddress, LogFormat, Security, TlsConfig, TlsVersion,
+};
 pub use failure::Failure;
 pub use log::begin as begin_log;
 pub use mesh::{CreateError, FileError, JoinFailure, MeshError};
 pub use server::run;
+pub use tls::{CrlError, TlsError};
 
 mod authority;
 mod clock;
@@ -29,5 +32,6 @@ mod reads;
 mod replica;
 mod server;
 mod stopping;
+mod tls;
 mod v1;
 mod watches;

@@ -11,6 +11,16 @@ pub(crate) const PROBES_MAX: usize = 64;
 /// Silence from a new connection before it is dropped: it holds one of the places above.
 pub(crate) const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A TLS handshake, from the first byte on. It takes milliseconds, and who cannot end one has proved nothing.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections at a time that have not got through: no first byte, or an unfinished handshake. One more displaces the oldest of them, so that
+/// whoever opens connections and leaves them so can neither take all places nor keep others from theirs.
+pub(crate) const ARRIVALS_MAX: usize = 256;
+
+/// How often the files of certificates are looked at when nobody connects, for the sake of those who are connected.
+pub(crate) const CERTIFICATE_LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
 /// The fields of one request's head. etcd's own metadata is a few hundred bytes.
 pub(crate) const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
 

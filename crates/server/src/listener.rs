@@ -16,7 +16,21 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use crate::{authority::MendAuthority, front::Front, limits, metered::Metered, metrics::Metrics, stopping::Stopping};
+pub(crate) use self::greeting::Protection;
+use self::{
+    arrivals::Arrivals,
+    greeting::{Greeted, greet},
+    service::OfConnection,
+};
+use crate::{
+    authority::MendAuthority, front::Front, limits, metered::Metered, metrics::Metrics, stopping::Stopping,
+    tls::Standing,
+};
+
+mod arrivals;
+mod greeting;
+mod service;
+mod stream;
 
 /// An address that is taken but not listened on.
 pub(crate) struct Bound {
@@ -72,6 +86,7 @@ const BACKLOG: u32 = 1_024;
 #[derive(Clone)]
 pub(crate) struct Reception {
     places: Arc<Semaphore>,
+    arrivals: Arrivals,
     builder: auto::Builder<TokioExecutor>,
     metrics: Arc<Metrics>,
     stopping: Stopping,
@@ -92,24 +107,25 @@ impl Reception {
     pub(crate) fn new(terms: Terms, metrics: Arc<Metrics>, stopping: Stopping) -> (Self, mpsc::Receiver<()>) {
         let (present, gone) = mpsc::channel(1);
         let places = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
-        (Self { places, builder: builder(terms), metrics, stopping, present }, gone)
+        let arrivals = Arrivals::new(limits::ARRIVALS_MAX);
+        (Self { places, arrivals, builder: builder(terms), metrics, stopping, present }, gone)
     }
 
     /// The same with places of its own for connections.
     pub(crate) fn with_places(&self, places: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(places)), ..self.clone() }
+        Self { places: Arc::new(Semaphore::new(places)), arrivals: Arrivals::new(places / 2), ..self.clone() }
     }
 
     /// Accepts connections until the server stops.
-    pub(crate) async fn receive(self, listener: TcpListener, front: Front) {
+    pub(crate) async fn receive(self, listener: TcpListener, protection: Protection, front: Front) {
         let mut stopping = self.stopping.clone();
         let accept = async {
             loop {
                 // An error would mean that the semaphore was closed, which nobody does.
                 let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
                 match listener.accept().await {
-                    Ok((stream, _)) => {
-                        let connection = self.clone().serve(stream, front.clone());
+                    Ok((stream, peer)) => {
+                        let connection = self.clone().welcome(stream, peer, protection.clone(), front.clone());
                         tokio::spawn(async move {
                             connection.await;
                             drop(place);
@@ -129,21 +145,32 @@ impl Reception {
         }
     }
 
-    async fn serve(mut self, stream: TcpStream, front: Front) {
+    async fn welcome(mut self, stream: TcpStream, peer: SocketAddr, protection: Protection, front: Front) {
         // Small answers must leave at once: with the delay, a client and a server wait 40 ms for each other.
         if let Err(why) = stream.set_nodelay(true) {
             debug!(%why, "a connection was gone before it began");
             return;
         }
-        let mut first = [0; 1];
-        if !matches!(time::timeout(limits::FIRST_BYTE_TIMEOUT, stream.peek(&mut first)).await, Ok(Ok(1))) {
-            return;
+        let mut arrival = self.arrivals.begin();
+        let greeted = tokio::select! {
+            greeted = greet(stream, peer, &protection, &self.metrics) => greeted,
+            () = arrival.displaced() => None,
+            () = self.stopping.told() => None,
+        };
+        drop(arrival);
+        if let Some(greeted) = greeted {
+            self.serve(greeted, front).await;
         }
+    }
+
+    async fn serve(mut self, greeted: Greeted, front: Front) {
+        let Greeted { stream, client, mut standing } = greeted;
         let io = TokioIo::new(MendAuthority::new(Metered::new(stream, Arc::clone(&self.metrics))));
-        let connection = self.builder.serve_connection(io, front);
+        let connection = self.builder.serve_connection(io, OfConnection { front, client });
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
+            () = lost(standing.as_mut()) => return,
             () = self.stopping.told() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
@@ -153,6 +180,14 @@ impl Reception {
             debug!(why, "a connection ended with an error");
         }
         drop(self.present);
+    }
+}
+
+/// Returns when the client's certificate does not count any more.
+async fn lost(standing: Option<&mut Standing>) {
+    match standing {
+        Some(standing) => standing.lost().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -11,12 +11,14 @@ use std::{
 pub(crate) use self::{
     histogram::Histogram,
     rpc::{CODES, Rpcs},
+    tls::TlsCounts,
 };
 
 pub(crate) mod expose;
 mod histogram;
 mod process;
 mod rpc;
+mod tls;
 
 /// A count that only rises.
 #[derive(Default)]
@@ -49,6 +51,7 @@ pub(crate) struct Metrics {
     pub(crate) queue_full: Counter,
     pub(crate) leases_expired: Counter,
     pub(crate) records_ingested: Counter,
+    pub(crate) tls: TlsCounts,
     commits: Counter,
     requests_committed: Counter,
     execution: Histogram,

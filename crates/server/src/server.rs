@@ -17,16 +17,17 @@ use tracing::{info, warn};
 use crate::{
     clock::{self, Uptime},
     committer::{Answered, CommitThread, Group},
-    config::{Config, JoinTicket},
+    config::{Config, Identity, JoinTicket, ListenAddress, Security},
     failure::Failure,
     front::{Front, SERVICES},
     leases::Leases,
     limits,
-    listener::{Bound, Reception, Terms},
+    listener::{Bound, Protection, Reception, Terms},
     mesh::{self, Mesh},
     metrics::Metrics,
     replica::Replica,
     stopping::Stop,
+    tls::Tls,
     watches::Watches,
 };
 
@@ -64,11 +65,18 @@ struct Running {
 }
 
 impl Running {
-    async fn start(config: &Config, clients: Vec<Bound>, others: Vec<Bound>) -> Result<Self, Failure> {
+    async fn start(config: &Config, clients: Vec<Taken>, others: Vec<Taken>) -> Result<Self, Failure> {
+        let metrics = Arc::new(Metrics::default());
+        // Files that the operator names are read before the store is touched; a certificate of our own lies beside the store.
+        let named = config.tls.as_ref().filter(|tls| matches!(tls.identity, Identity::Files { .. }));
+        let named = named.map(|tls| Tls::open(tls, &config.data_dir, &metrics)).transpose()?;
         let (store, committer) = open(config).await?;
+        let tls = match (named, &config.tls) {
+            (None, Some(own)) => Some(Tls::open(own, &config.data_dir, &metrics)?),
+            (named, _) => named,
+        };
         let uptime = Uptime::start();
         let mesh = Mesh::open(&config.data_dir, &store, config, uptime)?;
-        let metrics = Arc::new(Metrics::default());
         let (stop, stopping) = Stop::new();
         let (thread, queue, groups) = CommitThread::start(committer, config.durability, Arc::clone(&metrics))
             .map_err(|source| Failure::System { action: "start a thread", source })?;
@@ -90,9 +98,13 @@ impl Running {
         for service in SERVICES {
             health.set_service_status(service, ServingStatus::Serving).await;
         }
-        listen(&reception, clients, &front, "clients")?;
+        listen(&reception, clients, tls.as_ref(), &front, "clients")?;
         let probes = reception.with_places(limits::PROBES_MAX);
-        listen(&probes, others, &Front::plain(&replica), "metrics and health")?;
+        listen(&probes, others, tls.as_ref(), &Front::plain(&replica), "metrics and health")?;
+        task::spawn(signal::reload_on_hangup(tls.clone())?);
+        if let Some(tls) = tls {
+            task::spawn(tls.keep_fresh());
+        }
         Ok(Self { replica, thread, stop, health, connections, announcing })
     }
 
@@ -132,21 +144,32 @@ async fn announce(replica: Arc<Replica>, mut groups: mpsc::Receiver<Group>) {
     }
 }
 
-async fn bind(addresses: &[String]) -> Result<Vec<Bound>, Failure> {
+/// An address that is taken, and what will be spoken there.
+type Taken = (Bound, Security);
+
+async fn bind(addresses: &[ListenAddress]) -> Result<Vec<Taken>, Failure> {
     let mut bound = Vec::new();
-    for address in addresses {
-        let taken = Bound::all(address).await;
-        bound.extend(taken.map_err(|source| Failure::Listen { address: address.clone(), source })?);
+    for ListenAddress { socket, security } in addresses {
+        let taken = Bound::all(socket).await;
+        let taken = taken.map_err(|source| Failure::Listen { address: socket.clone(), source })?;
+        bound.extend(taken.into_iter().map(|taken| (taken, *security)));
     }
     Ok(bound)
 }
 
-fn listen(reception: &Reception, bound: Vec<Bound>, front: &Front, whom: &str) -> Result<(), Failure> {
-    for bound in bound {
+fn listen(
+    reception: &Reception,
+    bound: Vec<Taken>,
+    tls: Option<&Arc<Tls>>,
+    front: &Front,
+    whom: &str,
+) -> Result<(), Failure> {
+    for (bound, security) in bound {
         let address = bound.address;
         let listener = bound.listen().map_err(|source| Failure::Listen { address: address.to_string(), source })?;
-        info!(%address, "listening for {whom}");
-        task::spawn(reception.clone().receive(listener, front.clone()));
+        info!(%address, ?security, "listening for {whom}");
+        let protection = Protection::of(security, tls);
+        task::spawn(reception.clone().receive(listener, protection, front.clone()));
     }
     Ok(())
 }

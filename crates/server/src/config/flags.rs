@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use tombolo_storage::Durability;
 
-use super::{JoinTicket, LogFormat, go_duration};
+use super::{JoinTicket, LogFormat, go_duration, tls::TlsFlags};
 
 /// As given, before [`Config`](super::Config) has checked them against one another.
 #[derive(clap::Args, Debug)]
@@ -43,7 +43,7 @@ pub(super) struct Flags {
     #[arg(long, env = "TOMBOLO_LISTEN_METRICS_URLS", value_delimiter = ',')]
     pub(super) listen_metrics_urls: Vec<String>,
 
-    /// Let clients of other machines in without TLS
+    /// Let clients of other machines in at http:// URLs, without TLS
     #[arg(
         long,
         env = "TOMBOLO_INSECURE_CLIENTS",
@@ -99,6 +99,9 @@ pub(super) struct Flags {
     /// Members to begin with: this one alone, as name=url
     #[arg(long, env = "TOMBOLO_INITIAL_CLUSTER", value_delimiter = ',')]
     pub(super) initial_cluster: Vec<String>,
+
+    #[command(flatten)]
+    pub(super) tls: TlsFlags,
 }
 
 /// etcd's log levels.

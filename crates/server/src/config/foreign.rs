@@ -2,8 +2,10 @@
 
 use clap::{Arg, ArgMatches, Command, parser::ValueSource};
 
+use super::tls::OF_PEERS;
+
 /// Flags about consensus, its files, and their tuning. Ignoring them changes no promise.
-const IGNORED: [&str; 46] = [
+const IGNORED: [&str; 45] = [
     "auto-compaction-mode",
     "backend-batch-interval",
     "backend-batch-limit",
@@ -30,7 +32,6 @@ const IGNORED: [&str; 46] = [
     "experimental-initial-corrupt-check",
     "experimental-max-learners",
     "experimental-memory-mlock",
-    "experimental-peer-skip-client-san-verification",
     "experimental-txn-mode-write-with-shared-buffer",
     "experimental-warning-apply-duration",
     "feature-gates",
@@ -53,45 +54,37 @@ const IGNORED: [&str; 46] = [
 ];
 
 /// Flags that would leave the operator with a wrong belief if they were ignored, and what to do instead.
-const REFUSED: [(&str, &str); 24] = [
+const REFUSED: [(&str, &str); 9] = [
     ("auth-token", "this version has no users and passwords"),
     ("auto-compaction-retention", "this version compacts only when a client asks; leave it out or set it to 0"),
-    ("auto-tls", NO_TLS),
-    ("cert-file", NO_TLS),
-    ("cipher-suites", NO_TLS),
-    ("client-cert-allowed-hostname", NO_TLS),
-    ("client-cert-auth", NO_TLS),
-    ("client-crl-file", NO_TLS),
     ("cors", "this version has no JSON gateway"),
     ("discovery", "a server joins a mesh by invitation"),
     ("discovery-srv", "a server joins a mesh by invitation"),
     ("force-new-cluster", "a mesh of one needs no consensus to start"),
-    ("key-file", NO_TLS),
-    ("peer-auto-tls", NO_TLS),
-    ("peer-cert-allowed-cn", NO_TLS),
-    ("peer-cert-file", NO_TLS),
-    ("peer-client-cert-auth", NO_TLS),
-    ("peer-crl-file", NO_TLS),
-    ("peer-key-file", NO_TLS),
-    ("peer-trusted-ca-file", NO_TLS),
     ("quota-backend-bytes", "this version has no quota but the disk's end; leave it out or set it to 0"),
-    ("trusted-ca-file", NO_TLS),
     ("unsafe-no-fsync", "say --durability os instead"),
     ("wal-dir", "the log lies in --data-dir"),
 ];
 
-const NO_TLS: &str = "this version has no TLS; listen on loopback, or put a proxy that has it in front";
-
 /// Adds the foreign flags to `command`, hidden from its help.
 pub(super) fn augment(command: Command) -> Command {
     let refused = REFUSED.iter().map(|(name, _)| *name);
-    let names = IGNORED.into_iter().chain(refused);
+    let names = IGNORED.into_iter().chain(OF_PEERS).chain(refused);
     command.args(names.map(|name| Arg::new(name).long(name).num_args(0..=1).default_missing_value("true").hide(true)))
 }
 
 /// The names of the flags that were given and are ignored.
 pub(super) fn ignored(matches: &ArgMatches) -> Vec<String> {
-    let given = IGNORED.iter().filter(|name| matches.value_source(name) == Some(ValueSource::CommandLine));
+    given(&IGNORED, matches)
+}
+
+/// The names of the flags for certificates of peers that were given.
+pub(super) fn of_peers(matches: &ArgMatches) -> Vec<String> {
+    given(&OF_PEERS, matches)
+}
+
+fn given(names: &[&str], matches: &ArgMatches) -> Vec<String> {
+    let given = names.iter().filter(|name| matches.value_source(name) == Some(ValueSource::CommandLine));
     given.map(|name| (*name).to_owned()).collect()
 }
 

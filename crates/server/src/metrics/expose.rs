@@ -26,6 +26,7 @@ pub(crate) fn expose(replica: &Replica) -> String {
     commits(&mut page, replica);
     watches_and_leases(&mut page, replica);
     network(&mut page, replica);
+    tls(&mut page, replica);
     mesh(&mut page, replica);
     rpcs(&mut page, replica);
     process(&mut page);
@@ -116,6 +117,22 @@ fn network(page: &mut Page, replica: &Replica) {
         opened - metrics.connections_closed.get().min(opened),
     );
     page.single("tombolo_connections_total", COUNTER, "Connections accepted.", opened);
+}
+
+fn tls(page: &mut Page, replica: &Replica) {
+    let counts = &replica.metrics.tls;
+    let Some(expiry) = counts.cert_expiry() else { return };
+    let help = "When the first certificate of the server's chain runs out, since the Unix epoch.";
+    page.single("tombolo_cert_expiry_timestamp_seconds", GAUGE, help, expiry);
+    if let Some(next_update) = counts.crl_next_update() {
+        let help = "When the list of revoked certificates should be replaced, since the Unix epoch.";
+        page.single("tombolo_crl_next_update_timestamp_seconds", GAUGE, help, next_update);
+    }
+    let failed = counts.handshakes_failed.get();
+    page.single("tombolo_tls_handshakes_failed_total", COUNTER, "Connections whose TLS handshake failed.", failed);
+    let failed = counts.reloads_failed.get();
+    let help = "Changes of certificate files that could not be used.";
+    page.single("tombolo_tls_reloads_failed_total", COUNTER, help, failed);
 }
 
 fn mesh(page: &mut Page, replica: &Replica) {
