@@ -25,3 +25,8 @@ mod permission;
 mod policy;
 mod span;
 mod token;
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
