@@ -60,6 +60,8 @@ pub enum Outcome {
     LeaseRevoked,
     /// Of writes of the system's data.
     System,
+    /// Of a step of an import.
+    Imported,
     /// Keys attached to a lease, ascending.
     LeaseKeys(Vec<Bytes>),
 }

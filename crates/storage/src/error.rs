@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use thiserror::Error;
 use tombolo_crdt::{ContextFault, DecodeError, Dot};
 
-use crate::engine::EngineError;
+use crate::{ImportFault, engine::EngineError};
 
 /// Why a folder was not opened. Nothing in it has changed, but that the engine may have tidied its own files by then.
 #[derive(Debug, Error)]
@@ -161,6 +161,12 @@ pub enum RequestError {
         /// The seconds asked for.
         ttl_s: i64,
     },
+    /// An import is under way, or was interrupted: nothing else is written before its end.
+    #[error("an import is under way")]
+    Importing,
+    /// A step of an import was refused.
+    #[error(transparent)]
+    Import(#[from] ImportFault),
     /// This replica's share of the revision space is used up.
     #[error("this replica has no revisions left in its slot")]
     RevisionsExhausted,

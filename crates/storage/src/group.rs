@@ -9,7 +9,7 @@
 //!
 //! [`Committer::commit`] is all three.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use tombolo_crdt::{Chain, Dot};
@@ -18,6 +18,7 @@ use crate::{
     Commit, CommitError, Committer, Disk, SystemSibling,
     engine::{Change, Persist},
     fence::Fence,
+    import::UNDER_WAY,
     store::{Published, Shared},
     system,
 };
@@ -161,6 +162,7 @@ impl Committer {
         outcome.map_err(|cause| self.poison(cause))?;
         let Landmark { published, heads, digest, system, row_bytes, base, fence } = group.landmark;
         self.staged.under_way.pass(group.number, base.is_some());
+        let is_importing = system.iter().find(|(key, _)| *key == UNDER_WAY).map(|(_, held)| !held.is_empty());
         {
             let mut state = self.shared.state.write();
             (state.published, state.digest, state.row_bytes) = (published, digest, row_bytes);
@@ -170,6 +172,9 @@ impl Committer {
             if let Some(StagedBase { horizon, first }) = base {
                 (state.horizon, state.compacted_first) = (horizon, first);
             }
+        }
+        if let Some(is_importing) = is_importing {
+            self.shared.is_importing.store(is_importing, Ordering::Release);
         }
         self.fence.advance(fence);
         Ok(group.commits)

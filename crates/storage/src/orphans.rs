@@ -7,11 +7,17 @@
 //! What cannot be removed at once, for want of room, stays known, also to whoever replays the rows, and is tried again with every
 //! group and by housekeeping.
 
+use std::sync::atomic::Ordering;
+
 use crate::{CommitError, Committer, RequestError};
 
 impl Committer {
     /// Removes what is attached to leases of ours that do not exist.
     pub(crate) fn remove_orphans(&mut self) -> Result<(), CommitError> {
+        // An import grants the leases of what it brings at its end.
+        if self.shared.is_importing.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         while !self.head.orphaned.is_empty() && self.space.has_room(self.wall, true, &self.shared.health) {
             let Ok((draft, settled)) = self.plan(|plan| Ok(plan.orphans())) else { return Ok(()) };
             match self.carry_out(self.wall, draft) {

@@ -26,7 +26,7 @@ mod system;
 const COMPACT_REV_KEY: &[u8] = b"compact_rev_key";
 
 /// Keys up to which a range removal names its elements. Above, naming the range is shorter and the effect here the same.
-const NAMED_REMOVALS_MAX: usize = 64;
+pub(crate) const NAMED_REMOVALS_MAX: usize = 64;
 
 /// Which layer a key belongs to. The author decides at commit; receivers never judge again.
 pub(crate) fn layer_of(key: &[u8]) -> Layer {
@@ -47,7 +47,7 @@ impl Draft {
         self.mesh.is_empty() && self.private.is_empty()
     }
 
-    fn push(&mut self, layer: Layer, operation: Operation) {
+    pub(crate) fn push(&mut self, layer: Layer, operation: Operation) {
         let operations = match layer {
             Layer::Mesh => &mut self.mesh,
             Layer::Private => &mut self.private,
@@ -62,8 +62,8 @@ impl Draft {
 
 /// The plan of one request.
 pub(crate) struct Plan<'a, R: ?Sized> {
-    head: &'a Head,
-    index: &'a Index,
+    pub(crate) head: &'a Head,
+    pub(crate) index: &'a Index,
     rows: &'a R,
     pub(crate) draft: Draft,
     /// What this transaction wrote: a pair, or its absence.
@@ -228,7 +228,7 @@ impl<'a, R: Rows + ?Sized> Plan<'a, R> {
     }
 
     /// The siblings that a write replaces, all of them; notes the newest stamp among them.
-    fn supersede(&mut self, entry: Option<&KeyEntry>) -> Vec<Element> {
+    pub(crate) fn supersede(&mut self, entry: Option<&KeyEntry>) -> Vec<Element> {
         let Some(entry) = entry else { return Vec::new() };
         let mut elements = Vec::with_capacity(entry.register.siblings().len());
         for (element, sibling) in entry.register.siblings() {

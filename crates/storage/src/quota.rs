@@ -5,7 +5,7 @@
 //! leases is always taken. So are the system's own data, which are few, and records of other replicas: what would free space may be among
 //! them, and each site holds its own clients to its own quota.
 
-use crate::{Op, Put, Request, Transaction, store::HealthState};
+use crate::{Import, ImportedChange, Op, Put, Request, Transaction, store::HealthState};
 
 /// The quota of one store.
 pub(crate) struct Quota {
@@ -65,12 +65,24 @@ fn cost(request: &Request) -> u64 {
         Request::Put(put) => put_cost(put),
         Request::Txn(transaction) => transaction_cost(transaction),
         Request::LeaseGrant { .. } => LEASE_BYTES,
+        Request::Import(step) => import_cost(step),
         Request::Delete(_)
         | Request::Compact { .. }
         | Request::LeaseRevoke { .. }
         | Request::LeaseKeys { .. }
         | Request::System(_) => 0,
     }
+}
+
+fn import_cost(step: &Import) -> u64 {
+    match step {
+        Import::Begin { .. } | Import::End(_) => 0,
+        Import::Transaction(transaction) => transaction.changes.iter().map(change_cost).sum(),
+    }
+}
+
+fn change_cost(change: &ImportedChange) -> u64 {
+    change.pair.as_ref().map_or(0, |pair| PAIR_BYTES + (change.key.len() + pair.value.len()) as u64)
 }
 
 fn put_cost(put: &Put) -> u64 {

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::KeyRange;
+use crate::{Import, KeyRange};
 
 /// One request to the committer.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +35,8 @@ pub enum Request {
     },
     /// Writes the system's own data, as one record. It takes no revision.
     System(Vec<SystemWrite>),
+    /// Carries out one step of an import.
+    Import(Box<Import>),
     /// Lists the keys attached to a lease, in key order.
     LeaseKeys {
         /// The lease's number.

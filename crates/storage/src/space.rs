@@ -86,7 +86,7 @@ fn frees(request: &Request) -> bool {
         Request::Delete(_) | Request::Compact { .. } | Request::LeaseRevoke { .. } | Request::LeaseKeys { .. } => true,
         Request::System(writes) => writes.iter().all(|write| matches!(write, SystemWrite::Remove { .. })),
         Request::Txn(transaction) => reads_or_deletes(&transaction.then) && reads_or_deletes(&transaction.otherwise),
-        Request::Put(_) | Request::LeaseGrant { .. } => false,
+        Request::Put(_) | Request::LeaseGrant { .. } | Request::Import(_) => false,
     }
 }
 

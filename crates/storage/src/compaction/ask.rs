@@ -5,7 +5,7 @@ use crate::{
     committer::{HeadRows, first_commit_at},
     group::StagedBase,
     query,
-    row::base::BaseRow,
+    row::base::{BaseRow, Progress},
     since_base::SinceBase,
 };
 
@@ -22,14 +22,22 @@ impl Committer {
         } else {
             query::read_revision(asked, self.head.revision, self.head.compacted, self.head.slot)?
         };
+        self.rebase(wall, revision, false)?;
+        Ok(Answer { revision: self.head.revision, outcome: Outcome::Compacted })
+    }
+
+    /// Makes `revision` the oldest readable one. Where nothing lies below it but what it shows, `is_bare`, there is nothing to sweep.
+    pub(crate) fn rebase(&mut self, wall: WallTime, revision: i64, is_bare: bool) -> Result<(), ReadError> {
         let (first, horizon) = self.horizon(revision)?;
         self.head.compacted = revision;
+        let progress = self.compaction.progress();
+        let progress = if is_bare { Progress { next: horizon + 1, ..progress } } else { progress };
         let number = self.head.commit;
         let base = BaseRow {
             compacted: revision,
             first,
             horizon,
-            progress: self.compaction.progress(),
+            progress,
             commit: number,
             revision: self.head.revision,
             hlc: self.head.clock.last(),
@@ -42,7 +50,7 @@ impl Committer {
         let written = self.compaction.ask(wall, base);
         self.staged.changes.push(written);
         self.staged.base = Some(StagedBase { horizon, first });
-        Ok(Answer { revision: self.head.revision, outcome: Outcome::Compacted })
+        Ok(())
     }
 
     /// The first commit at which `revision` held, and the last one.
