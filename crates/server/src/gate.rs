@@ -3,20 +3,28 @@
 //!
 //! What is judged are effects, not names of operations: which keys a request reads, writes, removes or reveals, by whatever road. [`rule`] has a row for
 //! every method of every contract, [`Effects`] says what one message does, and the policy says whether its sender may.
-//! Code that acts for nobody, such as the task that ends leases, uses the replica directly.
+//! Code that acts for nobody, such as the task that ends leases, uses the replica directly. While there is no policy, all of this is one atomic load.
 
 use std::sync::Arc;
 
-use tonic::{Request, Streaming};
+use tombolo_auth::Caller;
+use tonic::{Extensions, Request, Streaming, metadata::MetadataMap};
 
-pub(crate) use self::effects::{Effects, Needs};
+use self::judge::Judge;
+pub(crate) use self::{
+    effects::{Effects, KeysTold, Reach},
+    pass::{Leave, Pass},
+    rule::{Rule, rule},
+};
 use crate::{
     etcd::status::Fault,
     replica::{Facts, Replica},
+    tls::ClientCertificate,
 };
 
 mod effects;
-#[expect(dead_code, reason = "asked from the moment there is a policy")]
+mod judge;
+mod pass;
 mod rule;
 
 /// Gives leave, or does not. Clones are cheap.
@@ -31,17 +39,6 @@ pub(crate) struct Admitted<'gate, T> {
     replica: &'gate Arc<Replica>,
 }
 
-/// Stands for the sender of a call that lasts: a stream, or a request that waits. Each of its messages is judged on its own.
-pub(crate) struct Pass {
-    replica: Arc<Replica>,
-}
-
-/// That something was permitted, so that it can be asked again whether it still is.
-#[derive(Clone, Debug)]
-pub(crate) struct Leave {
-    _needs: Needs,
-}
-
 impl Gate {
     pub(crate) fn new(replica: Arc<Replica>) -> Self {
         Self { replica }
@@ -53,22 +50,29 @@ impl Gate {
     }
 
     /// Judges a request that is answered at once.
+    #[inline]
     pub(crate) async fn admit<T: Effects>(&self, request: Request<T>) -> Result<Admitted<'_, T>, Fault> {
+        if self.replica.policy.is_enabled() {
+            Sender::of(&request).judge(&self.replica, request.get_ref())?;
+        }
         Ok(Admitted { message: request.into_inner(), replica: &self.replica })
     }
 
-    #[expect(dead_code, reason = "for locks, elections and transfers")]
     /// Judges a request whose answer may take long, or is a stream.
     pub(crate) async fn enter<T: Effects>(&self, request: Request<T>) -> Result<(T, Leave, Pass), Fault> {
-        let pass = Pass { replica: Arc::clone(&self.replica) };
-        let message = request.into_inner();
+        let (metadata, extensions, message) = request.into_parts();
+        let pass = Pass::new(Arc::clone(&self.replica), metadata, extensions);
         let leave = pass.judge(&message).await?;
         Ok((message, leave, pass))
     }
 
     /// Begins a stream of requests. Where the method itself needs a right, it is judged here; what its messages do, one by one by the pass.
     pub(crate) async fn open<T: Effects>(&self, request: Request<Streaming<T>>) -> Result<(Streaming<T>, Pass), Fault> {
-        Ok((request.into_inner(), Pass { replica: Arc::clone(&self.replica) }))
+        if self.replica.policy.is_enabled() && rule(T::METHOD) != Rule::Effects {
+            Sender::of(&request).judge_method(&self.replica, T::METHOD)?;
+        }
+        let (metadata, extensions, messages) = request.into_parts();
+        Ok((messages, Pass::new(Arc::clone(&self.replica), metadata, extensions)))
     }
 }
 
@@ -78,21 +82,35 @@ impl<'gate, T> Admitted<'gate, T> {
     }
 }
 
-impl Pass {
-    /// Judges one message.
-    pub(crate) async fn judge<T: Effects>(&self, message: &T) -> Result<Leave, Fault> {
-        let mut needs = Needs::default();
-        message.effects(&mut needs);
-        Ok(Leave { _needs: needs })
+/// Where a request says who sent it.
+#[derive(Clone, Copy)]
+struct Sender<'a> {
+    metadata: &'a MetadataMap,
+    extensions: &'a Extensions,
+}
+
+impl<'a> Sender<'a> {
+    fn of<T>(request: &'a Request<T>) -> Self {
+        Self { metadata: request.metadata(), extensions: request.extensions() }
     }
 
-    #[expect(dead_code, reason = "asked from the moment there is a policy")]
-    /// Whether what was permitted still is. It costs one atomic load while the policy stays as it is.
-    pub(crate) async fn holds(&self, _leave: &Leave) -> Result<(), Fault> {
-        Ok(())
+    fn identify(self, replica: &Replica) -> Result<Caller, Fault> {
+        let certificate = self.extensions.get::<ClientCertificate>();
+        replica.policy.identify(self.metadata, certificate)
     }
 
-    pub(crate) fn replica(&self) -> &Arc<Replica> {
-        &self.replica
+    fn judge<T: Effects>(self, replica: &Replica, message: &T) -> Result<(), Fault> {
+        let rule = rule(T::METHOD);
+        if rule == Rule::Open {
+            return Ok(());
+        }
+        let caller = self.identify(replica)?;
+        let mut reach = Reach::default();
+        message.effects(&mut reach);
+        Judge::now(replica).judge(&caller, rule, &reach)
+    }
+
+    fn judge_method(self, replica: &Replica, method: tombolo_proto::Method) -> Result<(), Fault> {
+        Judge::now(replica).judge(&self.identify(replica)?, rule(method), &Reach::default())
     }
 }

@@ -17,7 +17,10 @@ use tonic::{Request, Response, Status, Streaming};
 
 use self::{homes::Homes, keep_alives::KeepAlives};
 use super::status::Fault;
-use crate::{committer::Refusal, gate::Gate};
+use crate::{
+    committer::Refusal,
+    gate::{Gate, KeysTold},
+};
 
 mod homes;
 mod keep_alives;
@@ -74,13 +77,15 @@ impl Lease for LeaseService {
         &self,
         request: Request<LeaseTimeToLiveRequest>,
     ) -> Result<Response<LeaseTimeToLiveResponse>, Status> {
-        let (LeaseTimeToLiveRequest { id, keys: with_keys }, replica) = self.0.admit(request).await?.into_parts();
+        let (LeaseTimeToLiveRequest { id, keys: with_keys }, _, pass) = self.0.enter(request).await?;
+        let replica = pass.replica();
         let homes = Homes(Arc::clone(replica));
         let gone = |header| LeaseTimeToLiveResponse { header: Some(header), id, ttl: -1, ..Default::default() };
         let Some(time) = homes.time(id).await? else { return Ok(Response::new(gone(replica.header_now()))) };
         let keys = if with_keys { homes.keys(id).await? } else { Some(Vec::new()) };
         let header = replica.header_now();
         let Some(keys) = keys else { return Ok(Response::new(gone(header))) };
+        pass.permits(&KeysTold(&keys)).await?;
         let (ttl, granted_ttl) = (time.remaining_s, time.granted_s);
         Ok(Response::new(LeaseTimeToLiveResponse { header: Some(header), id, ttl, granted_ttl, keys }))
     }
@@ -96,7 +101,7 @@ impl Lease for LeaseService {
 }
 
 /// A positive number that nobody has chosen before.
-fn random_id() -> Result<i64, Fault> {
+pub(super) fn random_id() -> Result<i64, Fault> {
     let bits = getrandom::u64().map_err(|why| Fault::Internal { what: format!("no randomness: {why}") })?;
     Ok(i64::try_from(bits >> 1).unwrap_or(i64::MAX).max(1))
 }

@@ -113,6 +113,11 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    /// As the errors of etcd's RPC library print: where etcd puts one into a text, its clients compare that.
+    pub(crate) fn as_go_error(&self) -> String {
+        format!("rpc error: code = {:?} desc = {self}", self.code())
+    }
+
     fn code(&self) -> Code {
         match self {
             Self::EmptyKey

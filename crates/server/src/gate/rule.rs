@@ -7,6 +7,8 @@ use tombolo_proto::Method;
 pub(crate) enum Rule {
     /// Nothing, not even that a token be valid.
     Open,
+    /// Nothing but that a token be valid, if there is one.
+    Anybody,
     /// That the caller be somebody.
     User,
     /// The role `root`.
@@ -20,13 +22,10 @@ pub(crate) const fn rule(method: Method) -> Rule {
     match method {
         Method::Authenticate => Rule::Open,
 
-        // Whoever asks this has no key to show.
-        Method::AuthStatus
-        | Method::ClusterMemberList
-        | Method::LeaseGrant
-        | Method::MaintenanceStatus
-        | Method::MeshMembers
-        | Method::MeshStatus => Rule::User,
+        // Whether one has to log in is asked by those who have not.
+        Method::AuthStatus => Rule::Anybody,
+
+        Method::ClusterMemberList | Method::LeaseGrant | Method::MaintenanceStatus => Rule::User,
 
         Method::KvDeleteRange
         | Method::KvPut
@@ -74,6 +73,8 @@ pub(crate) const fn rule(method: Method) -> Rule {
         | Method::MaintenanceHashKv
         | Method::MaintenanceMoveLeader
         | Method::MaintenanceSnapshot
-        | Method::MeshInvite => Rule::Root,
+        | Method::MeshInvite
+        | Method::MeshMembers
+        | Method::MeshStatus => Rule::Root,
     }
 }

@@ -65,7 +65,7 @@ impl KeepAlives {
             match this.wake().await {
                 Wake::Request(Ok(Some(request))) => {
                     // As in etcd, one renewal that is not permitted ends the stream.
-                    if let Err(fault) = this.pass.judge(&request).await {
+                    if let Err(fault) = this.pass.permits(&request).await {
                         return Some((Err(fault.into()), None));
                     }
                     if let Some(answer) = this.begin(request.id) {

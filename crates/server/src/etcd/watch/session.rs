@@ -4,7 +4,10 @@
 //! within the hub's credit. Every answer passes the outbox, the session's own words too, so that `created` precedes the watcher's first
 //! event and a promise of progress overtakes none.
 
-use std::{collections::VecDeque, mem};
+use std::{
+    collections::{HashMap, VecDeque},
+    mem,
+};
 
 use bytes::Bytes;
 use tombolo_proto::{
@@ -14,7 +17,7 @@ use tombolo_proto::{
     },
     mvccpb,
 };
-use tombolo_site::{Credit, Delivery, EndCause, Ending, Progress, WatchError, WatchSpec};
+use tombolo_site::{Credit, Delivery, EndCause, Ending, Progress, WatchError, WatchSpec, WatcherId};
 use tombolo_storage::{Event, KeyRange, Revision};
 use tonic::{Status, Streaming};
 use tracing::{debug, warn};
@@ -25,7 +28,7 @@ use super::{
 };
 use crate::{
     etcd::{convert, status::Fault},
-    gate::Pass,
+    gate::{Leave, Pass},
     limits,
     replica::Replica,
     watches::{Item, Subscription},
@@ -38,6 +41,8 @@ pub(super) struct Session {
     requests: Option<Streaming<WatchRequest>>,
     subscription: Subscription,
     ids: Ids,
+    /// What each watcher was permitted.
+    leaves: HashMap<WatcherId, Leave>,
     /// Answers that are ready to go.
     ready: VecDeque<WatchResponse>,
     /// What the answers cost that have gone, not yet given back to the hub.
@@ -51,6 +56,8 @@ enum Turn {
     Request(RequestUnion),
     /// The client sent what asks for nothing.
     Nothing,
+    /// The policy is another one.
+    Outdated,
     /// The client sends no more.
     Silence,
     /// The stream broke, or the client went.
@@ -67,6 +74,7 @@ impl Session {
             requests: Some(requests),
             subscription,
             ids: Ids::default(),
+            leaves: HashMap::new(),
             ready: VecDeque::new(),
             owed: Credit::default(),
             over: false,
@@ -76,6 +84,10 @@ impl Session {
     /// The next answer, and the session that goes on after it.
     pub(super) async fn next(mut self: Box<Self>) -> Option<(Result<WatchResponse, Status>, Box<Self>)> {
         loop {
+            // Before anything goes out: what is ready may be for eyes that may no longer see it.
+            if self.pass.is_outdated() {
+                self.judge_again().await;
+            }
             if let Some(response) = self.ready.pop_front() {
                 return Some((Ok(response), self));
             }
@@ -89,10 +101,10 @@ impl Session {
                     continue;
                 }
                 Turn::Request(request) => {
-                    self.serve(request);
+                    self.serve(request).await;
                     continue;
                 }
-                Turn::Nothing => continue,
+                Turn::Nothing | Turn::Outdated => continue,
                 Turn::Silence => {
                     self.requests = None;
                     continue;
@@ -110,6 +122,7 @@ impl Session {
         let may_ask = outbox.len() < limits::WATCH_BACKLOG_MAX;
         tokio::select! {
             item = outbox.recv() => item.map_or(Turn::Stopped, Turn::Send),
+            () = self.pass.outdated() => Turn::Outdated,
             turn = receive(self.requests.as_mut()), if may_ask && self.requests.is_some() => turn,
         }
     }
@@ -122,15 +135,15 @@ impl Session {
         }
     }
 
-    fn serve(&mut self, request: RequestUnion) {
+    async fn serve(&mut self, request: RequestUnion) {
         match request {
-            RequestUnion::CreateRequest(request) => self.create(request),
+            RequestUnion::CreateRequest(request) => self.create(request).await,
             RequestUnion::CancelRequest(request) => self.cancel(request.watch_id),
             RequestUnion::ProgressRequest(_) => self.subscription.progress(),
         }
     }
 
-    fn create(&mut self, request: WatchCreateRequest) {
+    async fn create(&mut self, request: WatchCreateRequest) {
         let spec = spec(&request);
         let replica = self.pass.replica();
         let refuse = |reason: String| {
@@ -146,6 +159,10 @@ impl Session {
             // No history begins there. Older etcds differ among themselves; the newest releases answer this.
             return self.subscription.say(refuse(Fault::Compacted.to_string()));
         }
+        let leave = match self.pass.judge(&request).await {
+            Ok(leave) => leave,
+            Err(fault) => return self.subscription.say(refuse(fault.as_go_error())),
+        };
         if spec.range.is_empty() {
             return self.subscription.say(refuse(EMPTY_RANGE.to_owned()));
         }
@@ -154,10 +171,11 @@ impl Session {
             Err(why) => return self.subscription.say(refuse(why.to_string())),
         };
         let watcher = Watcher { watch_id, fragment: request.fragment };
-        let ids = &mut self.ids;
+        let (ids, leaves) = (&mut self.ids, &mut self.leaves);
         self.subscription.watch(spec, |created, revision| match created {
             Ok(id) => {
                 ids.insert(id, watcher);
+                leaves.insert(id, leave);
                 WatchResponse { watch_id, created: true, ..answer(replica, revision) }
             }
             Err(WatchError::EmptyRange) => refuse(EMPTY_RANGE.to_owned())(revision),
@@ -171,8 +189,33 @@ impl Session {
         let replica = self.pass.replica();
         let announce = |revision| WatchResponse { watch_id, canceled: true, ..answer(replica, revision) };
         match watcher {
-            Some(watcher) => self.subscription.cancel(watcher, announce),
+            Some(watcher) => {
+                self.leaves.remove(&watcher);
+                self.subscription.cancel(watcher, announce);
+            }
             None => self.subscription.say(announce),
+        }
+    }
+
+    /// Ends the watchers whose client may no longer see what they watch, and takes back what is ready for them.
+    async fn judge_again(&mut self) {
+        let mut ended = Vec::new();
+        for (id, leave) in &self.leaves {
+            if let Err(fault) = self.pass.holds(leave).await {
+                ended.push((*id, fault));
+            }
+        }
+        for (id, fault) in ended {
+            self.leaves.remove(&id);
+            let Some(Watcher { watch_id, .. }) = self.ids.ended(id) else { continue };
+            self.ready.retain(|response| response.watch_id != watch_id || response.events.is_empty());
+            let replica = self.pass.replica();
+            self.subscription.cancel(id, |revision| WatchResponse {
+                watch_id,
+                canceled: true,
+                cancel_reason: fault.as_go_error(),
+                ..answer(replica, revision)
+            });
         }
     }
 
@@ -226,6 +269,7 @@ impl Session {
     }
 
     fn end(&mut self, ending: &Ending) {
+        self.leaves.remove(&ending.watcher);
         let Some(watcher) = self.ids.ended(ending.watcher) else { return };
         let mut response = WatchResponse {
             header: Some(self.pass.replica().header_now()),

@@ -8,26 +8,27 @@ use tombolo_proto::{
     },
 };
 
-use super::{Effects, Needs};
+use super::{Effects, Reach};
 
 impl Effects for RangeRequest {
     const METHOD: Method = Method::KvRange;
 
-    fn effects(&self, needs: &mut Needs) {
-        needs.reads(&self.key, &self.range_end);
+    fn effects(&self, reach: &mut Reach) {
+        reach.reads(&self.key, &self.range_end);
     }
 }
 
 impl Effects for PutRequest {
     const METHOD: Method = Method::KvPut;
 
-    fn effects(&self, needs: &mut Needs) {
-        needs.writes(&self.key, &Bytes::new());
-        if self.prev_kv {
-            needs.reads(&self.key, &Bytes::new());
+    fn effects(&self, reach: &mut Reach) {
+        reach.writes(&self.key, &Bytes::new());
+        // To keep the value or the lease there is, is to be told whether there is one.
+        if self.prev_kv || self.ignore_value || self.ignore_lease {
+            reach.reads(&self.key, &Bytes::new());
         }
         if self.lease != 0 {
-            needs.writes_keys_of(self.lease);
+            reach.writes_keys_of(self.lease);
         }
     }
 }
@@ -35,10 +36,10 @@ impl Effects for PutRequest {
 impl Effects for DeleteRangeRequest {
     const METHOD: Method = Method::KvDeleteRange;
 
-    fn effects(&self, needs: &mut Needs) {
-        needs.writes(&self.key, &self.range_end);
+    fn effects(&self, reach: &mut Reach) {
+        reach.writes(&self.key, &self.range_end);
         if self.prev_kv {
-            needs.reads(&self.key, &self.range_end);
+            reach.reads(&self.key, &self.range_end);
         }
     }
 }
@@ -47,15 +48,15 @@ impl Effects for TxnRequest {
     const METHOD: Method = Method::KvTxn;
 
     /// Walks the transactions within without recursion: how deep they go is the sender's choice.
-    fn effects(&self, needs: &mut Needs) {
+    fn effects(&self, reach: &mut Reach) {
         let mut open = vec![self];
         while let Some(txn) = open.pop() {
-            txn.compare.iter().for_each(|Compare { key, range_end, .. }| needs.reads(key, range_end));
+            txn.compare.iter().for_each(|Compare { key, range_end, .. }| reach.reads(key, range_end));
             for RequestOp { request } in txn.success.iter().chain(&txn.failure) {
                 match request {
-                    Some(Op::RequestRange(range)) => range.effects(needs),
-                    Some(Op::RequestPut(put)) => put.effects(needs),
-                    Some(Op::RequestDeleteRange(delete)) => delete.effects(needs),
+                    Some(Op::RequestRange(range)) => range.effects(reach),
+                    Some(Op::RequestPut(put)) => put.effects(reach),
+                    Some(Op::RequestDeleteRange(delete)) => delete.effects(reach),
                     Some(Op::RequestTxn(nested)) => open.push(nested),
                     None => {}
                 }

@@ -10,17 +10,18 @@ use tombolo_proto::{
     v1::{MeshInviteRequest, MeshMembersRequest, MeshStatusRequest},
 };
 
-use super::{Effects, Needs};
+use super::{Effects, Reach};
 
 macro_rules! plain {
     ($($message:ty => $method:ident,)*) => {
         $(impl Effects for $message {
             const METHOD: Method = Method::$method;
 
-            fn effects(&self, _: &mut Needs) {}
+            fn effects(&self, _: &mut Reach) {}
         })*
     };
 }
+pub(super) use plain;
 
 plain! {
     CompactionRequest => KvCompact,
@@ -45,10 +46,10 @@ plain! {
 impl Effects for AlarmRequest {
     const METHOD: Method = Method::MaintenanceAlarm;
 
-    fn effects(&self, needs: &mut Needs) {
+    fn effects(&self, reach: &mut Reach) {
         // Compared as the number it is: one that no action has needs the role, too.
         if self.action != i32::from(AlarmAction::Get) {
-            needs.root();
+            reach.root();
         }
     }
 }

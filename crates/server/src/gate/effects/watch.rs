@@ -6,14 +6,14 @@ use tombolo_proto::{
     etcdserverpb::{WatchCreateRequest, WatchRequest, watch_request::RequestUnion},
 };
 
-use super::{Effects, Needs};
+use super::{Effects, Reach};
 
 impl Effects for WatchRequest {
     const METHOD: Method = Method::Watch;
 
-    fn effects(&self, needs: &mut Needs) {
+    fn effects(&self, reach: &mut Reach) {
         match &self.request_union {
-            Some(RequestUnion::CreateRequest(create)) => create.effects(needs),
+            Some(RequestUnion::CreateRequest(create)) => create.effects(reach),
             // Neither tells of any key.
             Some(RequestUnion::CancelRequest(_) | RequestUnion::ProgressRequest(_)) | None => {}
         }
@@ -23,12 +23,12 @@ impl Effects for WatchRequest {
 impl Effects for WatchCreateRequest {
     const METHOD: Method = Method::Watch;
 
-    fn effects(&self, needs: &mut Needs) {
+    fn effects(&self, reach: &mut Reach) {
         // As in etcd, no key means the smallest one.
         if self.key.is_empty() {
-            needs.reads(&Bytes::from_static(b"\0"), &self.range_end);
+            reach.reads(&Bytes::from_static(b"\0"), &self.range_end);
         } else {
-            needs.reads(&self.key, &self.range_end);
+            reach.reads(&self.key, &self.range_end);
         }
     }
 }
