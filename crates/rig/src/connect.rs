@@ -9,6 +9,8 @@ use tombolo_proto::etcdserverpb::{
 };
 use tonic::transport::{Channel, Endpoint};
 
+use crate::secure::{Connector, Trust};
+
 /// The services of one server over one connection. Clones share the connection.
 #[derive(Clone, Debug)]
 pub struct Connection {
@@ -38,14 +40,32 @@ impl Connection {
             .connect()
             .await
             .with_context(|| format!("connect to {endpoint}"))?;
-        Ok(Self {
+        Ok(Self::over(channel))
+    }
+
+    /// Connects to `https://address:port`.
+    ///
+    /// # Errors
+    ///
+    /// When nobody listens there, or the two do not accept each other.
+    pub async fn open_secure(endpoint: &str, trust: &Trust) -> Result<Self> {
+        let channel = Endpoint::from_shared(endpoint.to_owned())?
+            .connect_timeout(Duration::from_secs(5))
+            .connect_with_connector(Connector(trust.clone()))
+            .await
+            .with_context(|| format!("connect to {endpoint}"))?;
+        Ok(Self::over(channel))
+    }
+
+    fn over(channel: Channel) -> Self {
+        Self {
             kv: KvClient::new(channel.clone()).max_decoding_message_size(RESPONSE_BYTES_MAX),
             watch: WatchClient::new(channel.clone()).max_decoding_message_size(RESPONSE_BYTES_MAX),
             lease: LeaseClient::new(channel.clone()),
             cluster: ClusterClient::new(channel.clone()),
             maintenance: MaintenanceClient::new(channel.clone()),
             channel,
-        })
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     connect::Connection,
     ports::free_port,
     requirement::{self, Tool},
+    secure::Trust,
 };
 
 /// A running (or stopped) server with a data folder of its own.
@@ -43,6 +44,8 @@ pub struct Launch {
     /// Whose network it sees, if not everybody's.
     namespace: Option<String>,
     in_memory: bool,
+    /// How to speak TLS to it, if it does.
+    trust: Option<Trust>,
     /// Where homes are made; the system's folder for temporary files when nothing is said.
     homes: Option<PathBuf>,
     patience: Duration,
@@ -93,7 +96,8 @@ impl Server {
     /// `http://host:port` for clients.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address())
+        let scheme = if self.launch.trust.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address())
     }
 
     /// The client socket.
@@ -154,7 +158,14 @@ impl Server {
     ///
     /// When it does not accept one.
     pub async fn connect(&self) -> Result<Connection> {
-        Connection::open(&self.endpoint()).await.with_context(|| self.last_words())
+        self.open().await.with_context(|| self.last_words())
+    }
+
+    async fn open(&self) -> Result<Connection> {
+        match &self.launch.trust {
+            Some(trust) => Connection::open_secure(&self.endpoint(), trust).await,
+            None => Connection::open(&self.endpoint()).await,
+        }
     }
 
     /// SIGKILL, at once.
@@ -251,8 +262,8 @@ impl Server {
         let mut flags = vec![
             ("--name".to_owned(), "rig".to_owned()),
             ("--data-dir".to_owned(), self.folder().display().to_string()),
-            ("--listen-client-urls".to_owned(), url(self.ports.client)),
-            ("--advertise-client-urls".to_owned(), url(self.ports.client)),
+            ("--listen-client-urls".to_owned(), self.endpoint()),
+            ("--advertise-client-urls".to_owned(), self.endpoint()),
             ("--listen-peer-urls".to_owned(), url(self.ports.peer)),
             ("--initial-advertise-peer-urls".to_owned(), url(self.ports.peer)),
             ("--listen-metrics-urls".to_owned(), url(self.ports.metrics)),
@@ -291,7 +302,7 @@ impl Server {
 
     async fn answers(&self) -> bool {
         let read = async {
-            let mut connection = Connection::open(&self.endpoint()).await?;
+            let mut connection = self.open().await?;
             let request = RangeRequest { key: Bytes::from_static(b"ready"), ..Default::default() };
             match connection.kv.range(request).await {
                 // A server that asks who calls has answered: it looked into its store to do so.
@@ -319,6 +330,7 @@ impl Launch {
             address: Ipv4Addr::LOCALHOST.into(),
             namespace: None,
             in_memory: false,
+            trust: None,
             homes: None,
             patience: Duration::from_secs(30),
         }
@@ -336,6 +348,13 @@ impl Launch {
     #[must_use]
     pub fn with(mut self, flag: &str, value: &str) -> Self {
         self.flags.push((flag.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Has its client socket speak TLS, and those who wait for it trust it. Where its certificates are is said with [`with`](Self::with).
+    #[must_use]
+    pub fn secured(mut self, trust: Trust) -> Self {
+        self.trust = Some(trust);
         self
     }
 

@@ -4,7 +4,10 @@
 //! user names. Where etcd would start with less protection than was asked for, the flags are refused instead. Flags for peers' certificates
 //! are accepted, so that manifests start, and named in the log: peers prove pinned keys to each other, which is no less.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+};
 
 use rustls::CipherSuite;
 
@@ -66,15 +69,15 @@ pub enum TlsVersion {
 pub(super) struct TlsFlags {
     /// Certificate of this server, in PEM, with those of the CAs between it and the root
     #[arg(long, env = "TOMBOLO_CERT_FILE", default_value = "", hide_default_value = true)]
-    cert_file: PathBuf,
+    cert_file: OsString,
 
     /// Private key of --cert-file, in PEM
     #[arg(long, env = "TOMBOLO_KEY_FILE", default_value = "", hide_default_value = true)]
-    key_file: PathBuf,
+    key_file: OsString,
 
     /// CAs whose clients are let in, in PEM; without it clients need no certificate
     #[arg(long, env = "TOMBOLO_TRUSTED_CA_FILE", default_value = "", hide_default_value = true)]
-    trusted_ca_file: PathBuf,
+    trusted_ca_file: OsString,
 
     /// Take the common name of a client's certificate for its user name
     #[arg(
@@ -93,7 +96,7 @@ pub(super) struct TlsFlags {
 
     /// Revoked certificates of clients, in PEM or DER
     #[arg(long, env = "TOMBOLO_CLIENT_CRL_FILE", default_value = "", hide_default_value = true)]
-    client_crl_file: PathBuf,
+    client_crl_file: OsString,
 
     /// Make a certificate for this server, signed by itself, when none is given
     #[arg(
@@ -146,7 +149,7 @@ impl TlsFlags {
     pub(super) fn check(self, listeners: &[&Url], remarks: &mut Vec<String>) -> Result<Option<TlsConfig>, String> {
         let secure = listeners.iter().find(|url| url.is_tls());
         let identity = self.identity(listeners, remarks)?;
-        let given = |path: &Path| (!path.as_os_str().is_empty()).then(|| path.to_path_buf());
+        let given = |path: &OsStr| (!path.is_empty()).then(|| PathBuf::from(path));
         let (trusted_ca, crl) = (given(&self.trusted_ca_file), given(&self.client_crl_file));
         let allowed_hostnames: Vec<String> =
             self.client_cert_allowed_hostname.iter().filter(|name| !name.is_empty()).cloned().collect();
@@ -192,8 +195,8 @@ impl TlsFlags {
     }
 
     fn identity(&self, listeners: &[&Url], remarks: &mut Vec<String>) -> Result<Option<Identity>, String> {
-        let (cert, key) = (self.cert_file.clone(), self.key_file.clone());
-        match (cert.as_os_str().is_empty(), key.as_os_str().is_empty()) {
+        let (cert, key) = (PathBuf::from(&self.cert_file), PathBuf::from(&self.key_file));
+        match (self.cert_file.is_empty(), self.key_file.is_empty()) {
             (false, false) => {
                 if self.auto_tls {
                     remarks.push("--auto-tls makes no certificate, since --cert-file gives one".to_owned());
