@@ -3,12 +3,15 @@
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    compaction::CompactionArgs, del::DelArgs, endpoint::EndpointArgs, get::GetArgs, lease::LeaseCommand,
-    member::MemberCommand, mesh::MeshCommand, put::PutArgs, txn::TxnArgs, watch::WatchArgs,
+    alarm::AlarmCommand, auth::AuthCommand, compaction::CompactionArgs, completion::CompletionArgs, defrag::DefragArgs,
+    del::DelArgs, elect::ElectArgs, endpoint::EndpointArgs, get::GetArgs, lease::LeaseCommand, lock::LockArgs,
+    member::MemberCommand, mesh::MeshCommand, move_leader::MoveLeaderArgs, put::PutArgs, role::RoleCommand,
+    txn::TxnArgs, user::UserCommand, watch::WatchArgs,
 };
 
 pub(crate) mod globals;
 pub(crate) mod habits;
+mod who;
 
 use globals::Globals;
 
@@ -37,6 +40,8 @@ pub(crate) enum Command {
     /// Processes all the requests in one transaction
     Txn(TxnArgs),
     /// Compacts the event history
+    // Newer than its short forms is `completion`, which would make them ambiguous.
+    #[command(aliases = ["com", "comp"])]
     Compaction(CompactionArgs),
     /// Endpoint related commands
     Endpoint(EndpointArgs),
@@ -48,9 +53,31 @@ pub(crate) enum Command {
     /// Membership related commands
     #[command(subcommand)]
     Member(MemberCommand),
+    /// User related commands
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Role related commands
+    #[command(subcommand)]
+    Role(RoleCommand),
+    /// Enable or disable authentication
+    #[command(subcommand)]
+    Auth(AuthCommand),
+    /// Alarm related commands
+    #[command(subcommand)]
+    Alarm(AlarmCommand),
+    /// Defragments the storage of the members with given endpoints
+    Defrag(DefragArgs),
+    /// Transfers leadership to another etcd cluster member
+    MoveLeader(MoveLeaderArgs),
+    /// Acquires a named lock, within one replica
+    Lock(LockArgs),
+    /// Observes and participates in leader election, within one replica
+    Elect(ElectArgs),
     /// Invites sites into the mesh and shows how far each is behind
     #[command(subcommand)]
     Mesh(MeshCommand),
+    /// Generate completion script for bash, zsh, fish or powershell
+    Completion(CompletionArgs),
     /// Prints the version of tombolo
     Version,
 }

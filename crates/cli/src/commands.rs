@@ -8,23 +8,35 @@ use crate::{
     exit::{Exit, Failure},
 };
 
+pub(crate) mod alarm;
+pub(crate) mod auth;
 pub(crate) mod compaction;
+pub(crate) mod completion;
+pub(crate) mod defrag;
 pub(crate) mod del;
+pub(crate) mod elect;
 pub(crate) mod endpoint;
 pub(crate) mod get;
 pub(crate) mod lease;
+mod line;
+pub(crate) mod lock;
 pub(crate) mod member;
 pub(crate) mod mesh;
+pub(crate) mod move_leader;
 pub(crate) mod put;
+pub(crate) mod role;
 mod selection;
 pub(crate) mod txn;
+pub(crate) mod user;
 pub(crate) mod version;
 pub(crate) mod watch;
 
 /// Runs the command that was asked for.
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
-    if matches!(cli.command, Command::Version) {
-        return version::run();
+    match &cli.command {
+        Command::Version => return version::run(),
+        Command::Completion(args) => return completion::run(args),
+        _ => {}
     }
     let context = cli.globals.context()?;
     let runtime = runtime::Builder::new_current_thread()
@@ -46,6 +58,15 @@ async fn dispatch(command: Command, context: Context) -> Result<(), Failure> {
         Command::Lease(command) => lease::run(&context, &command).await,
         Command::Member(command) => member::run(&context, &command).await,
         Command::Mesh(command) => mesh::run(&context, &command).await,
+        Command::User(command) => user::run(&context, &command).await,
+        Command::Role(command) => role::run(&context, &command).await,
+        Command::Auth(command) => auth::run(&context, &command).await,
+        Command::Alarm(command) => alarm::run(&context, &command).await,
+        Command::Defrag(args) => defrag::run(&context, &args).await,
+        Command::MoveLeader(args) => move_leader::run(&context, &args).await,
+        Command::Lock(args) => lock::run(&context, &args).await,
+        Command::Elect(args) => elect::run(&context, &args).await,
+        Command::Completion(args) => completion::run(&args),
         Command::Version => version::run(),
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The settings of one run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) options: ClientOptions,
@@ -35,6 +35,12 @@ impl Context {
             // The text names the endpoints already.
             error @ ClientError::Unreachable(_) => {
                 Failure::new(Exit::BadConnection, error.to_string()).hint(hint::UNREACHABLE)
+            }
+            // etcdctl signs in when it connects, and counts a refusal as a connection that failed.
+            error @ ClientError::NotSignedIn(_) => {
+                let message = error.to_string();
+                let advice = hint::for_message(&message);
+                Failure::new(Exit::BadConnection, message).at(self.place()).hint(advice)
             }
             error @ ClientError::Disconnected { .. } => {
                 Failure::new(Exit::BadConnection, error.to_string()).at(self.place()).hint(hint::DISCONNECTED)

@@ -36,11 +36,13 @@ pub(crate) struct Failure {
     message: String,
     place: Option<String>,
     hint: Option<&'static str>,
+    /// The exit code of a command that this one ran.
+    code: Option<u8>,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), place: None, hint: None }
+        Self { exit, message: message.into(), place: None, hint: None, code: None }
     }
 
     /// The command line is wrong.
@@ -63,6 +65,11 @@ impl Failure {
 
     pub(crate) fn exits(self, exit: Exit) -> Self {
         Self { exit, ..self }
+    }
+
+    /// Ends with the exit code of a command that was run.
+    pub(crate) fn exits_as(self, code: u8) -> Self {
+        Self { code: Some(code), ..self }
     }
 
     /// Puts etcdctl's words around the message: `failed to grant lease (…)`.
@@ -103,7 +110,7 @@ impl From<io::Error> for Failure {
 /// Reports a failure and gives its exit code.
 pub(crate) fn failed(failure: &Failure) -> ExitCode {
     eprintln!("Error: {failure}");
-    ExitCode::from(failure.exit as u8)
+    ExitCode::from(failure.code.unwrap_or(failure.exit as u8))
 }
 
 /// Reports what clap has to say: help and version succeed, everything else is a bad argument.

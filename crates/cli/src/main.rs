@@ -12,6 +12,7 @@ mod context;
 mod exit;
 mod notation;
 mod output;
+mod prompt;
 mod script;
 
 fn main() -> ExitCode {

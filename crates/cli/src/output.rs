@@ -9,9 +9,9 @@ use std::io::{self, Write};
 use tombolo_client::Endpoint;
 use tombolo_proto::{
     etcdserverpb::{
-        DeleteRangeResponse, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeResponse,
-        LeaseTimeToLiveResponse, MemberListResponse, PutResponse, RangeResponse, StatusResponse, TxnResponse,
-        WatchResponse,
+        AlarmResponse, DeleteRangeResponse, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse,
+        LeaseRevokeResponse, LeaseTimeToLiveResponse, MemberListResponse, PutResponse, RangeResponse, ResponseHeader,
+        StatusResponse, TxnResponse, WatchResponse,
     },
     v1::{MeshInviteResponse, MeshMembersResponse, MeshStatusResponse},
 };
@@ -21,6 +21,8 @@ use crate::{
     notation::duration::GoDuration,
 };
 
+mod auth;
+mod cluster;
 mod fields;
 mod json;
 mod mesh;
@@ -28,6 +30,8 @@ mod rows;
 mod simple;
 mod table;
 
+pub(crate) use auth::{AuthAnswer, Done};
+pub(crate) use cluster::{EndpointHash, MemberChange};
 pub(crate) use mesh::peer_name;
 
 /// What a server said, as far as it is shown.
@@ -52,8 +56,20 @@ pub(crate) enum Answer<'a> {
     },
     Leases(&'a LeaseLeasesResponse),
     Members(&'a MemberListResponse),
+    MemberChange(MemberChange<'a>),
     Health(&'a [EndpointHealth]),
     Status(&'a [EndpointStatus]),
+    Hashes(&'a [EndpointHash]),
+    Alarms(&'a AlarmResponse),
+    Auth(AuthAnswer<'a>),
+    Done(Done<'a>),
+    /// A permission that was taken from a role: its range may be no text.
+    Revoked {
+        key: &'a [u8],
+        range_end: &'a [u8],
+        role: &'a str,
+        header: &'a Option<ResponseHeader>,
+    },
     Invitation(&'a MeshInviteResponse),
     MeshMembers(&'a MeshMembersResponse),
     MeshStatus(&'a MeshStatusResponse),
@@ -126,6 +142,16 @@ impl Printer {
         }
     }
 
+    /// Refuses, besides, the format that has no words for most of what concerns users and members. The same reason.
+    pub(crate) fn refuse_table_and_fields(&self) -> Result<(), Failure> {
+        self.refuse_table()?;
+        match self.format {
+            Format::Fields => Err(Failure::new(Exit::BadFeature, "fields not supported as output format")
+                .hint("nothing was sent: use simple or json")),
+            Format::Simple | Format::Json | Format::Table => Ok(()),
+        }
+    }
+
     /// Writes an answer to standard output and flushes it, since a watch's reader waits for each.
     pub(crate) fn print(&self, answer: &Answer<'_>) -> Result<(), Failure> {
         let mut out = io::BufWriter::new(io::stdout().lock());
@@ -136,6 +162,11 @@ impl Printer {
     /// Says how far an idle watch is; etcdctl says it in the same words in every format, before the answer itself.
     pub(crate) fn note_progress(&self, revision: i64) -> Result<(), Failure> {
         Ok(writeln!(io::stdout(), "progress notify: {revision}")?)
+    }
+
+    /// Writes a line that is the same in every format.
+    pub(crate) fn note(&self, line: &str) -> Result<(), Failure> {
+        Ok(writeln!(io::stdout(), "{line}")?)
     }
 
     fn write(&self, out: &mut impl Write, answer: &Answer<'_>) -> io::Result<()> {

@@ -1,11 +1,12 @@
 //! The options that every command knows, and what this client makes of them.
 //!
-//! TLS, user names and discovery are parsed, so that their flags have etcdctl's names from the start, and refused when
+//! TLS and discovery are parsed, so that their flags have etcdctl's names from the start, and refused when
 //! they are given a value: a connection that is silently not encrypted would be worse than none.
 
 use clap::Args;
 use tombolo_client::{Client, ClientError, ClientOptions, Endpoint};
 
+use super::who::Who;
 use crate::{
     context::Context,
     exit::{Exit, Failure},
@@ -58,12 +59,8 @@ pub(crate) struct Globals {
     /// Verify certificates of TLS-enabled secure servers using this CA bundle (not supported yet)
     #[arg(long, global = true)]
     cacert: Option<String>,
-    /// Username, or username:password, for authentication (not supported yet)
-    #[arg(long, global = true)]
-    user: Option<String>,
-    /// Password for authentication (not supported yet)
-    #[arg(long, global = true)]
-    password: Option<String>,
+    #[command(flatten)]
+    who: Who,
     /// Domain name to query for SRV records describing cluster endpoints (not supported yet)
     #[arg(short, long, global = true)]
     discovery_srv: Option<String>,
@@ -81,7 +78,7 @@ impl Globals {
         self.refuse_what_is_not_supported_yet()?;
         let format = Format::parse(&self.write_out)?;
         let endpoints = self.parsed_endpoints()?;
-        let options = self.options();
+        let options = self.options()?;
         let client = Client::new(endpoints, options.clone()).map_err(|error| unusable(&error))?;
         Ok(Context { client, options, timeout: self.command_timeout.0, printer: Printer::new(format, self.hex) })
     }
@@ -93,12 +90,13 @@ impl Globals {
             .collect()
     }
 
-    fn options(&self) -> ClientOptions {
+    fn options(&self) -> Result<ClientOptions, Failure> {
         let mut options = ClientOptions::default();
         options.connect_timeout = self.dial_timeout.0;
         options.keep_alive_time = self.keepalive_time.0;
         options.keep_alive_timeout = self.keepalive_timeout.0;
-        options
+        options.credentials = self.who.credentials()?;
+        Ok(options)
     }
 
     fn refuse_what_is_not_supported_yet(&self) -> Result<(), Failure> {
@@ -106,8 +104,6 @@ impl Globals {
             ("cert", &self.cert),
             ("key", &self.key),
             ("cacert", &self.cacert),
-            ("user", &self.user),
-            ("password", &self.password),
             ("discovery-srv", &self.discovery_srv),
             ("discovery-srv-name", &self.discovery_srv_name),
         ];
@@ -144,7 +140,7 @@ impl Globals {
 
 fn not_yet(flag: &str) -> Failure {
     Failure::new(Exit::BadFeature, format!("{flag} is not supported yet"))
-        .hint("leave it out: connections are neither encrypted nor authenticated")
+        .hint("leave it out: connections are not encrypted")
 }
 
 /// An endpoint that this client cannot use is a feature it lacks, or a mistake in the argument.
@@ -193,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_yet_is_refused_by_name_and_only_with_a_value() {
-        for flag in ["--cert=a", "--key=a", "--cacert=a", "--user=a:b", "--password=a", "-dexample.org"] {
+        for flag in ["--cert=a", "--key=a", "--cacert=a", "-dexample.org"] {
             assert_eq!(refusal(&format!("{flag} version")).0, Exit::BadFeature, "{flag}");
         }
         let (exit, text) = refusal("--insecure-transport=false version");

@@ -1,4 +1,4 @@
-//! `endpoint health` and `endpoint status`: what each server says of itself.
+//! `endpoint health`, `endpoint status` and `endpoint hashkv`: what each server says of itself.
 //!
 //! Every endpoint is asked on a connection of its own, and all at the same time for health; the lines come in the order
 //! of the endpoints. An endpoint that does not answer is one line and does not hide the others.
@@ -19,6 +19,8 @@ use crate::{
     output::{Answer, EndpointHealth, EndpointStatus, Format},
 };
 
+mod hash_kv;
+
 #[derive(Debug, Args)]
 pub(crate) struct EndpointArgs {
     /// Use all endpoints from the cluster member list
@@ -38,14 +40,26 @@ enum EndpointCommand {
     /// The items in the lists are endpoint, ID, version, db size, is leader, is learner, raft term, raft index,
     /// raft applied index, errors.
     Status,
+    /// Prints the KV history hash for each endpoint in --endpoints
+    Hashkv {
+        /// Maximum revision to hash (default: all revisions)
+        #[arg(long, default_value_t = 0)]
+        rev: i64,
+    },
 }
 
 pub(crate) async fn run(context: &Context, args: &EndpointArgs) -> Result<(), Failure> {
-    let endpoints = if args.cluster { of_members(context).await? } else { context.client.endpoints().to_vec() };
+    let endpoints = chosen(context, args.cluster).await?;
     match args.command {
+        EndpointCommand::Hashkv { rev } => hash_kv::show(context, endpoints, rev).await,
         EndpointCommand::Health => health(context, endpoints).await,
         EndpointCommand::Status => status(context, endpoints).await,
     }
+}
+
+/// The endpoints of `--endpoints`, or those of all members.
+pub(super) async fn chosen(context: &Context, cluster: bool) -> Result<Vec<Endpoint>, Failure> {
+    if cluster { of_members(context).await } else { Ok(context.client.endpoints().to_vec()) }
 }
 
 /// The client addresses that the members advertise.

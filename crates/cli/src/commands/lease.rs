@@ -10,7 +10,7 @@ use crate::{
     output::Answer,
 };
 
-mod keep_alive;
+pub(super) mod keep_alive;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LeaseCommand {

@@ -1,7 +1,7 @@
 //! What to try after a failure, for those whose text does not say it.
 
 /// Words of a server's error, and the advice that goes with them.
-const ADVICE: [(&str, &str); 14] = [
+const ADVICE: [(&str, &str); 19] = [
     ("revision has been compacted", "history before that revision is gone: use a later one, or leave --rev out"),
     ("is a future revision", "the store has not reached that revision: leave --rev out to read what is current"),
     ("requested lease not found", "it expired or was revoked: `tombolo lease list` shows those alive"),
@@ -17,6 +17,11 @@ const ADVICE: [(&str, &str); 14] = [
         "unknown service tombolo.v1",
         "that server is no Tombolo, or an older one: `tombolo endpoint status` shows what it is",
     ),
+    ("authentication failed", "check --user and --password (or ETCDCTL_USER and ETCDCTL_PASSWORD)"),
+    ("user name is empty", "the server asks who calls: give --user"),
+    ("permission denied", "`tombolo user get` and `tombolo role get` show what a user may do"),
+    ("root user does not exist", "`tombolo user add root` makes it"),
+    ("user name not found", "`tombolo user list` shows who there is"),
     ("NOSLOTS", "invite from another site: `tombolo mesh members` shows who has slots to hand on"),
     (
         "context deadline exceeded",

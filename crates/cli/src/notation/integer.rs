@@ -1,6 +1,6 @@
-//! Signed 64-bit integers in a given base: revisions in decimal, lease ids in hexadecimal.
+//! 64-bit integers in a given base: revisions in decimal, ids of leases and, without a sign, of members in hexadecimal.
 
-use std::num::IntErrorKind;
+use std::num::{IntErrorKind, ParseIntError};
 
 use thiserror::Error;
 
@@ -14,11 +14,22 @@ pub(crate) struct BadInteger {
 
 /// Reads an integer in `base`.
 pub(crate) fn parse(text: &str, base: u32) -> Result<i64, BadInteger> {
-    i64::from_str_radix(text, base).map_err(|error| {
+    i64::from_str_radix(text, base).map_err(|error| BadInteger::new(text, &error))
+}
+
+/// Reads an integer without a sign, in hexadecimal.
+pub(crate) fn parse_id(text: &str) -> Result<u64, BadInteger> {
+    // Rust takes a plus sign here, and Go does not.
+    let digits = if text.starts_with('+') { "+" } else { text };
+    u64::from_str_radix(digits, 16).map_err(|error| BadInteger::new(text, &error))
+}
+
+impl BadInteger {
+    fn new(text: &str, error: &ParseIntError) -> Self {
         let out_of_range = matches!(error.kind(), IntErrorKind::PosOverflow | IntErrorKind::NegOverflow);
         let reason = if out_of_range { "value out of range" } else { "invalid syntax" };
-        BadInteger { text: text.to_owned(), reason }
-    })
+        Self { text: text.to_owned(), reason }
+    }
 }
 
 #[cfg(test)]
@@ -33,5 +44,14 @@ mod tests {
         assert_eq!(parse("", 16).expect_err("empty").to_string(), r#"parsing "": invalid syntax"#);
         let large = parse("ffffffffffffffff", 16).expect_err("too large");
         assert_eq!(large.to_string(), r#"parsing "ffffffffffffffff": value out of range"#);
+    }
+
+    #[test]
+    fn ids_of_members_use_all_bits_and_have_no_sign() {
+        assert_eq!(parse_id("ffffffffffffffff"), Ok(u64::MAX));
+        for text in ["", "+1", "-1", "x", "0x1"] {
+            assert_eq!(parse_id(text).expect_err(text).to_string(), format!("parsing {text:?}: invalid syntax"));
+        }
+        assert!(parse_id("10000000000000000").expect_err("too large").to_string().ends_with("value out of range"));
     }
 }

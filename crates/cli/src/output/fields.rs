@@ -10,9 +10,10 @@ use tombolo_proto::{
     mvccpb::KeyValue,
 };
 
-use super::{Answer, EndpointHealth, EndpointStatus};
+use super::{Answer, Done, EndpointHealth, EndpointStatus};
 use crate::notation::quote::Quoted;
 
+mod auth;
 mod mesh;
 
 pub(super) fn write(out: &mut impl Write, answer: &Answer<'_>) -> io::Result<()> {
@@ -43,10 +44,20 @@ pub(super) fn write(out: &mut impl Write, answer: &Answer<'_>) -> io::Result<()>
         Answer::Members(response) => members(out, response),
         Answer::Health(list) => list.iter().try_for_each(|item| health(out, item)),
         Answer::Status(list) => list.iter().try_for_each(|item| status(out, item)),
+        Answer::Hashes(list) => list.iter().try_for_each(|item| auth::hash(out, item)),
+        Answer::Alarms(response) => auth::alarms(out, response),
+        Answer::Auth(answer) => auth::auth(out, answer),
+        Answer::Done(Done { header: head, .. }) | Answer::Revoked { header: head, .. } => header(out, head),
+        Answer::MemberChange(_) => Err(unsupported()),
         Answer::Invitation(response) => mesh::invitation(out, response),
         Answer::MeshMembers(response) => mesh::members(out, response),
         Answer::MeshStatus(response) => mesh::status(out, response),
     }
+}
+
+/// Commands refuse this format up front where it has no lines for an answer.
+fn unsupported() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "fields not supported as output format")
 }
 
 fn header(out: &mut impl Write, header: &Option<ResponseHeader>) -> io::Result<()> {

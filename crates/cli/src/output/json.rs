@@ -13,8 +13,9 @@ use tombolo_proto::{
     mvccpb::{Event, KeyValue},
 };
 
-use super::{Answer, EndpointHealth, EndpointStatus};
+use super::{Answer, Done, EndpointHealth, EndpointStatus};
 
+mod auth;
 mod mesh;
 mod object;
 
@@ -47,6 +48,11 @@ pub(super) fn write(out: &mut impl Write, answer: &Answer<'_>, hex: bool) -> io:
         }
         Answer::Health(endpoints) => list(endpoints.iter().map(health)),
         Answer::Status(endpoints) => list(endpoints.iter().map(status)),
+        Answer::Hashes(endpoints) => auth::hashes(endpoints),
+        Answer::MemberChange(change) => auth::member_change(change),
+        Answer::Alarms(response) => auth::alarms(response),
+        Answer::Auth(answer) => auth::auth(answer),
+        Answer::Done(Done { header, .. }) | Answer::Revoked { header, .. } => with_header(header).end(),
         Answer::Invitation(response) => mesh::invitation(response),
         Answer::MeshMembers(response) => mesh::members(response),
         Answer::MeshStatus(response) => mesh::status(response),

@@ -2,7 +2,7 @@
 
 use tombolo_proto::etcdserverpb::MemberListResponse;
 
-use super::{Answer, EndpointHealth, EndpointStatus};
+use super::{Answer, EndpointHash, EndpointHealth, EndpointStatus};
 use crate::notation::size;
 
 mod mesh;
@@ -23,6 +23,7 @@ impl Rows {
             Answer::Members(response) => Some(members(response)),
             Answer::Health(list) => Some(health(list)),
             Answer::Status(list) => Some(status(list)),
+            Answer::Hashes(list) => Some(hashes(list)),
             Answer::MeshMembers(response) => Some(mesh::members(response)),
             Answer::MeshStatus(response) => Some(mesh::status(response)),
             _ => None,
@@ -84,4 +85,10 @@ fn status(list: &[EndpointStatus]) -> Rows {
         ]
     });
     Rows { heading, rows: rows.collect() }
+}
+
+fn hashes(list: &[EndpointHash]) -> Rows {
+    let rows =
+        list.iter().map(|EndpointHash { endpoint, response }| vec![endpoint.to_string(), response.hash.to_string()]);
+    Rows { heading: &["ENDPOINT", "HASH"], rows: rows.collect() }
 }

@@ -13,6 +13,7 @@ use tombolo_proto::{
 use super::{Answer, EndpointHealth, EndpointStatus, Format, Printer};
 use crate::notation::duration::GoDuration;
 
+pub(super) mod auth;
 pub(super) mod mesh;
 
 pub(super) const LEASE: i64 = 0x6b93_a200_296c_d615;

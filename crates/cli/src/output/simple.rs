@@ -5,12 +5,15 @@
 use std::io::{self, Write};
 
 use tombolo_proto::{
-    etcdserverpb::{LeaseTimeToLiveResponse, TxnResponse, WatchResponse, response_op::Response},
+    etcdserverpb::{
+        AlarmMember, AlarmType, LeaseTimeToLiveResponse, TxnResponse, WatchResponse, response_op::Response,
+    },
     mvccpb::KeyValue,
 };
 
-use super::{Answer, EndpointHealth, rows::Rows};
+use super::{Answer, Done, EndpointHealth, MemberChange, rows::Rows};
 
+mod auth;
 mod mesh;
 
 /// The choices that only this format has.
@@ -47,7 +50,11 @@ pub(super) fn write(out: &mut impl Write, answer: &Answer<'_>, style: Style) -> 
         Answer::Health(list) => list.iter().try_for_each(|health| healthy(out, health)),
         Answer::Invitation(response) => writeln!(out, "{}", response.ticket),
         Answer::MeshStatus(response) => mesh::status(out, response),
-        Answer::Members(_) | Answer::Status(_) | Answer::MeshMembers(_) => {
+        Answer::Auth(answer) => auth::write(out, answer),
+        Answer::Done(Done { said, .. }) | Answer::MemberChange(MemberChange { said, .. }) => writeln!(out, "{said}"),
+        Answer::Revoked { key, range_end, role, .. } => revoked(out, key, range_end, role),
+        Answer::Alarms(response) => response.alarms.iter().try_for_each(|alarm| writeln!(out, "{}", go_struct(alarm))),
+        Answer::Members(_) | Answer::Status(_) | Answer::Hashes(_) | Answer::MeshMembers(_) => {
             let rows = Rows::of(answer).map(|list| list.rows).unwrap_or_default();
             rows.iter().try_for_each(|row| writeln!(out, "{}", row.join(", ")))
         }
@@ -109,6 +116,26 @@ fn time_to_live(out: &mut impl Write, response: &LeaseTimeToLiveResponse, keys: 
         out.write_all(b"])")?;
     }
     writeln!(out)
+}
+
+fn revoked(out: &mut impl Write, key: &[u8], range_end: &[u8], role: &str) -> io::Result<()> {
+    if range_end.is_empty() {
+        out.write_all(b"Permission of key ")?;
+        out.write_all(key)?;
+    } else {
+        out.write_all(b"Permission of range ")?;
+        auth::write_range(out, key, range_end)?;
+    }
+    writeln!(out, " is revoked from role {role}")
+}
+
+/// An alarm as Go prints its struct: fields that are not zero, each with a space after it.
+fn go_struct(alarm: &AlarmMember) -> String {
+    let member = if alarm.member_id == 0 { String::new() } else { format!("memberID:{} ", alarm.member_id) };
+    match alarm.alarm() {
+        AlarmType::None => member,
+        kind => format!("{member}alarm:{} ", kind.as_str_name()),
+    }
 }
 
 /// Unhealthy endpoints are no result but an error: the command reports them on standard error.
@@ -193,6 +220,19 @@ mod tests {
         assert_eq!(shown(&Answer::Members(&samples::members())), members);
         let status = "a:2379, abc, 3.5.1, 20 kB, true, false, 2, 17, 16, memberID:1 alarm:NOSPACE , x\n";
         assert_eq!(shown(&Answer::Status(&samples::status())), status);
+    }
+
+    #[test]
+    fn alarms_and_changes_are_told_as_go_and_people_say_them() {
+        let alarms = samples::auth::alarms();
+        assert_eq!(shown(&Answer::Alarms(&alarms)), "memberID:8 alarm:NOSPACE \n");
+        let said = "User u created".to_owned();
+        assert_eq!(shown(&Answer::Done(Done { header: &None, said })), "User u created\n");
+        let revoked = |range_end| shown(&Answer::Revoked { key: b"k", range_end, role: "r", header: &None });
+        assert_eq!(revoked(b""), "Permission of key k is revoked from role r\n");
+        assert_eq!(revoked(b"l"), "Permission of range [k, l) is revoked from role r\n");
+        assert_eq!(revoked(b"\0"), "Permission of range [k, <open ended> is revoked from role r\n");
+        assert_eq!(shown(&Answer::Hashes(&samples::auth::hashes())), "a:2379, 4000000000\n");
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub(super) async fn forever(context: &Context, id: i64) -> Result<(), Failure> {
 }
 
 /// One renewal on a stream of its own: they are seconds apart, and a stream that is not held open cannot break unseen.
-async fn renew(context: &Context, id: i64) -> Result<Response<LeaseKeepAliveResponse>, Status> {
+pub(in crate::commands) async fn renew(context: &Context, id: i64) -> Result<Response<LeaseKeepAliveResponse>, Status> {
     let requests = tokio_stream::once(LeaseKeepAliveRequest { id });
     let mut answers = context.client.lease().lease_keep_alive(requests).await?.into_inner();
     match answers.message().await? {
