@@ -14,6 +14,7 @@ use self::{
     url::{Url, UrlError},
 };
 
+mod auth;
 mod flags;
 mod foreign;
 mod go_duration;
@@ -23,6 +24,7 @@ mod tls;
 mod url;
 
 pub use self::{
+    auth::{AuthConfig, TokenConfig},
     join::JoinTicket,
     listen::{ListenAddress, Security},
     tls::{Identity, TlsConfig, TlsVersion},
@@ -80,6 +82,8 @@ pub struct Config {
     pub keepalive_interval: Duration,
     /// How long an answer to a ping may take.
     pub keepalive_timeout: Duration,
+    /// How users log in.
+    pub auth: AuthConfig,
     /// Flags that were given and mean nothing here.
     pub ignored: Vec<String>,
     /// Remarks for the log, made before there was one.
@@ -136,6 +140,7 @@ impl Config {
         let mut remarks = Vec::new();
         let listening: Vec<&Url> = clients.iter().chain(&metrics).collect();
         let tls = flags.tls.check(&listening, &mut remarks)?;
+        let auth = flags.auth.check(&mut remarks)?;
         if peers.len() > 1 {
             remarks.push(format!("--listen-peer-urls: only the first is listened on, {}", peers[0].socket()));
         }
@@ -171,6 +176,7 @@ impl Config {
             progress_notify_interval,
             keepalive_interval: flags.grpc_keepalive_interval,
             keepalive_timeout: flags.grpc_keepalive_timeout,
+            auth,
             ignored,
             remarks,
         })

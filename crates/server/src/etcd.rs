@@ -1,13 +1,14 @@
 //! etcd's v3 API over gRPC: thin files that check a request as etcd does, hand it to the replica, and put the answer into etcd's words.
 
 use tombolo_proto::etcdserverpb::{
-    cluster_server::ClusterServer, kv_server::KvServer, lease_server::LeaseServer,
+    auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer, lease_server::LeaseServer,
     maintenance_server::MaintenanceServer, watch_server::WatchServer,
 };
 use tonic::service::Routes;
 
 use crate::gate::Gate;
 
+mod auth;
 mod check;
 mod cluster;
 mod convert;
@@ -41,6 +42,7 @@ pub(crate) fn routes(gate: &Gate, decoded_max: usize) -> Routes {
         };
     }
     Routes::new(service!(WatchServer, watch::WatchService))
+        .add_service(service!(AuthServer, auth::AuthService))
         .add_service(service!(LeaseServer, lease::LeaseService))
         .add_service(service!(ClusterServer, cluster::ClusterService))
         .add_service(service!(MaintenanceServer, maintenance::MaintenanceService))

@@ -8,6 +8,7 @@ use tombolo_storage::{CommitError, IdentityLoss, OpenError};
 
 use crate::{
     mesh::{JoinFailure, MeshError},
+    policy::TokenError,
     tls::TlsError,
 };
 
@@ -25,6 +26,9 @@ pub enum Failure {
     /// The files of certificates are no use.
     #[error("failed to set up TLS: {0}")]
     Tls(#[from] TlsError),
+    /// The keys that sign users' tokens are no use.
+    #[error("failed to set up --auth-token: {0}")]
+    Token(#[from] TokenError),
     /// The data folder could not be made.
     #[error("failed to create the data folder {path}: {source}")]
     DataDir {

@@ -4,11 +4,12 @@
 //! drives the protocol with other sites; what is interesting lies in those crates. It exists as a library so that its binary stays a screenful.
 
 pub use config::{
-    Config, Identity, JoinTicket, ListenAddress, LogFormat, Security, TlsConfig, TlsVersion,
+    AuthConfig, Config, Identity, JoinTicket, ListenAddress, LogFormat, Security, TlsConfig, TlsVersion, TokenConfig,
 };
 pub use failure::Failure;
 pub use log::begin as begin_log;
 pub use mesh::{CreateError, FileError, JoinFailure, MeshError};
+pub use policy::TokenError;
 pub use server::run;
 pub use tls::{CrlError, TlsError};
 
@@ -28,6 +29,7 @@ mod log;
 mod mesh;
 mod metered;
 mod metrics;
+mod policy;
 mod reads;
 mod replica;
 mod server;

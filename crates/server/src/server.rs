@@ -25,6 +25,7 @@ use crate::{
     listener::{Bound, Protection, Reception, Terms},
     mesh::{self, Mesh},
     metrics::Metrics,
+    policy::PolicyHolder,
     replica::Replica,
     stopping::Stop,
     tls::Tls,
@@ -77,11 +78,12 @@ impl Running {
         };
         let uptime = Uptime::start();
         let mesh = Mesh::open(&config.data_dir, &store, config, uptime)?;
+        let policy = PolicyHolder::open(&store, &config.auth, uptime)?;
         let (stop, stopping) = Stop::new();
         let (thread, queue, groups) = CommitThread::start(committer, config.durability, Arc::clone(&metrics))
             .map_err(|source| Failure::System { action: "start a thread", source })?;
         let replica =
-            Arc::new(Replica::new(config, store, mesh, uptime, queue, Arc::clone(&metrics), stopping.clone()));
+            Arc::new(Replica::new(config, store, mesh, policy, uptime, queue, Arc::clone(&metrics), stopping.clone()));
         let announcing = task::spawn(announce(Arc::clone(&replica), groups));
         task::spawn(Leases::expire(Arc::clone(&replica)));
         task::spawn(Watches::serve_loads(Arc::clone(&replica)));
@@ -136,6 +138,8 @@ impl Running {
 async fn announce(replica: Arc<Replica>, mut groups: mpsc::Receiver<Group>) {
     while let Some(Group { commits, replies }) = groups.recv().await {
         if !commits.is_empty() {
+            // The policy comes first: what is told after a revocation is told under it.
+            replica.policy.follow(&replica.store, &commits);
             replica.watches.publish(&commits);
             replica.leases.apply(&commits);
             replica.mesh.follow(&replica.store, &commits);

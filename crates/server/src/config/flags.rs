@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use tombolo_storage::Durability;
 
-use super::{JoinTicket, LogFormat, go_duration, tls::TlsFlags};
+use super::{JoinTicket, LogFormat, auth::AuthFlags, go_duration, tls::TlsFlags};
 
 /// As given, before [`Config`](super::Config) has checked them against one another.
 #[derive(clap::Args, Debug)]
@@ -99,6 +99,9 @@ pub(super) struct Flags {
     /// Members to begin with: this one alone, as name=url
     #[arg(long, env = "TOMBOLO_INITIAL_CLUSTER", value_delimiter = ',')]
     pub(super) initial_cluster: Vec<String>,
+
+    #[command(flatten)]
+    pub(super) auth: AuthFlags,
 
     #[command(flatten)]
     pub(super) tls: TlsFlags,

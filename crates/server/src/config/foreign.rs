@@ -54,8 +54,7 @@ const IGNORED: [&str; 45] = [
 ];
 
 /// Flags that would leave the operator with a wrong belief if they were ignored, and what to do instead.
-const REFUSED: [(&str, &str); 9] = [
-    ("auth-token", "this version has no users and passwords"),
+const REFUSED: [(&str, &str); 8] = [
     ("auto-compaction-retention", "this version compacts only when a client asks; leave it out or set it to 0"),
     ("cors", "this version has no JSON gateway"),
     ("discovery", "a server joins a mesh by invitation"),
