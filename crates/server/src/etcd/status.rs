@@ -10,6 +10,10 @@ use tonic::{Code, Status};
 
 use crate::committer::Refusal;
 
+mod auth;
+
+pub(crate) use self::auth::AuthFault;
+
 /// The number of the code that means success.
 pub(crate) const OK: usize = Code::Ok as usize;
 /// The number of the code with which a client's going is counted.
@@ -108,6 +112,8 @@ pub(crate) enum Fault {
     RevisionsExhausted,
     #[error("tombolo: the store takes no more writes until it is reopened: {cause}")]
     Poisoned { cause: String },
+    #[error(transparent)]
+    Auth(#[from] AuthFault),
     #[error("tombolo: {what}")]
     Internal { what: String },
 }
@@ -144,6 +150,7 @@ impl Fault {
             Self::Stopped | Self::Disowned | Self::Poisoned { .. } | Self::LeaseElsewhere { .. } => Code::Unavailable,
             Self::Corrupt => Code::DataLoss,
             Self::NotServed { .. } => Code::Unimplemented,
+            Self::Auth(fault) => fault.code(),
             Self::Internal { .. } => Code::Internal,
         }
     }
