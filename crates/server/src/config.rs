@@ -17,6 +17,7 @@ use self::{
 mod auth;
 mod flags;
 mod foreign;
+mod gateway;
 mod go_duration;
 mod join;
 mod listen;
@@ -24,6 +25,7 @@ mod tls;
 mod url;
 
 pub use self::{
+    gateway::{GatewayConfig, Listed},
     auth::{AuthConfig, TokenConfig},
     join::JoinTicket,
     listen::{ListenAddress, Security},
@@ -52,6 +54,8 @@ pub struct Config {
     pub metrics_listeners: Vec<ListenAddress>,
     /// What listeners with TLS need; there is none without it.
     pub tls: Option<TlsConfig>,
+    /// What is let in over HTTP.
+    pub gateway: GatewayConfig,
     /// URLs that clients are told.
     pub advertised_client_urls: Vec<String>,
     /// URLs of this member's place in the mesh, as clients are told.
@@ -129,7 +133,8 @@ impl Config {
             [] => peers.clone(),
             given => peer_urls("--initial-advertise-peer-urls", given)?,
         };
-        listeners("--advertise-client-urls", &flags.advertise_client_urls)?;
+        let advertised_clients = listeners("--advertise-client-urls", &flags.advertise_client_urls)?;
+        let gateway = flags.gateway.check(clients.iter().chain(&advertised_clients))?;
         check_initial_cluster(&flags.initial_cluster, &flags.name)?;
         if flags.name.is_empty() || flags.name.contains(['/', '\0']) {
             return Err("--name must not be empty and must not contain '/'".to_owned());
@@ -157,6 +162,7 @@ impl Config {
             client_listeners: listen::addresses(&clients),
             metrics_listeners: listen::addresses(&metrics),
             tls,
+            gateway,
             advertised_client_urls: advertised(flags.advertise_client_urls, &flags.listen_client_urls),
             advertised_peer_urls: advertised(flags.initial_advertise_peer_urls, &flags.listen_peer_urls),
             peer_listener: peers.first().map(Url::socket).ok_or("--listen-peer-urls: there is none")?,

@@ -4,7 +4,7 @@
 //! drives the protocol with other sites; what is interesting lies in those crates. It exists as a library so that its binary stays a screenful.
 
 pub use config::{
-    AuthConfig, Config, Identity, JoinTicket, ListenAddress, LogFormat, Security, TlsConfig, TlsVersion, TokenConfig,
+    AuthConfig, Config, GatewayConfig, Identity, JoinTicket, ListenAddress, Listed, LogFormat, Security, TlsConfig, TlsVersion, TokenConfig,
 };
 pub use failure::Failure;
 pub use log::begin as begin_log;
@@ -21,6 +21,7 @@ mod etcd;
 mod failure;
 mod front;
 mod gate;
+mod gateway;
 mod http;
 mod leases;
 mod limits;

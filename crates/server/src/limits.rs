@@ -73,5 +73,8 @@ pub(crate) const WATCH_BACKLOG_MAX: usize = 1_000;
 /// Watch ids of one stream. They are remembered until the client cancels them, also when the server has ended the watcher.
 pub(crate) const WATCH_IDS_MAX: usize = 100_000;
 
+/// What the JSON of one request may have beyond its values in base64: names, quotes and brackets of as many operations as a transaction may have.
+pub(crate) const JSON_OVERHEAD_BYTES: usize = 512 << 10;
+
 /// How long open connections may take to end after the signal to stop.
 pub(crate) const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -19,7 +19,7 @@ use crate::{
     committer::{Answered, CommitThread, Group},
     config::{Config, Identity, JoinTicket, ListenAddress, Security},
     failure::Failure,
-    front::{Front, SERVICES},
+    front::{Entrance, Front, SERVICES},
     leases::Leases,
     limits,
     listener::{Bound, Protection, Reception, Terms},
@@ -96,13 +96,13 @@ impl Running {
             max_concurrent_streams: config.max_concurrent_streams,
         };
         let (reception, connections) = Reception::new(terms, metrics, stopping);
-        let (front, health) = Front::new(&replica).map_err(Failure::Reflection)?;
+        let (front, health) = Front::new(&replica, &config.gateway).map_err(Failure::Reflection)?;
         for service in SERVICES {
             health.set_service_status(service, ServingStatus::Serving).await;
         }
         listen(&reception, clients, tls.as_ref(), &front, "clients")?;
         let probes = reception.with_places(limits::PROBES_MAX);
-        listen(&probes, others, tls.as_ref(), &Front::plain(&replica), "metrics and health")?;
+        listen(&probes, others, tls.as_ref(), &Front::plain(&replica, &config.gateway), "metrics and health")?;
         task::spawn(signal::reload_on_hangup(tls.clone())?);
         if let Some(tls) = tls {
             task::spawn(tls.keep_fresh());
@@ -173,7 +173,8 @@ fn listen(
         let listener = bound.listen().map_err(|source| Failure::Listen { address: address.to_string(), source })?;
         info!(%address, ?security, "listening for {whom}");
         let protection = Protection::of(security, tls);
-        task::spawn(reception.clone().receive(listener, protection, front.clone()));
+        let entrance = Entrance { is_loopback: address.ip().is_loopback(), has_tls: security == Security::Tls };
+        task::spawn(reception.clone().receive(listener, protection, front.at(entrance)));
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use tombolo_storage::Durability;
 
-use super::{JoinTicket, LogFormat, auth::AuthFlags, go_duration, tls::TlsFlags};
+use super::{JoinTicket, LogFormat, auth::AuthFlags, gateway::GatewayFlags, go_duration, tls::TlsFlags};
 
 /// As given, before [`Config`](super::Config) has checked them against one another.
 #[derive(clap::Args, Debug)]
@@ -102,6 +102,9 @@ pub(super) struct Flags {
 
     #[command(flatten)]
     pub(super) auth: AuthFlags,
+
+    #[command(flatten)]
+    pub(super) gateway: GatewayFlags,
 
     #[command(flatten)]
     pub(super) tls: TlsFlags,

@@ -5,7 +5,7 @@ use clap::{Arg, ArgMatches, Command, parser::ValueSource};
 use super::tls::OF_PEERS;
 
 /// Flags about consensus, its files, and their tuning. Ignoring them changes no promise.
-const IGNORED: [&str; 45] = [
+const IGNORED: [&str; 44] = [
     "auto-compaction-mode",
     "backend-batch-interval",
     "backend-batch-limit",
@@ -16,7 +16,6 @@ const IGNORED: [&str; 45] = [
     "corrupt-check-time",
     "downgrade-check-time",
     "election-timeout",
-    "enable-grpc-gateway",
     "enable-log-rotation",
     "enable-pprof",
     "enable-v2",
@@ -56,7 +55,6 @@ const IGNORED: [&str; 45] = [
 /// Flags that would leave the operator with a wrong belief if they were ignored, and what to do instead.
 const REFUSED: [(&str, &str); 8] = [
     ("auto-compaction-retention", "this version compacts only when a client asks; leave it out or set it to 0"),
-    ("cors", "this version has no JSON gateway"),
     ("discovery", "a server joins a mesh by invitation"),
     ("discovery-srv", "a server joins a mesh by invitation"),
     ("force-new-cluster", "a mesh of one needs no consensus to start"),

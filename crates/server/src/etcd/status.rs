@@ -10,6 +10,8 @@ use tonic::{Code, Status};
 
 use crate::committer::Refusal;
 
+pub(crate) mod gateway;
+
 mod auth;
 
 pub(crate) use self::auth::AuthFault;
