@@ -23,6 +23,7 @@ use crate::{
 };
 
 mod effects;
+mod import;
 mod judge;
 mod pass;
 mod rule;
@@ -52,6 +53,7 @@ impl Gate {
     /// Judges a request that is answered at once.
     #[inline]
     pub(crate) async fn admit<T: Effects>(&self, request: Request<T>) -> Result<Admitted<'_, T>, Fault> {
+        import::check(&self.replica, T::METHOD)?;
         if self.replica.policy.is_enabled() {
             Sender::of(&request).judge(&self.replica, request.get_ref())?;
         }
@@ -68,6 +70,7 @@ impl Gate {
 
     /// Begins a stream of requests. Where the method itself needs a right, it is judged here; what its messages do, one by one by the pass.
     pub(crate) async fn open<T: Effects>(&self, request: Request<Streaming<T>>) -> Result<(Streaming<T>, Pass), Fault> {
+        import::check(&self.replica, T::METHOD)?;
         if self.replica.policy.is_enabled() && rule(T::METHOD) != Rule::Effects {
             Sender::of(&request).judge_method(&self.replica, T::METHOD)?;
         }

@@ -33,8 +33,8 @@ pub enum Import {
         /// What is imported, in the importer's words: kept while the import is under way.
         plan: Bytes,
     },
-    /// One transaction of the other store.
-    Transaction(ImportedTransaction),
+    /// Some transactions of the other store. When one is refused, those before it stand.
+    Transactions(Vec<ImportedTransaction>),
     /// Everything is there.
     End(ImportEnd),
 }
@@ -96,7 +96,7 @@ pub struct ImportEnd {
     pub summary: Bytes,
 }
 
-/// Why a step of an import was refused. Nothing has changed.
+/// Why a step of an import was refused. Of transactions those before the one that is named stand; otherwise nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ImportFault {
     /// The store has counted revisions, granted leases, or knows other replicas.
@@ -179,7 +179,9 @@ impl Committer {
     pub(crate) fn import(&mut self, wall: WallTime, step: Import) -> Result<Answer, RequestError> {
         match step {
             Import::Begin { plan } => self.begin_import(wall, plan)?,
-            Import::Transaction(transaction) => self.import_transaction(wall, transaction)?,
+            Import::Transactions(transactions) => {
+                transactions.into_iter().try_for_each(|transaction| self.import_transaction(wall, transaction))?;
+            }
             Import::End(end) => self.end_import(wall, end)?,
         }
         Ok(Answer { revision: self.head.revision, outcome: Outcome::Imported })

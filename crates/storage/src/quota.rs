@@ -77,7 +77,9 @@ fn cost(request: &Request) -> u64 {
 fn import_cost(step: &Import) -> u64 {
     match step {
         Import::Begin { .. } | Import::End(_) => 0,
-        Import::Transaction(transaction) => transaction.changes.iter().map(change_cost).sum(),
+        Import::Transactions(transactions) => {
+            transactions.iter().flat_map(|transaction| &transaction.changes).map(change_cost).sum()
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tombolo_auth::{Caller, Policy};
 use tonic::{Extensions, metadata::MetadataMap};
 
-use super::{Effects, Judge, Reach, Rule, Sender, rule};
+use super::{Effects, Judge, Reach, Rule, Sender, import, rule};
 use crate::{etcd::status::Fault, replica::Replica};
 
 /// Stands for the sender of a call that lasts.
@@ -40,6 +40,7 @@ impl Pass {
 
     /// Judges one message that starts something which lasts.
     pub(crate) async fn judge<T: Effects>(&self, message: &T) -> Result<Leave, Fault> {
+        import::check(&self.replica, T::METHOD)?;
         let rule = rule(T::METHOD);
         let caller = if rule == Rule::Open { Caller::Nobody } else { self.sender().identify(&self.replica)? };
         let mut reach = Reach::default();
@@ -52,6 +53,7 @@ impl Pass {
 
     /// Judges one message that is answered at once.
     pub(crate) async fn permits<T: Effects>(&self, message: &T) -> Result<(), Fault> {
+        import::check(&self.replica, T::METHOD)?;
         if self.replica.policy.is_enabled() {
             self.sender().judge(&self.replica, message)?;
         }

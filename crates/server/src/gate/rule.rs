@@ -66,6 +66,8 @@ pub(crate) const fn rule(method: Method) -> Rule {
         | Method::ClusterMemberPromote
         | Method::ClusterMemberRemove
         | Method::ClusterMemberUpdate
+        | Method::ImportRun
+        | Method::ImportStatus
         | Method::KvCompact
         | Method::MaintenanceDefragment
         | Method::MaintenanceDowngrade

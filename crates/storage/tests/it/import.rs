@@ -20,7 +20,7 @@ fn begin() -> Request {
 }
 
 fn transaction(revision: i64, changes: Vec<ImportedChange>) -> Request {
-    Request::Import(Box::new(Import::Transaction(ImportedTransaction { revision, changes })))
+    Request::Import(Box::new(Import::Transactions(vec![ImportedTransaction { revision, changes }])))
 }
 
 fn end(revision: i64, compacted: i64, leases: Vec<(i64, i64)>) -> Request {

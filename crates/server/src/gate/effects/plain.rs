@@ -7,7 +7,7 @@ use tombolo_proto::{
         LeaseGrantRequest, MemberAddRequest, MemberListRequest, MemberPromoteRequest, MemberRemoveRequest,
         MemberUpdateRequest, MoveLeaderRequest, SnapshotRequest, StatusRequest, alarm_request::AlarmAction,
     },
-    v1::{MeshInviteRequest, MeshMembersRequest, MeshStatusRequest},
+    v1::{ImportRunRequest, ImportStatusRequest, MeshInviteRequest, MeshMembersRequest, MeshStatusRequest},
 };
 
 use super::{Effects, Reach};
@@ -38,6 +38,8 @@ plain! {
     MoveLeaderRequest => MaintenanceMoveLeader,
     SnapshotRequest => MaintenanceSnapshot,
     StatusRequest => MaintenanceStatus,
+    ImportRunRequest => ImportRun,
+    ImportStatusRequest => ImportStatus,
     MeshInviteRequest => MeshInvite,
     MeshMembersRequest => MeshMembers,
     MeshStatusRequest => MeshStatus,
