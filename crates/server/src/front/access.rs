@@ -106,3 +106,92 @@ fn refusal(status: StatusCode, why: String) -> Response<Body> {
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOPBACK: Entrance = Entrance { is_loopback: true, has_tls: false };
+    const NETWORK: Entrance = Entrance { is_loopback: false, has_tls: false };
+    const TLS: Entrance = Entrance { is_loopback: true, has_tls: true };
+
+    fn these(names: &[&str]) -> Listed {
+        Listed::These(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    fn config(origins: Listed, hosts: Option<Listed>) -> GatewayConfig {
+        GatewayConfig { is_enabled: true, origins, hosts, own_hosts: vec!["node.example".to_owned()] }
+    }
+
+    fn is_known(config: &GatewayConfig, entrance: Entrance, host: &str) -> bool {
+        let request = Request::builder().uri("/v3/kv/range").header(header::HOST, host).body(()).unwrap();
+        Access::new(config, entrance).refused_host(&request).is_none()
+    }
+
+    fn with_origin(origin: &'static [u8]) -> HeaderMap {
+        HeaderMap::from_iter([(header::ORIGIN, HeaderValue::from_bytes(origin).unwrap())])
+    }
+
+    #[test]
+    fn names_are_checked_by_themselves_only_where_nobody_else_can_connect() {
+        let config = config(Listed::default(), None);
+        for (entrance, is_checked) in [(LOOPBACK, true), (NETWORK, false), (TLS, false)] {
+            assert_eq!(is_known(&config, entrance, "evil.example:2379"), !is_checked, "{entrance:?}");
+            assert!(is_known(&config, entrance, "node.example:2379") && is_known(&config, entrance, "[::1]:2379"));
+        }
+    }
+
+    #[test]
+    fn listed_names_are_checked_wherever_there_is_no_certificate() {
+        let listed = config(Listed::default(), Some(these(&["etcd.example"])));
+        for entrance in [LOOPBACK, NETWORK] {
+            assert!(is_known(&listed, entrance, "etcd.example") && is_known(&listed, entrance, "node.example"));
+            assert!(!is_known(&listed, entrance, "evil.example"), "{entrance:?}");
+        }
+        assert!(is_known(&listed, TLS, "evil.example"));
+        let all = config(Listed::default(), Some(Listed::All));
+        assert!(is_known(&all, LOOPBACK, "evil.example"));
+    }
+
+    #[test]
+    fn a_name_is_found_in_the_target_of_the_newer_protocol_too() {
+        let config = config(Listed::default(), None);
+        let request = |uri: &str| Request::builder().uri(uri).body(()).unwrap();
+        let access = Access::new(&config, LOOPBACK);
+        assert!(access.refused_host(&request("http://evil.example:2379/v3/kv/put")).is_some());
+        assert!(access.refused_host(&request("http://127.0.0.1:2379/v3/kv/put")).is_none());
+        assert!(access.refused_host(&request("/v3/kv/put")).is_none(), "no browser leaves it out");
+        let odd = Request::builder().uri("/").header(header::HOST, "a b\u{e9}").body(()).unwrap();
+        assert!(access.refused_host(&odd).is_some());
+    }
+
+    #[test]
+    fn an_origin_is_refused_unless_it_is_listed() {
+        let access = |origins| Access::new(&config(origins, None), NETWORK);
+        let console = with_origin(b"https://console.example");
+        assert!(access(these(&[])).refused_origin(&HeaderMap::new()).is_none(), "no page");
+        assert!(access(these(&[])).refused_origin(&console).is_some());
+        assert!(access(these(&["https://console.example"])).refused_origin(&console).is_none());
+        assert!(access(Listed::All).refused_origin(&console).is_none());
+        for odd in [&b"null"[..], b"", b"\xff"] {
+            assert!(access(these(&["https://console.example"])).refused_origin(&with_origin(odd)).is_some(), "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_says_who_may_read_it_only_to_who_is_listed() {
+        let allowed = |origins, origin: Option<HeaderValue>| {
+            let mut headers = HeaderMap::new();
+            Access::new(&config(origins, None), NETWORK).allow(origin, &mut headers);
+            headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN).map(|origin| origin.to_str().unwrap().to_owned())
+        };
+        let console = HeaderValue::from_static("https://console.example");
+        assert_eq!(allowed(these(&[]), None), None);
+        assert_eq!(allowed(these(&["https://console.example"]), None), None);
+        assert_eq!(
+            allowed(these(&["https://console.example"]), Some(console)).as_deref(),
+            Some("https://console.example")
+        );
+        assert_eq!(allowed(Listed::All, None).as_deref(), Some("*"));
+    }
+}
