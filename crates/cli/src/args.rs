@@ -11,6 +11,7 @@ use crate::commands::{
 
 pub(crate) mod globals;
 pub(crate) mod habits;
+mod secure;
 mod who;
 
 use globals::Globals;

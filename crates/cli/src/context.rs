@@ -34,7 +34,9 @@ impl Context {
         match ClientError::from(status) {
             // The text names the endpoints already.
             error @ ClientError::Unreachable(_) => {
-                Failure::new(Exit::BadConnection, error.to_string()).hint(hint::UNREACHABLE)
+                let message = error.to_string();
+                let advice = hint::for_unreachable(&message);
+                Failure::new(Exit::BadConnection, message).hint(advice)
             }
             // etcdctl signs in when it connects, and counts a refusal as a connection that failed.
             error @ ClientError::NotSignedIn(_) => {

@@ -1,12 +1,12 @@
 //! The options that every command knows, and what this client makes of them.
 //!
-//! TLS and discovery are parsed, so that their flags have etcdctl's names from the start, and refused when
-//! they are given a value: a connection that is silently not encrypted would be worse than none.
+//! Discovery is parsed, so that its flags have etcdctl's names from the start, and refused when it is asked for: to call another server
+//! than was meant would be worse than none.
 
 use clap::Args;
-use tombolo_client::{Client, ClientError, ClientOptions, Endpoint};
+use tombolo_client::{Client, ClientError, ClientOptions, Endpoint, TlsError};
 
-use super::who::Who;
+use super::{secure::Secure, who::Who};
 use crate::{
     context::Context,
     exit::{Exit, Failure},
@@ -41,24 +41,11 @@ pub(crate) struct Globals {
     /// Keepalive timeout for client connections
     #[arg(long, global = true, default_value = "6s")]
     keepalive_timeout: GoDuration,
-    /// Disable transport security for client connections
-    #[arg(long, global = true, default_value = "true", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
-    insecure_transport: bool,
     /// Accept insecure SRV records describing cluster endpoints
     #[arg(long, global = true, default_value = "true", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     insecure_discovery: bool,
-    /// Skip server certificate verification
-    #[arg(long, global = true)]
-    insecure_skip_tls_verify: bool,
-    /// Identify secure client using this TLS certificate file (not supported yet)
-    #[arg(long, global = true)]
-    cert: Option<String>,
-    /// Identify secure client using this TLS key file (not supported yet)
-    #[arg(long, global = true)]
-    key: Option<String>,
-    /// Verify certificates of TLS-enabled secure servers using this CA bundle (not supported yet)
-    #[arg(long, global = true)]
-    cacert: Option<String>,
+    #[command(flatten)]
+    secure: Secure,
     #[command(flatten)]
     who: Who,
     /// Domain name to query for SRV records describing cluster endpoints (not supported yet)
@@ -96,58 +83,53 @@ impl Globals {
         options.keep_alive_time = self.keepalive_time.0;
         options.keep_alive_timeout = self.keepalive_timeout.0;
         options.credentials = self.who.credentials()?;
+        self.secure.apply(&mut options)?;
         Ok(options)
     }
 
     fn refuse_what_is_not_supported_yet(&self) -> Result<(), Failure> {
-        let flags = [
-            ("cert", &self.cert),
-            ("key", &self.key),
-            ("cacert", &self.cacert),
-            ("discovery-srv", &self.discovery_srv),
-            ("discovery-srv-name", &self.discovery_srv_name),
-        ];
-        for (name, value) in flags {
-            match value.as_deref() {
-                Some("") if ["cert", "key", "cacert"].contains(&name) => {
-                    return Err(Failure::arguments(format!("empty string is passed to --{name} option")));
-                }
-                None | Some("") => {}
-                Some(_) => return Err(not_yet(&format!("--{name}"))),
-            }
+        let flags = [("discovery-srv", &self.discovery_srv), ("discovery-srv-name", &self.discovery_srv_name)];
+        match flags.into_iter().find(|(_, value)| value.as_deref().is_some_and(|value| !value.is_empty())) {
+            Some((name, _)) => Err(not_yet(&format!("--{name}"))),
+            None => Ok(()),
         }
-        if !self.insecure_transport {
-            return Err(not_yet("--insecure-transport=false"));
-        }
-        Ok(())
     }
 
     /// etcdctl's `--debug` begins with the settings, spelled as environment variables.
     fn describe(&self) {
-        eprintln!("ETCDCTL_COMMAND_TIMEOUT={}", self.command_timeout);
-        eprintln!("ETCDCTL_DEBUG={}", self.debug);
-        eprintln!("ETCDCTL_DIAL_TIMEOUT={}", self.dial_timeout);
-        eprintln!("ETCDCTL_ENDPOINTS=[{}]", self.endpoints.join(","));
-        eprintln!("ETCDCTL_HEX={}", self.hex);
-        eprintln!("ETCDCTL_INSECURE_DISCOVERY={}", self.insecure_discovery);
-        eprintln!("ETCDCTL_INSECURE_SKIP_TLS_VERIFY={}", self.insecure_skip_tls_verify);
-        eprintln!("ETCDCTL_INSECURE_TRANSPORT={}", self.insecure_transport);
-        eprintln!("ETCDCTL_KEEPALIVE_TIME={}", self.keepalive_time);
-        eprintln!("ETCDCTL_KEEPALIVE_TIMEOUT={}", self.keepalive_timeout);
-        eprintln!("ETCDCTL_WRITE_OUT={}", self.write_out);
+        let mut settings = vec![
+            ("COMMAND_TIMEOUT", self.command_timeout.to_string()),
+            ("DEBUG", self.debug.to_string()),
+            ("DIAL_TIMEOUT", self.dial_timeout.to_string()),
+            ("ENDPOINTS", format!("[{}]", self.endpoints.join(","))),
+            ("HEX", self.hex.to_string()),
+            ("INSECURE_DISCOVERY", self.insecure_discovery.to_string()),
+            ("KEEPALIVE_TIME", self.keepalive_time.to_string()),
+            ("KEEPALIVE_TIMEOUT", self.keepalive_timeout.to_string()),
+            ("WRITE_OUT", self.write_out.clone()),
+        ];
+        settings.extend(self.secure.described());
+        settings.sort();
+        for (name, value) in settings {
+            eprintln!("ETCDCTL_{name}={value}");
+        }
     }
 }
 
 fn not_yet(flag: &str) -> Failure {
-    Failure::new(Exit::BadFeature, format!("{flag} is not supported yet"))
-        .hint("leave it out: connections are not encrypted")
+    Failure::new(Exit::BadFeature, format!("{flag} is not supported yet")).hint("name the servers with --endpoints")
 }
 
 /// An endpoint that this client cannot use is a feature it lacks, or a mistake in the argument.
 fn unusable(error: &ClientError) -> Failure {
     let lacking = matches!(error, ClientError::Endpoint(tombolo_client::EndpointError::NotSupportedYet { .. }));
     let exit = if lacking { Exit::BadFeature } else { Exit::BadArguments };
-    Failure::new(exit, error.to_string()).hint("give --endpoints (or ETCDCTL_ENDPOINTS) as host:port,host:port")
+    let advice = match error {
+        ClientError::Tls(TlsError::NoSystemRoots) => "give --cacert",
+        ClientError::Tls(_) => "check --cacert, --cert and --key",
+        _ => "give --endpoints (or ETCDCTL_ENDPOINTS) as host:port,host:port",
+    };
+    Failure::new(exit, error.to_string()).hint(advice)
 }
 
 #[cfg(test)]
@@ -189,22 +171,41 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_yet_is_refused_by_name_and_only_with_a_value() {
-        for flag in ["--cert=a", "--key=a", "--cacert=a", "-dexample.org"] {
+        for flag in ["-dexample.org", "--discovery-srv-name=a"] {
             assert_eq!(refusal(&format!("{flag} version")).0, Exit::BadFeature, "{flag}");
         }
-        let (exit, text) = refusal("--insecure-transport=false version");
-        assert_eq!(exit, Exit::BadFeature);
-        assert!(text.contains("--insecure-transport=false is not supported yet"), "{text}");
-        assert_eq!(refusal("--cert= version").0, Exit::BadArguments);
         assert!(globals("--user= --insecure-skip-tls-verify version", &[]).context().is_ok());
     }
 
     #[test]
     fn endpoints_that_cannot_be_used_are_refused() {
-        assert_eq!(refusal("--endpoints https://a:1 version").0, Exit::BadFeature);
         assert_eq!(refusal("--endpoints unix:///a version").0, Exit::BadFeature);
         assert_eq!(refusal("--endpoints a version").0, Exit::BadArguments);
         assert_eq!(refusal("--endpoints= version").0, Exit::BadArguments);
+    }
+
+    #[test]
+    fn files_of_tls_are_asked_for_in_pairs_and_have_to_be_there() {
+        for (line, named) in [
+            ("--cert= version", "--cert"),
+            ("--cert=a version", "together"),
+            ("--key=a version", "together"),
+            ("--cacert=/nonexistent version", "/nonexistent"),
+            ("--endpoints https://a:1 --cacert=/nonexistent version", "/nonexistent"),
+        ] {
+            let (exit, text) = refusal(line);
+            assert!(exit == Exit::BadArguments && text.contains(named), "{line}: {text}");
+        }
+        // Where nobody speaks TLS, no file is missed.
+        assert!(globals("--endpoints http://a:1 --cacert=/nonexistent version", &[]).context().is_ok());
+    }
+
+    #[test]
+    fn tls_is_spoken_to_endpoints_without_a_scheme_when_a_flag_asks_for_it() {
+        let asks = |line: &str| globals(line, &[]).options().expect(line).tls_without_scheme;
+        assert!(!asks("version") && !asks("--insecure-skip-tls-verify version"));
+        assert!(asks("--insecure-transport=false version") && asks("--cacert=a version"));
+        assert!(asks("--cert=a --key=b version"));
     }
 
     #[test]

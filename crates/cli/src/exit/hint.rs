@@ -34,8 +34,19 @@ pub(crate) fn for_message(message: &str) -> Option<&'static str> {
     ADVICE.iter().find(|(words, _)| message.contains(words)).map(|(_, advice)| *advice)
 }
 
-/// The advice when nobody answers.
-pub(crate) const UNREACHABLE: &str = "is the server running? check --endpoints (or ETCDCTL_ENDPOINTS)";
+/// The advice when nobody answers, by what was said instead of an answer.
+pub(crate) fn for_unreachable(message: &str) -> &'static str {
+    let known = UNREACHABLE.iter().find(|(words, _)| message.contains(words));
+    known.map_or("is the server running? check --endpoints (or ETCDCTL_ENDPOINTS)", |(_, advice)| advice)
+}
+
+const UNREACHABLE: [(&str, &str); 5] = [
+    ("UnknownIssuer", "its certificate is of a CA that is not trusted: name it with --cacert (or ETCDCTL_CACERT)"),
+    ("not valid for name", "its certificate is for another name: use one of those in --endpoints"),
+    ("CertificateRequired", "it wants to see a certificate: give --cert and --key"),
+    ("breaks the handshake off", "it does not accept this client's certificate: check --cert and --key"),
+    ("InvalidContentType", "it does not speak TLS: use http:// in --endpoints, or leave the certificates out"),
+];
 
 /// The advice when a connection broke under a call.
 pub(crate) const DISCONNECTED: &str = "it may or may not have taken effect: read before trying again";
