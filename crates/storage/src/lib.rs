@@ -22,6 +22,8 @@ pub use error::{CommitError, IdentityLoss, IngestError, OpenError, ReadError, Re
 pub use event::{Commit, Event, LeaseChange};
 pub use group::Group;
 pub use history::{HistoryBudget, HistoryChunk, SiblingValue};
+pub use import::{Import, ImportEnd, ImportFault, ImportedChange, ImportedLease, ImportedPair, ImportedTransaction};
+pub use kept::{Below, Kept, KeptSpan};
 pub use key_range::{KeyRange, RangeEnd};
 pub use options::{Founding, OpenOptions, WallTime};
 pub use request::{
@@ -29,7 +31,7 @@ pub use request::{
 };
 pub use revision::{Revision, Slot, is_foreign};
 pub use standing::Standing;
-pub use store::{Health, Identity, MeshId, Published, Sizes, Store};
+pub use store::{Health, Identity, MeshId, Published, Shortage, Sizes, Store};
 pub use system::{SystemEntry, SystemSibling};
 
 mod answer;
@@ -47,7 +49,9 @@ mod folder;
 mod group;
 mod head;
 mod history;
+mod import;
 mod index;
+mod kept;
 mod key_range;
 mod log;
 mod merge;

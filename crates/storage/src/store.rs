@@ -63,6 +63,17 @@ pub enum Health {
     Poisoned,
 }
 
+/// Why a store takes no writes that add.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// The disk is nearly full. Records of other replicas are not taken either.
+    Disk,
+    /// The quota is used up.
+    Quota,
+    /// A hand closed the store.
+    Closed,
+}
+
 /// How large a store is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
@@ -330,6 +341,23 @@ impl Store {
             (None, true) => Health::NoSpace,
             (None, false) => Health::Ok,
         }
+    }
+
+    /// Why the store takes no writes that add, if it does not; the disk before all else.
+    pub fn shortage(&self) -> Option<Shortage> {
+        let health = &self.shared.health;
+        let causes = [
+            (health.no_space.load(Ordering::Relaxed), Shortage::Disk),
+            (health.is_over_quota(), Shortage::Quota),
+            (health.is_closed(), Shortage::Closed),
+        ];
+        causes.into_iter().find_map(|(is_on, cause)| is_on.then_some(cause))
+    }
+
+    /// Takes back that there is no room. When that is still so, it is found again within a housekeeping.
+    pub fn forget_shortage(&self) {
+        self.shared.health.set_no_space(false);
+        self.shared.health.set_over_quota(false);
     }
 
     /// How large the store is.

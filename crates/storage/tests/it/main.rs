@@ -13,6 +13,8 @@ mod format_v1;
 mod founding;
 mod gate;
 mod groups;
+mod import;
+mod kept;
 mod leases;
 mod memory;
 mod merge;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tombolo_storage::{
-    Health, KeyRange, OpenOptions, Request, RequestError, Store, WallTime, engine::memory::MemoryEngine,
+    Health, KeyRange, OpenOptions, Request, RequestError, Shortage, Store, WallTime, engine::memory::MemoryEngine,
 };
 
 use crate::support::{NOW, delete, options, put, run, try_run, value};
@@ -28,6 +28,9 @@ fn a_full_quota_is_left_by_deleting_and_compacting_and_writes_go_on_by_themselve
     assert_eq!((store.health(), sizes.quota_bytes), (Health::NoSpace, Some(QUOTA)));
     assert!(sizes.in_use_bytes < QUOTA && sizes.in_use_bytes > QUOTA * 9 / 10, "{sizes:?}");
     assert!(matches!(try_run(&mut committer, put("small", "")), Err(RequestError::NoSpace)));
+    assert_eq!(store.shortage(), Some(Shortage::Quota));
+    store.forget_shortage();
+    assert!(matches!(try_run(&mut committer, put("another", &large)), Err(RequestError::NoSpace)), "it is found again");
 
     // It is as full after a restart, and knows it when it is asked for room.
     drop((store, committer));
@@ -51,7 +54,7 @@ fn a_store_closed_by_hand_takes_what_frees_and_stays_closed() {
     run(&mut committer, put("a", "1"));
     store.close_to_writes(true);
     committer.maintain(LATER).unwrap();
-    assert_eq!(store.health(), Health::NoSpace);
+    assert_eq!((store.health(), store.shortage()), (Health::NoSpace, Some(Shortage::Closed)));
     assert!(matches!(try_run(&mut committer, put("a", "2")), Err(RequestError::NoSpace)));
     run(&mut committer, delete(KeyRange::all()));
     store.close_to_writes(false);
