@@ -43,6 +43,9 @@ pub(crate) enum Refusal {
     /// Another site has records under this replica's name that are not its own.
     #[error("this replica's records are disputed by another site: see `tombolo mesh status`")]
     Disowned,
+    /// Somebody has raised an alarm that the data is corrupt.
+    #[error("an alarm was raised by hand: the data is said to be corrupt")]
+    Corrupt,
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopped,

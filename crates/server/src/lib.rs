@@ -4,7 +4,8 @@
 //! drives the protocol with other sites; what is interesting lies in those crates. It exists as a library so that its binary stays a screenful.
 
 pub use config::{
-    AuthConfig, Config, GatewayConfig, Identity, JoinTicket, ListenAddress, Listed, LogFormat, Security, TlsConfig, TlsVersion, TokenConfig,
+    AuthConfig, Config, GatewayConfig, Identity, JoinTicket, KeeperConfig, Listed, ListenAddress, LogFormat, LogOutput,
+    Security, TlsConfig, TlsVersion, TokenConfig,
 };
 pub use failure::Failure;
 pub use log::begin as begin_log;
@@ -23,6 +24,7 @@ mod front;
 mod gate;
 mod gateway;
 mod http;
+mod keeper;
 mod leases;
 mod limits;
 mod listener;

@@ -59,6 +59,9 @@ pub(crate) const LARGE_READS_MAX: usize = 4;
 /// Stretches of history read at a time for watchers that catch up.
 pub(crate) const REPLAYS_MAX: usize = 2;
 
+/// Reads of everything at a time, as for a hash: each keeps one thread busy for as long as it takes.
+pub(crate) const WHOLES_MAX: usize = 1;
+
 /// Stretches of the log read at a time for peers that catch up.
 pub(crate) const LOADS_MAX: usize = 2;
 /// Commits that are read for a peer without leaving the runtime.
@@ -73,8 +76,14 @@ pub(crate) const WATCH_BACKLOG_MAX: usize = 1_000;
 /// Watch ids of one stream. They are remembered until the client cancels them, also when the server has ended the watcher.
 pub(crate) const WATCH_IDS_MAX: usize = 100_000;
 
-/// What the JSON of one request may have beyond its values in base64: names, quotes and brackets of as many operations as a transaction may have.
-pub(crate) const JSON_OVERHEAD_BYTES: usize = 512 << 10;
+/// Calls that wait for a lock or to be elected. Each holds a task, a watch and a key, and none ends by itself.
+pub(crate) const WAITING_CALLS_MAX: usize = 10_000;
 
 /// How long open connections may take to end after the signal to stop.
 pub(crate) const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the JSON of one request may have beyond its values in base64: names, quotes and brackets of as many operations as a transaction may have.
+pub(crate) const JSON_OVERHEAD_BYTES: usize = 512 << 10;
+
+/// One message of an import: a transaction of another store, as large as a record may be, or a stretch of small ones.
+pub(crate) const IMPORT_MESSAGE_BYTES_MAX: usize = 10 << 20;

@@ -50,6 +50,8 @@ pub(crate) struct Metrics {
     pub(crate) unhealthy: Counter,
     pub(crate) queue_full: Counter,
     pub(crate) leases_expired: Counter,
+    pub(crate) auto_compactions: Counter,
+    pub(crate) defragmentation: Histogram,
     pub(crate) records_ingested: Counter,
     pub(crate) tls: TlsCounts,
     commits: Counter,

@@ -4,14 +4,14 @@
 //! thread and back. A large one could hold up every other request of its thread for as long as it takes, so it goes to the runtime's
 //! blocking threads, a few at a time, since each holds its whole answer in memory.
 
-use std::{future, panic};
+use std::{future, panic, sync::Arc};
 
 use bytes::Bytes;
 use tokio::{sync::Semaphore, task};
 use tombolo_crdt::VersionVector;
 use tombolo_storage::{
     ArrivalBudget, Arrivals, ArrivalsError, HistoryBudget, HistoryChunk, KeyRange, KeyValue, RangeAnswer, RangeQuery,
-    ReadError, Revision, Store,
+    ReadError, Revision, Store, engine::EngineError,
 };
 use tracing::warn;
 
@@ -23,6 +23,8 @@ pub(crate) struct Reads {
     large: Semaphore,
     replays: Semaphore,
     loads: Semaphore,
+    wholes: Arc<Semaphore>,
+    defragmentations: Arc<Semaphore>,
 }
 
 impl Reads {
@@ -30,7 +32,9 @@ impl Reads {
         let large = Semaphore::new(limits::LARGE_READS_MAX);
         let replays = Semaphore::new(limits::REPLAYS_MAX);
         let loads = Semaphore::new(limits::LOADS_MAX);
-        Self { store, large, replays, loads }
+        let wholes = Arc::new(Semaphore::new(limits::WHOLES_MAX));
+        let defragmentations = Arc::new(Semaphore::new(1));
+        Self { store, large, replays, loads, wholes, defragmentations }
     }
 
     pub(crate) async fn range(&self, query: RangeQuery) -> Result<RangeAnswer, ReadError> {
@@ -72,6 +76,31 @@ impl Reads {
         if small { look_up(&self.store) } else { self.elsewhere(&self.replays, look_up).await }
     }
 
+    /// A read of everything there is, which may take minutes. It keeps its place until it has ended, also when nobody waits for it any more.
+    pub(crate) async fn whole<T: Send + 'static>(&self, read: impl FnOnce(&Store) -> T + Send + 'static) -> T {
+        self.long(&self.wholes, read).await
+    }
+
+    /// Gives back disk that is not in use: no read, but as long.
+    pub(crate) async fn defragment(&self) -> Result<(), EngineError> {
+        self.long(&self.defragmentations, Store::defragment).await
+    }
+
+    async fn long<T: Send + 'static>(
+        &self,
+        places: &Arc<Semaphore>,
+        work: impl FnOnce(&Store) -> T + Send + 'static,
+    ) -> T {
+        // An error would mean that the semaphore was closed, which nobody does.
+        let place = Arc::clone(places).acquire_owned().await;
+        let store = self.store.clone();
+        let worked = task::spawn_blocking(move || {
+            let _place = place;
+            work(&store)
+        });
+        answer(worked.await).await
+    }
+
     async fn elsewhere<T: Send + 'static>(
         &self,
         places: &Semaphore,
@@ -80,12 +109,16 @@ impl Reads {
         // An error would mean that the semaphore was closed, which nobody does.
         let _place = places.acquire().await;
         let store = self.store.clone();
-        match task::spawn_blocking(move || read(&store)).await {
-            Ok(answer) => answer,
-            Err(failure) if failure.is_panic() => panic::resume_unwind(failure.into_panic()),
-            // Cancelled: the runtime is going away, and with it whoever waits here.
-            Err(_) => future::pending().await,
-        }
+        answer(task::spawn_blocking(move || read(&store)).await).await
+    }
+}
+
+async fn answer<T>(worked: Result<T, task::JoinError>) -> T {
+    match worked {
+        Ok(answer) => answer,
+        Err(failure) if failure.is_panic() => panic::resume_unwind(failure.into_panic()),
+        // Cancelled: the runtime is going away, and with it whoever waits here.
+        Err(_) => future::pending().await,
     }
 }
 

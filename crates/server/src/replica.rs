@@ -12,6 +12,7 @@ use crate::{
     clock::Uptime,
     committer::{CommitQueue, Refusal},
     config::Config,
+    keeper::Keeper,
     leases::Leases,
     limits,
     mesh::Mesh,
@@ -31,6 +32,7 @@ pub(crate) struct Replica {
     pub(crate) leases: Leases,
     pub(crate) mesh: Mesh,
     pub(crate) policy: PolicyHolder,
+    pub(crate) keeper: Keeper,
     pub(crate) uptime: Uptime,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) facts: Facts,
@@ -74,6 +76,7 @@ impl Replica {
             leases: Leases::new(store.leases(), uptime),
             mesh,
             policy,
+            keeper: Keeper::open(&store),
             uptime,
             metrics,
             facts: Facts {
@@ -114,6 +117,9 @@ impl Replica {
     pub(crate) async fn commit(&self, request: Request, bytes: usize) -> Result<Answer, Refusal> {
         if self.mesh.is_disowned() {
             return Err(Refusal::Disowned);
+        }
+        if self.keeper.alarms.forbid_writes() && !matches!(request, Request::System(_)) {
+            return Err(Refusal::Corrupt);
         }
         let reply = self.queue.commit(request, bytes).await;
         if matches!(reply, Err(Refusal::QueueFull)) {

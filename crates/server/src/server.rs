@@ -20,6 +20,7 @@ use crate::{
     config::{Config, Identity, JoinTicket, ListenAddress, Security},
     failure::Failure,
     front::{Entrance, Front, SERVICES},
+    keeper::Keeper,
     leases::Leases,
     limits,
     listener::{Bound, Protection, Reception, Terms},
@@ -89,6 +90,7 @@ impl Running {
         task::spawn(Watches::serve_loads(Arc::clone(&replica)));
         task::spawn(Watches::keep_time(Arc::clone(&replica)));
         task::spawn(Mesh::keep_logs(Arc::clone(&replica)));
+        Keeper::start(&replica, &config.keeper);
         mesh::start(&replica, config).await?;
         let terms = Terms {
             keepalive_interval: config.keepalive_interval,
@@ -140,6 +142,7 @@ async fn announce(replica: Arc<Replica>, mut groups: mpsc::Receiver<Group>) {
         if !commits.is_empty() {
             // The policy comes first: what is told after a revocation is told under it.
             replica.policy.follow(&replica.store, &commits);
+            replica.keeper.follow(&replica.store, &commits);
             replica.watches.publish(&commits);
             replica.leases.apply(&commits);
             replica.mesh.follow(&replica.store, &commits);
@@ -187,7 +190,8 @@ async fn open(config: &Config) -> Result<(Store, Committer), Failure> {
     let mut entropy = [0; 32];
     getrandom::fill(&mut entropy)
         .map_err(|why| Failure::System { action: "get randomness", source: io::Error::other(why) })?;
-    let options = OpenOptions { durability: config.durability, founding, ..OpenOptions::new(clock::wall(), entropy) };
+    let (durability, quota_bytes) = (config.durability, config.keeper.quota_bytes);
+    let options = OpenOptions { durability, quota_bytes, founding, ..OpenOptions::new(clock::wall(), entropy) };
     let (store, committer) =
         Store::open(path, &options).map_err(|source| Failure::Open { path: path.clone(), source })?;
     let identity = store.identity();

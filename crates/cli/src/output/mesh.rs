@@ -63,6 +63,7 @@ pub(super) fn alarm_kind(alarm: &MeshAlarm) -> &'static str {
         MeshAlarmKind::NeedsState => "NEEDS_STATE",
         MeshAlarmKind::NoSpace => "NO_SPACE",
         MeshAlarmKind::Poisoned => "POISONED",
+        MeshAlarmKind::Quota => "QUOTA",
         MeshAlarmKind::Unspecified => "UNKNOWN",
     }
 }

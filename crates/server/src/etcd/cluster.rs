@@ -1,18 +1,40 @@
 //! `Cluster`: this replica alone. It is told to no client that it could talk to another site by accident, and nobody joins through here.
+//!
+//! Other sites of the mesh are found by their ids all the same, so that a tool is told why it cannot do something rather than that there is no
+//! such member. As in etcd, headers here carry no revision.
 
+use tombolo_crdt::ReplicaId;
 use tombolo_proto::etcdserverpb::{
     Member, MemberAddRequest, MemberAddResponse, MemberListRequest, MemberListResponse, MemberPromoteRequest,
     MemberPromoteResponse, MemberRemoveRequest, MemberRemoveResponse, MemberUpdateRequest, MemberUpdateResponse,
-    cluster_server::Cluster,
+    ResponseHeader, cluster_server::Cluster,
 };
 use tonic::{Request, Response, Status};
 
-use super::status::Fault;
+use super::status::{Fault, OperatorFault};
 use crate::{gate::Gate, replica::Replica};
+
+mod urls;
 
 /// etcd's `Cluster`.
 #[derive(Clone)]
 pub(super) struct ClusterService(pub(super) Gate);
+
+/// Whom a request names.
+enum Named {
+    Own,
+    /// Another site of the mesh.
+    Other,
+}
+
+fn named(replica: &Replica, id: u64) -> Result<Named, Fault> {
+    let is_member = || ReplicaId::new(id).is_some_and(|id| replica.mesh.roster().member(id).is_some());
+    match () {
+        () if id == replica.member_id() => Ok(Named::Own),
+        () if is_member() => Ok(Named::Other),
+        () => Err(OperatorFault::MemberNotFound.into()),
+    }
+}
 
 fn own(replica: &Replica) -> Member {
     let facts = &replica.facts;
@@ -25,25 +47,29 @@ fn own(replica: &Replica) -> Member {
     }
 }
 
-/// `fault` when the request names this replica; it is not found otherwise.
-fn if_own(replica: &Replica, id: u64, fault: Fault) -> Fault {
-    if id == replica.member_id() { fault } else { Fault::MemberNotFound }
+fn header(replica: &Replica) -> ResponseHeader {
+    ResponseHeader { revision: 0, ..replica.header_now() }
 }
 
 #[tonic::async_trait]
 impl Cluster for ClusterService {
     async fn member_list(&self, request: Request<MemberListRequest>) -> Result<Response<MemberListResponse>, Status> {
+        // There is nobody whom a linearizable answer would have to ask.
         let (_, replica) = self.0.admit(request).await?.into_parts();
-        Ok(Response::new(MemberListResponse { header: Some(replica.header_now()), members: vec![own(replica)] }))
+        Ok(Response::new(MemberListResponse { header: Some(header(replica)), members: vec![own(replica)] }))
     }
 
     async fn member_add(&self, request: Request<MemberAddRequest>) -> Result<Response<MemberAddResponse>, Status> {
-        let urls = &request.get_ref().peer_ur_ls;
-        if urls.is_empty() || !urls.iter().all(|url| url.starts_with("http://") || url.starts_with("https://")) {
-            return Err(Fault::MemberBadUrls.into());
+        if !urls::are_sound(&request.get_ref().peer_ur_ls) {
+            return Err(Fault::from(OperatorFault::MemberBadUrls).into());
         }
-        self.0.admit(request).await?;
-        Err(Fault::JoinsByInvitation.into())
+        let (request, replica) = self.0.admit(request).await?.into_parts();
+        let is_own = |url: &String| replica.facts.peer_urls.iter().any(|own| own == url.trim());
+        let fault = match request.peer_ur_ls.iter().any(is_own) {
+            true => OperatorFault::PeerUrlExists,
+            false => OperatorFault::JoinsByInvitation,
+        };
+        Err(Fault::from(fault).into())
     }
 
     async fn member_remove(
@@ -51,16 +77,24 @@ impl Cluster for ClusterService {
         request: Request<MemberRemoveRequest>,
     ) -> Result<Response<MemberRemoveResponse>, Status> {
         let (request, replica) = self.0.admit(request).await?.into_parts();
-        Err(if_own(replica, request.id, Fault::MemberNotEnoughStarted).into())
+        let fault = match named(replica, request.id)? {
+            Named::Own => OperatorFault::MemberNotEnoughStarted,
+            Named::Other => OperatorFault::NoRemoval { member: request.id },
+        };
+        Err(Fault::from(fault).into())
     }
 
     async fn member_update(
         &self,
         request: Request<MemberUpdateRequest>,
     ) -> Result<Response<MemberUpdateResponse>, Status> {
-        let fault = Fault::NotServed { what: "changing a member's URLs (use --initial-advertise-peer-urls)" };
         let (request, replica) = self.0.admit(request).await?.into_parts();
-        Err(if_own(replica, request.id, fault).into())
+        match named(replica, request.id)? {
+            Named::Own if request.peer_ur_ls == replica.facts.peer_urls => {
+                Ok(Response::new(MemberUpdateResponse { header: Some(header(replica)), members: vec![own(replica)] }))
+            }
+            Named::Own | Named::Other => Err(Fault::from(OperatorFault::AnnouncesItself).into()),
+        }
     }
 
     async fn member_promote(
@@ -68,6 +102,7 @@ impl Cluster for ClusterService {
         request: Request<MemberPromoteRequest>,
     ) -> Result<Response<MemberPromoteResponse>, Status> {
         let (request, replica) = self.0.admit(request).await?.into_parts();
-        Err(if_own(replica, request.id, Fault::MemberNotLearner).into())
+        named(replica, request.id)?;
+        Err(Fault::from(OperatorFault::MemberNotLearner).into())
     }
 }

@@ -10,11 +10,12 @@ use tonic::{Code, Status};
 
 use crate::committer::Refusal;
 
-pub(crate) mod gateway;
-
 mod auth;
+pub(crate) mod gateway;
+pub(crate) mod line;
+mod operator;
 
-pub(crate) use self::auth::AuthFault;
+pub(crate) use self::{auth::AuthFault, operator::OperatorFault};
 
 /// The number of the code that means success.
 pub(crate) const OK: usize = Code::Ok as usize;
@@ -84,18 +85,6 @@ pub(crate) enum Fault {
     Stopped,
     #[error("etcdserver: corrupt cluster")]
     Corrupt,
-    #[error("etcdserver: member not found")]
-    MemberNotFound,
-    #[error("etcdserver: given member URLs are invalid")]
-    MemberBadUrls,
-    #[error("etcdserver: re-configuration failed due to not enough started members")]
-    MemberNotEnoughStarted,
-    #[error("etcdserver: can only promote a learner member")]
-    MemberNotLearner,
-    #[error("etcdserver: bad leader transferee")]
-    BadLeaderTransferee,
-    #[error("tombolo: a server joins a mesh by invitation: see `tombolo mesh invite`")]
-    JoinsByInvitation,
     #[error(
         "tombolo: no writes are taken: this replica's records are disputed by another site: see `tombolo mesh status`"
     )]
@@ -106,16 +95,22 @@ pub(crate) enum Fault {
     CannotInvite { what: String },
     #[error("tombolo: lease {id:016x} lives at {home}, where its time is counted: {why}")]
     LeaseElsewhere { id: i64, home: String, why: String },
-    #[error("tombolo: the alarm ends by itself when its cause does")]
-    AlarmEndsByItself,
     #[error("tombolo: {what} is not served")]
     NotServed { what: &'static str },
+    #[error("tombolo: an import is under way or was interrupted, and nothing else is served before its end")]
+    Importing,
+    #[error("tombolo: {what}")]
+    BadImport { what: String },
+    #[error("tombolo: {what}")]
+    CannotImport { what: String },
     #[error("tombolo: NOSLOT: this replica has no revisions left")]
     RevisionsExhausted,
     #[error("tombolo: the store takes no more writes until it is reopened: {cause}")]
     Poisoned { cause: String },
     #[error(transparent)]
     Auth(#[from] AuthFault),
+    #[error(transparent)]
+    Operator(#[from] OperatorFault),
     #[error("tombolo: {what}")]
     Internal { what: String },
 }
@@ -136,23 +131,21 @@ impl Fault {
             | Self::DuplicateKey
             | Self::InvalidSortOption
             | Self::RequestTooLarge
-            | Self::MemberBadUrls
-            | Self::BadInvitation { .. } => Code::InvalidArgument,
+            | Self::BadInvitation { .. }
+            | Self::BadImport { .. } => Code::InvalidArgument,
             Self::Compacted | Self::FutureRevision | Self::LeaseTtlTooLarge => Code::OutOfRange,
             Self::NoSpace | Self::TooManyRequests => Code::ResourceExhausted,
-            Self::LeaseNotFound | Self::MemberNotFound => Code::NotFound,
-            Self::LeaseExists
-            | Self::MemberNotEnoughStarted
-            | Self::MemberNotLearner
-            | Self::BadLeaderTransferee
-            | Self::JoinsByInvitation
-            | Self::CannotInvite { .. }
-            | Self::AlarmEndsByItself
-            | Self::RevisionsExhausted => Code::FailedPrecondition,
-            Self::Stopped | Self::Disowned | Self::Poisoned { .. } | Self::LeaseElsewhere { .. } => Code::Unavailable,
+            Self::LeaseNotFound => Code::NotFound,
+            Self::LeaseExists | Self::CannotInvite { .. } | Self::CannotImport { .. } | Self::RevisionsExhausted => {
+                Code::FailedPrecondition
+            }
+            Self::Stopped | Self::Disowned | Self::Importing | Self::Poisoned { .. } | Self::LeaseElsewhere { .. } => {
+                Code::Unavailable
+            }
             Self::Corrupt => Code::DataLoss,
             Self::NotServed { .. } => Code::Unimplemented,
             Self::Auth(fault) => fault.code(),
+            Self::Operator(fault) => fault.code(),
             Self::Internal { .. } => Code::Internal,
         }
     }
@@ -185,6 +178,8 @@ impl From<&RequestError> for Fault {
             | RequestError::TooManyOperations { .. }
             | RequestError::SystemTooLarge { .. } => Self::RequestTooLarge,
             RequestError::LeaseTtl { .. } => Self::LeaseTtlTooLarge,
+            RequestError::Importing => Self::Importing,
+            RequestError::Import(why) => why.into(),
             RequestError::RevisionsExhausted => Self::RevisionsExhausted,
             RequestError::NoSpace => Self::NoSpace,
             RequestError::Poisoned { cause } => Self::Poisoned { cause: cause.clone() },
@@ -209,6 +204,7 @@ impl From<Refusal> for Fault {
             Refusal::Commit(why) => why.as_ref().into(),
             Refusal::QueueFull => Self::TooManyRequests,
             Refusal::Disowned => Self::Disowned,
+            Refusal::Corrupt => Self::Corrupt,
             Refusal::Stopped => Self::Stopped,
         }
     }

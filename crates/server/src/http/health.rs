@@ -3,7 +3,7 @@
 //! Alive is a server that answers reads; ready is one that also takes writes and has its data whole. A full disk does not make it unready, since
 //! deletes and reads are what an operator needs then; it shows in `/health`, where it can be excluded by name.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     extract::{Path, RawQuery, State},
@@ -16,7 +16,10 @@ use tombolo_storage::{Health, KeyRange, RangeQuery};
 use tracing::warn;
 
 use super::query;
-use crate::replica::Replica;
+use crate::{
+    keeper::{self, Alarms, Fill},
+    replica::Replica,
+};
 
 type Checks = [(&'static str, Check)];
 type Check = fn(&Replica) -> Result<(), String>;
@@ -33,11 +36,13 @@ const READY: &Checks = &[
 pub(super) async fn health(State(replica): State<Arc<Replica>>, RawQuery(query): RawQuery) -> Response {
     let excluded = |alarm: &str| query::values(query.as_deref(), "exclude").any(|name| name == alarm);
     let serializable = query::values(query.as_deref(), "serializable").any(|value| value == "true");
-    let reason = match replica.store.health() {
-        Health::NoSpace if !excluded("NOSPACE") => Some("ALARM NOSPACE".to_owned()),
+    let alarms: BTreeSet<&str> =
+        Alarms::all(&replica).into_iter().map(|alarm| alarm.kind.to_etcd().as_str_name()).collect();
+    let reason = alarms.iter().find(|alarm| !excluded(alarm)).map(|alarm| format!("ALARM {alarm}"));
+    let reason = reason.or_else(|| match replica.store.health() {
         Health::Poisoned if !serializable => Some("STORE TAKES NO WRITES".to_owned()),
         _ => can_read(&replica).err().map(|why| format!("RANGE ERROR:{why}")),
-    };
+    });
     let reason = reason.or_else(|| {
         let mut disputes = replica.mesh.disputes().into_iter();
         disputes.find(|alarm| !excluded(alarm)).map(|alarm| format!("ALARM {alarm}"))
@@ -45,8 +50,18 @@ pub(super) async fn health(State(replica): State<Arc<Replica>>, RawQuery(query):
     let counter = if reason.is_none() { &replica.metrics.healthy } else { &replica.metrics.unhealthy };
     counter.add(1);
     let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({ "health": reason.is_none().to_string(), "reason": reason.unwrap_or_default() });
+    let mut body = json!({ "health": reason.is_none().to_string(), "reason": reason.unwrap_or_default() });
+    if query::values(query.as_deref(), "verbose").next().is_some() {
+        body["warnings"] = json!(warnings(&replica));
+    }
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+/// What an operator should know before it makes the server unwell.
+fn warnings(replica: &Replica) -> Vec<String> {
+    let shortage = replica.store.shortage().map(|cause| keeper::shortage(cause).to_owned());
+    let fill = Fill::of(&replica.store.sizes()).filter(|fill| fill.is_high());
+    shortage.into_iter().chain(fill.map(Fill::text)).collect()
 }
 
 pub(super) async fn livez(State(replica): State<Arc<Replica>>, RawQuery(query): RawQuery) -> Response {

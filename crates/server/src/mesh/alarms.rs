@@ -32,7 +32,7 @@ impl Alarms {
         if self.logged.insert(place) {
             let alarm = kind.as_str_name().trim_start_matches("MESH_ALARM_KIND_");
             match kind {
-                MeshAlarmKind::Skew | MeshAlarmKind::NeedsState => warn!(alarm, %peer, "{text}"),
+                MeshAlarmKind::Skew | MeshAlarmKind::NeedsState | MeshAlarmKind::Quota => warn!(alarm, %peer, "{text}"),
                 _ => error!(alarm, %peer, "{text}"),
             }
         }

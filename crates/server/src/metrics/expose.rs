@@ -1,7 +1,7 @@
 //! The list of metrics, as Prometheus text.
 //!
 //! Names that dashboards for etcd ask for are served under etcd's names where they mean something here; all others begin with `tombolo_`. A name
-//! of etcd's that would mean nothing (quotas, elections, proposals) is left out rather than faked.
+//! of etcd's that would mean nothing (elections, proposals) is left out rather than faked.
 
 use std::fmt::{Display, Write as _};
 
@@ -9,14 +9,14 @@ use tombolo_proto::{
     Method,
     v1::{DigestComparison, Peer, PeerState},
 };
-use tombolo_storage::Health;
+use tombolo_storage::{Health, Shortage};
 
 use super::{
     CODES, Histogram,
     process::Process,
     rpc::{duration_word, kind_word},
 };
-use crate::{etcd::VERSION, replica::Replica, v1};
+use crate::{etcd::VERSION, keeper::Fill, replica::Replica, v1};
 
 /// Everything that can be told about `replica`, at this moment.
 pub(crate) fn expose(replica: &Replica) -> String {
@@ -58,6 +58,19 @@ fn store(page: &mut Page, replica: &Replica) {
     let published = replica.store.published();
     page.single("etcd_mvcc_db_total_size_in_bytes", GAUGE, "Bytes of the data folder on disk.", sizes.disk_bytes);
     page.single("etcd_mvcc_db_total_size_in_use_in_bytes", GAUGE, "Bytes of it in use.", sizes.in_use_bytes);
+    let quota = sizes.quota_bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+    page.single("etcd_server_quota_backend_bytes", GAUGE, "Bytes that may be in use; negative: no limit.", quota);
+    let high = Fill::of(&sizes).is_some_and(Fill::is_high);
+    page.single("tombolo_quota_high", GAUGE, "1 while four fifths of the quota are in use.", u8::from(high));
+    page.head("tombolo_shortage", GAUGE, "1 for the reason why clients can add nothing.");
+    for (name, cause) in [("disk", Shortage::Disk), ("quota", Shortage::Quota), ("alarm", Shortage::Closed)] {
+        let is_on = replica.store.shortage() == Some(cause);
+        page.sample("tombolo_shortage", &[("cause", name)], u8::from(is_on));
+    }
+    let compactions = replica.metrics.auto_compactions.get();
+    page.single("tombolo_auto_compactions_total", COUNTER, "Compactions that nobody asked for.", compactions);
+    let help = "Time that defragmentations took.";
+    page.histogram("etcd_disk_backend_defrag_duration_seconds", help, &[], &replica.metrics.defragmentation);
     page.single("etcd_debugging_mvcc_keys_total", GAUGE, "Keys that exist.", sizes.keys);
     let revision = published.revision.get();
     page.single("etcd_debugging_mvcc_current_revision", GAUGE, "The current revision.", revision);

@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     etcd::status::Fault,
     gate::Gate,
+    keeper::{self, Fill},
     mesh::{
         Mesh,
         alarms::Raised,
@@ -105,17 +106,18 @@ fn alarms(replica: &Replica) -> Vec<MeshAlarm> {
         text,
         since_ms: millis(now.saturating_sub(since)),
     });
-    let own = match replica.store.health() {
-        Health::Ok => None,
-        Health::NoSpace => {
-            Some((MeshAlarmKind::NoSpace, "the disk is full: nothing is written here, and nothing is taken from peers"))
-        }
-        Health::Poisoned => {
-            Some((MeshAlarmKind::Poisoned, "the store takes no writes until the server is restarted: see the log"))
+    let poisoned = "the store takes no writes until the server is restarted: see the log";
+    let health = match replica.store.health() {
+        Health::Poisoned => Some((MeshAlarmKind::Poisoned, poisoned.to_owned())),
+        Health::Ok | Health::NoSpace => {
+            let shortage = replica.store.shortage();
+            shortage.map(|cause| (MeshAlarmKind::NoSpace, keeper::shortage(cause).to_owned()))
         }
     };
-    let own = own.map(|(kind, text)| MeshAlarm { kind: kind.into(), text: text.to_owned(), ..Default::default() });
-    own.into_iter().chain(of_peers).collect()
+    let fill = Fill::of(&replica.store.sizes()).filter(|fill| fill.is_high());
+    let own = health.into_iter().chain(fill.map(|fill| (MeshAlarmKind::Quota, fill.text())));
+    let own = own.map(|(kind, text)| MeshAlarm { kind: kind.into(), text, ..Default::default() });
+    own.chain(of_peers).collect()
 }
 
 /// Every other member as it is seen now.
