@@ -1,4 +1,4 @@
-//! What the operator asked for: flags with etcd's names, and `TOMBOLO_*` environment variables with the same names.
+//! What the operator asked for: flags with etcd's names, environment variables with the same names, and a file of them.
 //!
 //! [`Config::parse`] checks everything that can be checked without touching disk or network, so that a wrong flag is named before
 //! anything has happened. Flags that only a consensus protocol needs are accepted, so that existing manifests start, and named once in the
@@ -15,19 +15,23 @@ use self::{
 };
 
 mod auth;
+mod environment;
 mod flags;
 mod foreign;
 mod gateway;
 mod go_duration;
 mod join;
+mod keeper;
 mod listen;
 mod tls;
 mod url;
+mod yaml;
 
 pub use self::{
-    gateway::{GatewayConfig, Listed},
     auth::{AuthConfig, TokenConfig},
+    gateway::{GatewayConfig, Listed},
     join::JoinTicket,
+    keeper::{KeeperConfig, LogOutput},
     listen::{ListenAddress, Security},
     tls::{Identity, TlsConfig, TlsVersion},
 };
@@ -88,6 +92,8 @@ pub struct Config {
     pub keepalive_timeout: Duration,
     /// How users log in.
     pub auth: AuthConfig,
+    /// What keeps the store in bounds, and where the log goes.
+    pub keeper: KeeperConfig,
     /// Flags that were given and mean nothing here.
     pub ignored: Vec<String>,
     /// Remarks for the log, made before there was one.
@@ -100,7 +106,13 @@ impl Config {
         let mut command = foreign::augment(Flags::augment_args(Command::new("tombolod")))
             .version(env!("CARGO_PKG_VERSION"))
             .about("A key-value store that serves etcd's API from the site its clients are in")
-            .after_help("Each flag can be set in the environment: TOMBOLO_ and its name, as in TOMBOLO_DATA_DIR.");
+            .after_help(
+                "Each flag can be set in the environment: TOMBOLO_ and its name, as in TOMBOLO_DATA_DIR; or as for etcd, ETCD_DATA_DIR.",
+            );
+        let mut arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+        let supplement = environment::supplement(&command, &arguments, std::env::vars_os())
+            .map_err(|problem| command.error(ErrorKind::ValueValidation, problem))?;
+        arguments.extend(supplement.arguments);
         let mut matches = command.try_get_matches_from_mut(arguments)?;
         let refused = foreign::refused(&matches);
         let ignored = foreign::ignored(&matches);
@@ -113,14 +125,15 @@ impl Config {
             None => Self::check(flags, ignored),
         };
         let config = config.map(|mut config| {
-            config.remarks.extend(of_peers);
+            config.remarks.extend(supplement.remarks.into_iter().chain(of_peers));
             Self { is_peer_listener_chosen, ..config }
         });
         config.map_err(|problem| command.error(ErrorKind::ValueValidation, problem))
     }
 
     fn check(flags: Flags, ignored: Vec<String>) -> Result<Self, String> {
-        let clients = listeners("--listen-client-urls", &flags.listen_client_urls)?;
+        let mut clients = listeners("--listen-client-urls", &flags.listen_client_urls)?;
+        clients.extend(listeners("--listen-client-http-urls", &flags.keeper.listen_client_http_urls)?);
         if let Some(open) = clients.iter().find(|url| !url.is_tls() && !url.is_loopback() && !flags.insecure_clients) {
             return Err(format!(
                 "--listen-client-urls: {open} can be reached from other machines, without TLS; listen on https:// with \
@@ -146,6 +159,7 @@ impl Config {
         let listening: Vec<&Url> = clients.iter().chain(&metrics).collect();
         let tls = flags.tls.check(&listening, &mut remarks)?;
         let auth = flags.auth.check(&mut remarks)?;
+        let keeper = flags.keeper.check(&mut remarks)?;
         if peers.len() > 1 {
             remarks.push(format!("--listen-peer-urls: only the first is listened on, {}", peers[0].socket()));
         }
@@ -173,9 +187,9 @@ impl Config {
                 .map(Url::socket)
                 .collect(),
             join: flags.join.filter(|join| join.given().is_some()),
-            log_level: flags.log_level.filter(),
+            log_level: if flags.keeper.debug { flags::LogLevel::Debug } else { flags.log_level }.filter(),
             log_format: flags.log_format,
-            durability: flags.durability,
+            durability: flags.keeper.durability(flags.durability, &mut remarks),
             max_request_bytes: flags.max_request_bytes,
             max_txn_ops: flags.max_txn_ops,
             max_concurrent_streams: flags.max_concurrent_streams,
@@ -183,6 +197,7 @@ impl Config {
             keepalive_interval: flags.grpc_keepalive_interval,
             keepalive_timeout: flags.grpc_keepalive_timeout,
             auth,
+            keeper,
             ignored,
             remarks,
         })

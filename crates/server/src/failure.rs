@@ -29,6 +29,14 @@ pub enum Failure {
     /// The keys that sign users' tokens are no use.
     #[error("failed to set up --auth-token: {0}")]
     Token(#[from] TokenError),
+    /// A file of the log could not be opened.
+    #[error("failed to open the log file {path}: {source}")]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// The data folder could not be made.
     #[error("failed to create the data folder {path}: {source}")]
     DataDir {

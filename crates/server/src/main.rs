@@ -13,7 +13,10 @@ fn main() -> ExitCode {
         // Help and the version are no errors; clap knows where each belongs and with which code.
         Err(answer) => answer.exit(),
     };
-    begin_log(&config);
+    if let Err(failure) = begin_log(&config) {
+        eprintln!("tombolod: {failure}");
+        return ExitCode::FAILURE;
+    }
     let outcome = match runtime() {
         Ok(runtime) => runtime.block_on(run(config)).map_err(|failure| failure.to_string()),
         Err(why) => Err(format!("failed to start the runtime: {why}")),

@@ -4,7 +4,9 @@ use std::{path::PathBuf, time::Duration};
 
 use tombolo_storage::Durability;
 
-use super::{JoinTicket, LogFormat, auth::AuthFlags, gateway::GatewayFlags, go_duration, tls::TlsFlags};
+use super::{
+    JoinTicket, LogFormat, auth::AuthFlags, gateway::GatewayFlags, go_duration, keeper::KeeperFlags, tls::TlsFlags,
+};
 
 /// As given, before [`Config`](super::Config) has checked them against one another.
 #[derive(clap::Args, Debug)]
@@ -105,6 +107,9 @@ pub(super) struct Flags {
 
     #[command(flatten)]
     pub(super) gateway: GatewayFlags,
+
+    #[command(flatten)]
+    pub(super) keeper: KeeperFlags,
 
     #[command(flatten)]
     pub(super) tls: TlsFlags,
