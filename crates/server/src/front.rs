@@ -27,7 +27,7 @@ mod calls;
 mod stream;
 
 /// The names under which the server's health is told: the empty one is all of it.
-pub(crate) const SERVICES: [&str; 9] = [
+pub(crate) const SERVICES: [&str; 11] = [
     "",
     "etcdserverpb.KV",
     "etcdserverpb.Watch",
@@ -35,6 +35,8 @@ pub(crate) const SERVICES: [&str; 9] = [
     "etcdserverpb.Cluster",
     "etcdserverpb.Maintenance",
     "etcdserverpb.Auth",
+    "v3lockpb.Lock",
+    "v3electionpb.Election",
     "tombolo.v1.Import",
     "tombolo.v1.Mesh",
 ];

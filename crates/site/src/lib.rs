@@ -26,7 +26,7 @@
 pub use auto_compaction::{AutoCompaction, CompactionMode, ParseRetentionError, Retention};
 pub use leader::{Heard, Leader};
 pub use lease::{LEASE_TTL_MAX_S, LEASE_TTL_MIN_S, LeaseTable, TimeToLive, TtlTooLarge, admit_ttl};
-pub use turn::{Entry, Turn};
+pub use turn::{Entry, Place, Turn};
 pub use watch::{
     Credit, Delivery, EndCause, Ending, Hub, HubOptions, HubStats, Load, Matched, Output, Progress, SubscriberId,
     WatchError, WatchSpec, WatcherId,

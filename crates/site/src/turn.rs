@@ -14,12 +14,20 @@ use tombolo_storage::{
 
 use crate::WatchSpec;
 
-/// A place in a line.
+/// A place in a line, waited in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turn {
     line: KeyRange,
-    key: Bytes,
-    created: i64,
+    place: Place,
+}
+
+/// A place in a line: a key, and the revision that created it. Whoever comes later on the same lease holds another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The key.
+    pub key: Bytes,
+    /// The revision that created it.
+    pub created: i64,
 }
 
 /// What entering a line found.
@@ -63,18 +71,13 @@ impl Turn {
         };
         let created = earlier.as_ref().map_or(revision, |pair| pair.create_revision);
         let is_first = first.pairs.first().is_none_or(|pair| pair.create_revision == created);
-        let turn = Self { line: line_of(name), key: Self::key_of(name, lease), created };
+        let turn = Self { line: line_of(name), place: Place { key: Self::key_of(name, lease), created } };
         Some(Entry { turn, earlier, is_first })
     }
 
-    /// The key that holds this place.
-    pub fn key(&self) -> &Bytes {
-        &self.key
-    }
-
-    /// The revision that created it.
-    pub fn created(&self) -> i64 {
-        self.created
+    /// The place that is waited in.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Asks who is directly ahead.
@@ -83,7 +86,7 @@ impl Turn {
             order: Order::By { target: SortTarget::CreateRevision, descending: true },
             limit: 1,
             // 0 would mean no bound, and nothing was ever created at 1.
-            max_create_revision: (self.created - 1).max(1),
+            max_create_revision: (self.place.created - 1).max(1),
             keys_only: true,
             ..RangeQuery::all(self.line.clone())
         }
@@ -97,16 +100,24 @@ impl Turn {
 
     /// The transaction that leaves the line, unless its turn has come: it does nothing when the one ahead is gone.
     pub fn leave(&self, ahead: &KeyValue) -> Transaction {
-        let guards = vec![self.holds(), created_at(ahead.key.clone(), ahead.create_revision)];
-        Transaction { guards, then: vec![self.removal()], otherwise: Vec::new() }
+        let guards = vec![self.place.is_held(), created_at(ahead.key.clone(), ahead.create_revision)];
+        Transaction { guards, then: vec![self.place.removal()], otherwise: Vec::new() }
     }
+}
 
-    /// The transaction that gives the place up, whether or not its turn has come.
+impl Place {
+    /// The transaction that gives the place up, whether or not its turn has come. It does nothing when the place is not held any more.
     pub fn give_up(&self) -> Transaction {
-        Transaction { guards: vec![self.holds()], then: vec![self.removal()], otherwise: Vec::new() }
+        Transaction { guards: vec![self.is_held()], then: vec![self.removal()], otherwise: Vec::new() }
     }
 
-    fn holds(&self) -> Guard {
+    /// The transaction that changes what the place's holder proclaims. It does nothing when the place is not held any more.
+    pub fn proclaim(&self, lease: i64, value: Bytes) -> Transaction {
+        let put = Put { key: self.key.clone(), value: Some(value), lease: Some(lease), previous: false };
+        Transaction { guards: vec![self.is_held()], then: vec![Op::Put(put)], otherwise: Vec::new() }
+    }
+
+    fn is_held(&self) -> Guard {
         created_at(self.key.clone(), self.created)
     }
 

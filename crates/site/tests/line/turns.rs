@@ -66,11 +66,11 @@ impl Line {
 
     /// A turn that comes to somebody whose key is gone is none.
     fn hold(&mut self, caller: usize, turn: Turn) {
-        if self.site.read(&RangeQuery::all(KeyRange::single(turn.key().clone()))).count == 0 {
+        if self.site.read(&RangeQuery::all(KeyRange::single(turn.place().key.clone()))).count == 0 {
             self.callers[caller] = Caller::Away;
             return;
         }
-        self.served.push(turn.created());
+        self.served.push(turn.place().created);
         self.callers[caller] = Caller::Holding(turn);
     }
 
@@ -95,7 +95,7 @@ impl Line {
                     self.callers[caller] = Caller::Waiting { turn, ahead, watcher };
                 }
             }
-            Caller::Holding(turn) => drop(self.site.txn(turn.give_up())),
+            Caller::Holding(turn) => drop(self.site.txn(turn.place().give_up())),
         }
     }
 
@@ -159,10 +159,10 @@ fn who_stands_in_line_keeps_the_place_and_enters_no_second_time() {
     assert!(line.enter(0).is_first);
     let waiting = line.enter(1);
     assert!(!waiting.is_first && waiting.earlier.is_none());
-    assert_eq!(waiting.turn.key(), "door/a1");
+    assert_eq!(waiting.turn.place().key, "door/a1");
     let again = line.enter(1);
     assert_eq!((again.turn, again.is_first), (waiting.turn.clone(), false));
-    assert_eq!(again.earlier.map(|pair| pair.create_revision), Some(waiting.turn.created()));
+    assert_eq!(again.earlier.map(|pair| pair.create_revision), Some(waiting.turn.place().created));
     assert!(line.enter(0).is_first, "the holder holds it still");
 }
 

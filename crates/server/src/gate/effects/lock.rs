@@ -8,6 +8,7 @@ use tombolo_proto::{
     v3electionpb::{CampaignRequest, LeaderKey, LeaderRequest, ProclaimRequest, ResignRequest},
     v3lockpb::{LockRequest, UnlockRequest},
 };
+use tombolo_site::Turn;
 
 use super::{Effects, Reach};
 
@@ -75,7 +76,7 @@ fn stands_under(reach: &mut Reach, name: &Bytes, lease: i64) {
         // The server will find a lease, and nobody knows yet which key that makes.
         reach.writes(&under(name, b"/"), &under(name, b"0"));
     } else {
-        reach.writes(&under(name, format!("/{lease:x}").as_bytes()), &Bytes::new());
+        reach.writes(&Turn::key_of(name, lease), &Bytes::new());
         reach.writes_keys_of(lease);
     }
 }
