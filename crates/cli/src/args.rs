@@ -4,9 +4,9 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
     alarm::AlarmCommand, auth::AuthCommand, compaction::CompactionArgs, completion::CompletionArgs, defrag::DefragArgs,
-    del::DelArgs, elect::ElectArgs, endpoint::EndpointArgs, get::GetArgs, lease::LeaseCommand, lock::LockArgs,
-    member::MemberCommand, mesh::MeshCommand, move_leader::MoveLeaderArgs, put::PutArgs, role::RoleCommand,
-    txn::TxnArgs, user::UserCommand, watch::WatchArgs,
+    del::DelArgs, elect::ElectArgs, endpoint::EndpointArgs, get::GetArgs, import::ImportArgs, lease::LeaseCommand,
+    lock::LockArgs, member::MemberCommand, mesh::MeshCommand, move_leader::MoveLeaderArgs, put::PutArgs,
+    role::RoleCommand, txn::TxnArgs, user::UserCommand, watch::WatchArgs,
 };
 
 pub(crate) mod globals;
@@ -77,6 +77,8 @@ pub(crate) enum Command {
     /// Invites sites into the mesh and shows how far each is behind
     #[command(subcommand)]
     Mesh(MeshCommand),
+    /// Moves the contents of an etcd into the server, with their revisions where it is empty and alone
+    Import(ImportArgs),
     /// Generate completion script for bash, zsh, fish or powershell
     Completion(CompletionArgs),
     /// Prints the version of tombolo

@@ -17,6 +17,7 @@ pub(crate) mod del;
 pub(crate) mod elect;
 pub(crate) mod endpoint;
 pub(crate) mod get;
+pub(crate) mod import;
 pub(crate) mod lease;
 mod line;
 pub(crate) mod lock;
@@ -58,6 +59,7 @@ async fn dispatch(command: Command, context: Context) -> Result<(), Failure> {
         Command::Lease(command) => lease::run(&context, &command).await,
         Command::Member(command) => member::run(&context, &command).await,
         Command::Mesh(command) => mesh::run(&context, &command).await,
+        Command::Import(args) => import::run(&context, &args).await,
         Command::User(command) => user::run(&context, &command).await,
         Command::Role(command) => role::run(&context, &command).await,
         Command::Auth(command) => auth::run(&context, &command).await,

@@ -32,6 +32,7 @@ mod table;
 
 pub(crate) use auth::{AuthAnswer, Done};
 pub(crate) use cluster::{EndpointHash, MemberChange};
+pub(crate) use json::base64;
 pub(crate) use mesh::peer_name;
 
 /// What a server said, as far as it is shown.

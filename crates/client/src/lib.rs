@@ -1,7 +1,7 @@
 //! The Rust client of Tombolo, and of any other server that speaks etcd's v3 API.
 //!
 //! A [`Client`] holds a list of endpoints and hands out the generated stubs of the API: KV, Watch, Lease, Cluster,
-//! Maintenance, Auth, Lock and Election, and Tombolo's own Mesh. It connects when the first call is made, stays with the endpoint that answered, and moves on to the
+//! Maintenance, Auth, Lock and Election, and Tombolo's own Mesh and Import. It connects when the first call is made, stays with the endpoint that answered, and moves on to the
 //! next one when that one cannot be reached. [`KeyRange`] spells the ranges of the API, [`ClientError`] says what went
 //! wrong in terms a program can branch on.
 //!

@@ -19,7 +19,8 @@ mod auth;
 mod mesh;
 mod object;
 
-use object::{Object, base64, list, string};
+pub(crate) use object::base64;
+use object::{Object, list, string};
 
 pub(super) fn write(out: &mut impl Write, answer: &Answer<'_>, hex: bool) -> io::Result<()> {
     let text = match answer {
