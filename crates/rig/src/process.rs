@@ -206,6 +206,16 @@ impl Server {
         self.wait_ready().await
     }
 
+    /// Starts it and returns at once, for a rig that has its own way to see that it is there.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started at all.
+    pub fn start_without_waiting(&mut self) -> Result<()> {
+        self.kill()?;
+        self.spawn()
+    }
+
     /// Starts it again on the same folder, expecting that it refuses and exits.
     ///
     /// # Errors

@@ -156,8 +156,7 @@ impl Config {
             return Err(format!("--max-request-bytes must lie between 1 and {MAX_REQUEST_BYTES_MAX}"));
         }
         let mut remarks = Vec::new();
-        let listening: Vec<&Url> = clients.iter().chain(&metrics).collect();
-        let tls = flags.tls.check(&listening, &mut remarks)?;
+        let tls = flags.tls.check(&clients, &metrics, &mut remarks)?;
         let auth = flags.auth.check(&mut remarks)?;
         let keeper = flags.keeper.check(&mut remarks)?;
         if peers.len() > 1 {

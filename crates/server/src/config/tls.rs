@@ -145,10 +145,16 @@ pub(super) const OF_PEERS: [&str; 14] = [
 ];
 
 impl TlsFlags {
-    /// What the listeners with TLS need; `None` when no certificate is given. `listeners` are those for clients and for metrics.
-    pub(super) fn check(self, listeners: &[&Url], remarks: &mut Vec<String>) -> Result<Option<TlsConfig>, String> {
+    /// What the listeners with TLS need; `None` when no certificate is given.
+    pub(super) fn check(
+        self,
+        clients: &[Url],
+        metrics: &[Url],
+        remarks: &mut Vec<String>,
+    ) -> Result<Option<TlsConfig>, String> {
+        let listeners: Vec<&Url> = clients.iter().chain(metrics).collect();
         let secure = listeners.iter().find(|url| url.is_tls());
-        let identity = self.identity(listeners, remarks)?;
+        let identity = self.identity(&listeners, remarks)?;
         let given = |path: &OsStr| (!path.is_empty()).then(|| PathBuf::from(path));
         let (trusted_ca, crl) = (given(&self.trusted_ca_file), given(&self.client_crl_file));
         let allowed_hostnames: Vec<String> =
@@ -177,7 +183,7 @@ impl TlsFlags {
             }
         }
         if identity.is_some() {
-            remark_plaintext(listeners, self.client_cert_auth, remarks);
+            remark_plaintext(clients, self.client_cert_auth, remarks);
         }
         let (oldest, newest) = self.versions()?;
         let suites = self.suites(oldest, remarks)?;
@@ -249,8 +255,8 @@ impl TlsFlags {
 }
 
 /// Says where the certificates do not protect, as etcd does.
-fn remark_plaintext(listeners: &[&Url], client_cert_auth: bool, remarks: &mut Vec<String>) {
-    for url in listeners.iter().filter(|url| !url.is_tls()) {
+fn remark_plaintext(clients: &[Url], client_cert_auth: bool, remarks: &mut Vec<String>) {
+    for url in clients.iter().filter(|url| !url.is_tls()) {
         let auth = if client_cert_auth { ", and no client certificate is asked for" } else { "" };
         remarks.push(format!("{url} has no TLS although a certificate is given{auth}"));
     }
@@ -294,6 +300,7 @@ mod tests {
         assert_eq!(tls.trusted_ca, Some(PathBuf::from("/pki/ca.crt")));
         assert!(tls.names_users);
         assert!(config.client_listeners.iter().all(|listener| listener.security == Security::Tls));
+        assert!(config.remarks.iter().all(|remark| !remark.contains("no TLS")), "{:?}", config.remarks);
         let peers = config.remarks.iter().find(|remark| remark.contains("pinned keys")).unwrap();
         for flag in ["--peer-cert-file", "--peer-client-cert-auth", "--peer-key-file", "--peer-trusted-ca-file"] {
             assert!(peers.contains(flag), "{peers}");
