@@ -94,7 +94,7 @@ fn is_required(name: &str, list: &str) -> bool {
 /// When there is none, saying how to build it: the product is never optional.
 #[must_use]
 pub fn tombolod() -> PathBuf {
-    let path = env::var_os("TOMBOLO_TOMBOLOD").map_or_else(beside_this_test, PathBuf::from);
+    let path = env::var_os("TOMBOLO_TOMBOLOD").map_or_else(|| beside_this_test("tombolod"), PathBuf::from);
     assert!(
         is_program(&path),
         "no server at {}: run `cargo build -p tombolo-server` (with the profile of this test), or set TOMBOLO_TOMBOLOD",
@@ -103,11 +103,27 @@ pub fn tombolod() -> PathBuf {
     path
 }
 
+/// The command line under test: `TOMBOLO_TOMBOLO`, else the one that cargo built beside this test.
+///
+/// # Panics
+///
+/// When there is none, saying how to build it.
+#[must_use]
+pub fn tombolo() -> PathBuf {
+    let path = env::var_os("TOMBOLO_TOMBOLO").map_or_else(|| beside_this_test("tombolo"), PathBuf::from);
+    assert!(
+        is_program(&path),
+        "no command line at {}: run `cargo build -p tombolo-cli` (with the profile of this test), or set TOMBOLO_TOMBOLO",
+        path.display()
+    );
+    path
+}
+
 /// Test executables live in `target/<profile>/deps`, programs in `target/<profile>`.
-fn beside_this_test() -> PathBuf {
+fn beside_this_test(program: &str) -> PathBuf {
     let test = env::current_exe().expect("a running test has a path");
     let profile = test.ancestors().nth(2).expect("a test executable lies in target/<profile>/deps");
-    profile.join("tombolod")
+    profile.join(program)
 }
 
 /// Runners show no output of a green test, so the line also goes to the file that `TOMBOLO_SKIPS` names, if it does.
