@@ -71,6 +71,14 @@ pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// Puts a minimal LEB128 varint before what `out` holds from `at` on.
+pub(crate) fn insert_varint(out: &mut Vec<u8>, at: usize, value: u64) {
+    let end = out.len();
+    put_varint(out, value);
+    let len = out.len() - end;
+    out[at..].rotate_right(len);
+}
+
 /// Appends a length and the bytes.
 pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(out, bytes.len() as u64);
@@ -236,6 +244,17 @@ mod tests {
             let mut bytes = Vec::new();
             put_varint(&mut bytes, value);
             assert_eq!(read(&bytes), Ok(value));
+        }
+    }
+
+    #[test]
+    fn a_length_is_put_before_what_it_is_the_length_of() {
+        for len in [0, 1, 127, 128, 20_000] {
+            let (mut inserted, mut appended) = (vec![7], vec![7]);
+            inserted.extend(std::iter::repeat_n(1, len));
+            insert_varint(&mut inserted, 1, len as u64);
+            put_bytes(&mut appended, &vec![1; len]);
+            assert_eq!(inserted, appended);
         }
     }
 

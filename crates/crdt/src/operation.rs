@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::{
     DecodeError, Dot, Element, ReplicaId,
-    codec::{Reader, put_bytes, put_elements, put_replica, put_varint},
+    codec::{Reader, insert_varint, put_bytes, put_elements, put_replica, put_varint},
 };
 
 /// The longest lease, in seconds: etcd's bound, and little enough that a deadline never overflows.
@@ -133,19 +133,18 @@ impl Operation {
         }
     }
 
-    /// Appends `kind ‖ length ‖ body`. `scratch` is only there to be used again.
-    pub(crate) fn encode(&self, author: ReplicaId, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
-        scratch.clear();
-        self.encode_head(author, scratch);
-        // The tail, most of the bytes of most records, goes straight to its place.
+    /// Appends `kind ‖ length ‖ body`.
+    pub(crate) fn encode(&self, author: ReplicaId, out: &mut Vec<u8>) {
         let tail: &[u8] = match self {
             Self::Put { value, .. } | Self::SystemPut { value, .. } => value,
             Self::Unknown { body, .. } => body,
             _ => &[],
         };
         put_varint(out, self.kind());
-        put_varint(out, (scratch.len() + tail.len()) as u64);
-        out.extend_from_slice(scratch);
+        let start = out.len();
+        self.encode_head(author, out);
+        // The tail, most of the bytes of most records, goes straight to its place, and only the head is moved for the length.
+        insert_varint(out, start, (out.len() - start + tail.len()) as u64);
         out.extend_from_slice(tail);
     }
 

@@ -31,9 +31,6 @@ const VERSION: u8 = 1;
 /// The shortest operation is a kind and a length of 0.
 const OPERATION_BYTES_MIN: usize = 2;
 
-/// What an operation takes beside its value, as a rule.
-const HEAD_BYTES_HINT: usize = 128;
-
 /// One transaction as logged and shipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -77,9 +74,8 @@ impl Record {
             put_varint(&mut out, entry.seq);
         }
         put_varint(&mut out, self.operations.len() as u64);
-        let mut scratch = Vec::with_capacity(HEAD_BYTES_HINT);
         for operation in &self.operations {
-            operation.encode(dot.replica, &mut scratch, &mut out);
+            operation.encode(dot.replica, &mut out);
         }
         let chain = previous.link(&out);
         out.extend_from_slice(chain.as_bytes());
