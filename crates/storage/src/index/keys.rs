@@ -3,7 +3,8 @@
 //! Nearly everything the store does names one key. A search of an ordered map is a cache miss for every few comparisons,
 //! and was a third of what a put cost; a hash finds the entry with two. The order is kept beside it, for ranges.
 //!
-//! Entries live in chunks that are never moved: growing copies numbers, not entries. The place of an entry that has gone is
+//! The table has the keys beside the places of their entries, so that a processor fetches an entry while it still compares the key.
+//! Entries live in chunks that are never moved: growing copies places, not entries. The place of an entry that has gone is
 //! given to the next new key.
 
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
@@ -18,7 +19,7 @@ use super::KeyEntry;
 pub(crate) struct Keys {
     order: BTreeMap<Arc<[u8]>, Place>,
     points: HashTable<Point>,
-    chunks: Vec<Vec<Known>>,
+    chunks: Vec<Vec<KeyEntry>>,
     /// Places whose keys have gone.
     free: Vec<Place>,
     /// Keyed at random: who chooses keys must not choose where they collide.
@@ -29,16 +30,11 @@ pub(crate) struct Keys {
 #[derive(Clone, Copy)]
 struct Place(u32);
 
-/// A key as the table sees it. Keeping the hash spares looking at keys when the table grows.
-#[derive(Clone, Copy)]
+/// A key as the table has it. Keeping the hash spares looking at keys when the table grows.
 struct Point {
     hash: u32,
     place: Place,
-}
-
-struct Known {
     key: Arc<[u8]>,
-    entry: KeyEntry,
 }
 
 const CHUNK_BITS: u32 = 9;
@@ -55,35 +51,34 @@ impl Keys {
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<&KeyEntry> {
-        self.find(self.hash(key), key).map(|place| &self.known(place).entry)
+        self.get_key_value(key).map(|(_, entry)| entry)
     }
 
     /// An entry, with the key as it is kept here.
     pub(crate) fn get_key_value(&self, key: &[u8]) -> Option<(&[u8], &KeyEntry)> {
-        let known = self.known(self.find(self.hash(key), key)?);
-        Some((&known.key, &known.entry))
+        let point = self.find(self.hash(key), key)?;
+        Some((&point.key, self.known(point.place)))
     }
 
     pub(crate) fn get_mut(&mut self, key: &[u8]) -> Option<&mut KeyEntry> {
-        self.find(self.hash(key), key).map(|place| &mut self.known_mut(place).entry)
+        let place = self.find(self.hash(key), key)?.place;
+        Some(self.known_mut(place))
     }
 
     /// The entry of a key, which is made when it is not there.
     pub(crate) fn entry(&mut self, key: &[u8]) -> &mut KeyEntry {
         let hash = self.hash(key);
-        let place = self.find(hash, key).unwrap_or_else(|| self.add(hash, key));
-        &mut self.known_mut(place).entry
+        let found = self.find(hash, key).map(|point| point.place);
+        let place = found.unwrap_or_else(|| self.add(hash, key));
+        self.known_mut(place)
     }
 
     pub(crate) fn remove(&mut self, key: &[u8]) {
         let hash = self.hash(key);
-        let Some(place) = self.find(hash, key) else { return };
-        let known = Known { key: Arc::default(), entry: KeyEntry::default() };
-        let Known { key, .. } = std::mem::replace(self.known_mut(place), known);
-        self.order.remove(&key);
-        if let Ok(point) = self.points.find_entry(spread(hash), |point| point.place.0 == place.0) {
-            point.remove();
-        }
+        let Ok(found) = self.points.find_entry(spread(hash), |point| point.is(hash, key)) else { return };
+        let (Point { place, .. }, _) = found.remove();
+        self.order.remove(key);
+        *self.known_mut(place) = KeyEntry::default();
         self.free.push(place);
     }
 
@@ -92,24 +87,22 @@ impl Keys {
         &'a self,
         bounds: (Bound<&[u8]>, Bound<&[u8]>),
     ) -> impl Iterator<Item = (&'a [u8], &'a KeyEntry)> + use<'a> {
-        self.order.range::<[u8], _>(bounds).map(|(key, place)| (&**key, &self.known(*place).entry))
+        self.order.range::<[u8], _>(bounds).map(|(key, place)| (&**key, self.known(*place)))
     }
 
     fn hash(&self, key: &[u8]) -> u32 {
         xxh3_64_with_seed(key, self.seed) as u32
     }
 
-    fn find(&self, hash: u32, key: &[u8]) -> Option<Place> {
-        let is_it = |point: &Point| point.hash == hash && *self.known(point.place).key == *key;
-        self.points.find(spread(hash), is_it).map(|point| point.place)
+    fn find(&self, hash: u32, key: &[u8]) -> Option<&Point> {
+        self.points.find(spread(hash), |point| point.is(hash, key))
     }
 
     fn add(&mut self, hash: u32, key: &[u8]) -> Place {
         let key: Arc<[u8]> = key.into();
         let place = self.free.pop().unwrap_or_else(|| self.new_place());
         self.order.insert(Arc::clone(&key), place);
-        self.points.insert_unique(spread(hash), Point { hash, place }, |point| spread(point.hash));
-        self.known_mut(place).key = key;
+        self.points.insert_unique(spread(hash), Point { hash, place, key }, |point| spread(point.hash));
         place
     }
 
@@ -120,16 +113,22 @@ impl Keys {
         }
         let full = (self.chunks.len() - 1) * CHUNK_LEN;
         let chunk = self.chunks.last_mut().expect("a chunk with room was just made sure of");
-        chunk.push(Known { key: Arc::default(), entry: KeyEntry::default() });
+        chunk.push(KeyEntry::default());
         Place(u32::try_from(full + chunk.len() - 1).expect("no machine has the memory for so many keys"))
     }
 
-    fn known(&self, place: Place) -> &Known {
+    fn known(&self, place: Place) -> &KeyEntry {
         &self.chunks[place.chunk()][place.within()]
     }
 
-    fn known_mut(&mut self, place: Place) -> &mut Known {
+    fn known_mut(&mut self, place: Place) -> &mut KeyEntry {
         &mut self.chunks[place.chunk()][place.within()]
+    }
+}
+
+impl Point {
+    fn is(&self, hash: u32, key: &[u8]) -> bool {
+        self.hash == hash && *self.key == *key
     }
 }
 
