@@ -22,10 +22,11 @@ use crate::{
     row::{
         Tally,
         commit::{self, CommitRow, Effect, Layer, Part},
+        sheet::Sheet,
     },
     space::Space,
     store::Shared,
-    view::{Rows, Stored, read_value},
+    view::{Rows, read_value},
 };
 
 /// The writing side of a store. There is one for each store.
@@ -46,12 +47,11 @@ pub struct Committer {
 /// What was executed since the last group was sealed.
 #[derive(Default)]
 pub(crate) struct Staged {
-    pub(crate) changes: Vec<Change>,
+    /// The rows of the commits.
+    pub(crate) rows: Sheet,
     pub(crate) commits: Vec<Arc<Commit>>,
-    /// The rows that the engine does not have yet, by position.
-    pub(crate) rows: Vec<Bytes>,
-    /// The commit of the first row.
-    first: u64,
+    /// What is written besides.
+    pub(crate) changes: Vec<Change>,
     /// The keys of the system's data that changed.
     pub(crate) system: BTreeSet<Bytes>,
     /// What the last compaction asked for.
@@ -189,14 +189,13 @@ impl Committer {
         }
         let (row, leases, system) = self.head.merge(&mut self.shared.state.write().index, parts);
         let number = self.head.commit;
-        let bytes = row.encode(number);
-        self.tally.add(Tally::of(&bytes));
-        self.staged.push(number, bytes);
+        let revision = row.revision;
+        self.tally.add(Tally::of(self.staged.rows.write(number, &row)));
         self.staged.system.extend(system.iter().cloned());
         // Only a removal that uncovers an older sibling reads here. When that fails, the commit stands and cannot be told.
-        let events = events(&row, &HeadRows { shared: &self.shared, staged: &self.staged });
+        let events = events(row, &HeadRows { shared: &self.shared, staged: &self.staged });
         let events = events.inspect_err(|error| self.shared.health.set_poison(&error.to_string()))?;
-        self.staged.commits.push(Arc::new(Commit { number, revision: row.revision, events, leases, system }));
+        self.staged.commits.push(Arc::new(Commit { number, revision, events, leases, system }));
         self.fence.reserve(self.head.revision);
         Ok(())
     }
@@ -267,27 +266,28 @@ pub(crate) fn first_commit_at(
     Ok(low)
 }
 
-/// What a commit changed for etcd clients.
-pub(crate) fn events(row: &CommitRow, rows: &(impl Rows + ?Sized)) -> Result<Vec<Event>, ReadError> {
-    let events = row.effects.iter().map(|effect| match effect {
-        Effect::Gone { key } => Ok(Event::Delete { key: key.clone(), revision: row.revision }),
-        Effect::Show { key, at, create_revision, version } => {
-            let stored = match row.operation(at.element) {
-                Some(Operation::Put { value, lease, .. }) => Stored { value: value.clone(), lease: *lease },
-                // An older sibling that a removal uncovered.
-                _ => read_value(rows, *at)?,
-            };
-            Ok(Event::Put(KeyValue {
-                key: key.clone(),
-                value: stored.value,
-                create_revision: *create_revision,
-                mod_revision: row.revision.get(),
-                version: *version,
-                lease: stored.lease.map_or(0, |lease| lease.id),
-            }))
-        }
-    });
-    events.collect()
+/// What a commit changed for etcd clients. Keys and values move from its row: an element has its value once, and shows at one key.
+pub(crate) fn events(mut row: CommitRow, rows: &(impl Rows + ?Sized)) -> Result<Vec<Event>, ReadError> {
+    let effects = std::mem::take(&mut row.effects);
+    let mut events = Vec::with_capacity(effects.len());
+    for effect in effects {
+        events.push(match effect {
+            Effect::Gone { key } => Event::Delete { key, revision: row.revision },
+            Effect::Show { key, at, create_revision, version } => {
+                // What the row does not hold is an older sibling that a removal uncovered.
+                let stored = row.take_value(at.element).map_or_else(|| read_value(rows, at), Ok)?;
+                Event::Put(KeyValue {
+                    key,
+                    value: stored.value,
+                    create_revision,
+                    mod_revision: row.revision.get(),
+                    version,
+                    lease: stored.lease.map_or(0, |lease| lease.id),
+                })
+            }
+        });
+    }
+    Ok(events)
 }
 
 fn execute<R: Rows + ?Sized>(plan: &mut Plan<'_, R>, request: Request) -> Result<Outcome, RequestError> {
@@ -336,17 +336,11 @@ impl Staged {
         self.base.is_some() || self.under_way.bases > 0
     }
 
-    fn push(&mut self, number: u64, row: Bytes) {
-        if self.rows.is_empty() {
-            self.first = number;
-        }
-        self.changes.push(Change::Put(commit::key(number), row.clone()));
-        self.rows.push(row);
-    }
-
-    fn row(&self, commit: u64) -> Option<&Bytes> {
-        let at = usize::try_from(commit.checked_sub(self.first)?).ok()?;
-        self.rows.get(at)
+    /// Takes what is to be written.
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+        let mut changes = std::mem::take(&mut self.changes);
+        changes.extend(self.rows.take().map(|(key, row)| Change::Put(key, row)));
+        changes
     }
 }
 
@@ -358,8 +352,8 @@ pub(crate) struct HeadRows<'a> {
 
 impl Rows for HeadRows<'_> {
     fn row(&self, commit: u64) -> Result<Option<Bytes>, EngineError> {
-        match self.staged.row(commit) {
-            Some(row) => Ok(Some(row.clone())),
+        match self.staged.rows.row(commit) {
+            Some(row) => Ok(Some(row)),
             None => self.shared.engine.get(&commit::key(commit)),
         }
     }

@@ -117,13 +117,12 @@ impl Committer {
     pub fn seal(&mut self) -> Result<Option<Group>, CommitError> {
         self.check_health()?;
         self.remove_orphans()?;
-        if self.staged.changes.is_empty() {
+        let changes = self.staged.take_changes();
+        if changes.is_empty() {
             return Ok(None);
         }
-        let changes = std::mem::take(&mut self.staged.changes);
         self.write(changes, Persist::Os)?;
         let number = self.shared.reached.note_written(self.shared.durability);
-        self.staged.rows.clear();
         let landmark = self.landmark();
         self.staged.under_way.groups += 1;
         self.staged.under_way.bases += u64::from(landmark.base.is_some());

@@ -93,7 +93,7 @@ impl Store {
                 return Ok(chunk);
             }
             left.commits -= 1;
-            if let Some(commit) = matching(number, &row, range, &*snapshot)? {
+            if let Some(commit) = matching(number, row, range, &*snapshot)? {
                 left.bytes = left.bytes.saturating_sub(commit.events.iter().map(size).sum());
                 chunk.commits.push(commit);
             }
@@ -131,13 +131,14 @@ impl Store {
 }
 
 /// The commit with the events that lie in the range, if there are any.
-fn matching(number: u64, row: &CommitRow, range: &KeyRange, rows: &dyn Snapshot) -> Result<Option<Commit>, ReadError> {
+fn matching(number: u64, row: CommitRow, range: &KeyRange, rows: &dyn Snapshot) -> Result<Option<Commit>, ReadError> {
     if !row.effects.iter().any(|effect| range.contains(effect.key())) {
         return Ok(None);
     }
+    let revision = row.revision;
     let mut events = events(row, rows)?;
     events.retain(|event| range.contains(event.key()));
-    Ok(Some(Commit { number, revision: row.revision, events, leases: Vec::new(), system: Vec::new() }))
+    Ok(Some(Commit { number, revision, events, leases: Vec::new(), system: Vec::new() }))
 }
 
 fn size(event: &Event) -> usize {

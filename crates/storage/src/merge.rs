@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 use tombolo_crdt::{Element, Hlc, LeaseRef, Operation, RangeRemove, VersionVector};
 
 use crate::{
@@ -37,7 +38,7 @@ pub(crate) struct Merged {
     /// What range removals removed.
     pub(crate) cleared: Vec<Cleared>,
     /// What clients see differently.
-    pub(crate) effects: Vec<Effect>,
+    pub(crate) effects: SmallVec<[Effect; 1]>,
     /// What changed among leases.
     pub(crate) leases: Vec<LeaseChange>,
     /// The keys of the system's data that changed.
@@ -47,7 +48,7 @@ pub(crate) struct Merged {
 /// Where the effects of a commit come from.
 enum Effects<'a> {
     /// From the state, as it changes.
-    Fresh(Vec<Effect>),
+    Fresh(SmallVec<[Effect; 1]>),
     /// From the commit's row, by key.
     Stored(HashMap<&'a [u8], View>),
     /// From the row of a commit with one effect, as nearly all have.
@@ -65,7 +66,7 @@ struct Write<'a> {
 impl<'a> Merge<'a> {
     /// A merge of new records, as commit `number`.
     pub(crate) fn fresh(head: &'a mut Head, index: &'a mut Index, number: u64, revision: Revision) -> Self {
-        Self::new(head, index, number, revision, Effects::Fresh(Vec::new()))
+        Self::new(head, index, number, revision, Effects::Fresh(SmallVec::new()))
     }
 
     /// A merge of records that were merged before.
@@ -112,7 +113,7 @@ impl<'a> Merge<'a> {
     pub(crate) fn finish(self) -> Merged {
         let effects = match self.effects {
             Effects::Fresh(effects) => effects,
-            Effects::Stored(_) | Effects::StoredOne(_) => Vec::new(),
+            Effects::Stored(_) | Effects::StoredOne(_) => SmallVec::new(),
         };
         Merged { cleared: self.cleared, effects, leases: self.leases, system: self.system }
     }

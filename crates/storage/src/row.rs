@@ -12,7 +12,10 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 pub(crate) mod base;
 pub(crate) mod commit;
+pub(crate) mod sheet;
 
+/// Bytes of a row's key.
+const KEY_LEN: usize = 9;
 /// Bytes of a row's hash.
 const HASH_LEN: usize = 8;
 
@@ -28,10 +31,13 @@ pub(crate) enum Kind {
 impl Kind {
     /// The key of the row with this number. Numbers are big-endian: the engine's order is theirs.
     pub(crate) fn key(self, number: u64) -> Bytes {
-        let mut key = Vec::with_capacity(9);
-        key.push(self as u8);
-        key.extend_from_slice(&number.to_be_bytes());
-        key.into()
+        Bytes::copy_from_slice(&self.key_bytes(number))
+    }
+
+    fn key_bytes(self, number: u64) -> [u8; KEY_LEN] {
+        let mut key = [self as u8; KEY_LEN];
+        key[1..].copy_from_slice(&number.to_be_bytes());
+        key
     }
 
     /// The key just beyond the last row of this kind.
@@ -47,11 +53,10 @@ impl Kind {
     }
 }
 
-/// Appends the hash that makes `content` the row with this number.
-pub(crate) fn seal(mut content: Vec<u8>, number: u64) -> Bytes {
-    let hash = xxh3_64_with_seed(&content, number);
-    content.extend_from_slice(&hash.to_be_bytes());
-    content.into()
+/// Appends the hash that makes what `out` holds from `start` on the row with this number.
+pub(crate) fn seal(out: &mut Vec<u8>, start: usize, number: u64) {
+    let hash = xxh3_64_with_seed(&out[start..], number);
+    out.extend_from_slice(&hash.to_be_bytes());
 }
 
 /// The content of a row, if it carries the hash of the row with this number.
@@ -105,7 +110,9 @@ mod tests {
 
     #[test]
     fn a_row_knows_its_place_and_its_content() {
-        let row = seal(b"content".to_vec(), 7);
+        let mut row = b"content".to_vec();
+        seal(&mut row, 0, 7);
+        let row = Bytes::from(row);
         assert_eq!(unseal(&row, 7).as_deref(), Some(b"content".as_slice()));
         assert_eq!(unseal(&row, 8), None);
         for at in 0..row.len() {

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 use tombolo_crdt::{Chain, Element, LeaseRef, Operation, Record, RecordHeader, VersionVector};
 
 use crate::{
@@ -79,7 +80,7 @@ pub(super) fn fate(needs: &Needs<'_>, number: u64, row: &CommitRow) -> Fate {
             }
         }
     }
-    let effects: Vec<Effect> =
+    let effects: SmallVec<[Effect; 1]> =
         row.effects.iter().filter(|effect| is_told(needs.index, effect, number)).cloned().collect();
     if needed.is_empty() && effects.is_empty() {
         return Fate::Dropped;

@@ -90,7 +90,8 @@ impl BaseRow {
         for log in [&self.mesh, &self.private] {
             put_log(&mut out, log);
         }
-        seal(out, ordinal)
+        seal(&mut out, 0, ordinal);
+        out.into()
     }
 
     /// Reads a row, given who writes in either layer; `None` when it is damaged.

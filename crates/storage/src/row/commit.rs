@@ -18,13 +18,14 @@
 //! replayable without the state it was made from.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 use tombolo_crdt::{
     DecodeError, Dot, Element, Operation, Record, ReplicaId, VersionVector,
     codec::{Reader, put_bytes, put_elements, put_varint},
 };
 
 use super::{Kind, put_vector, read_vector, seal, unseal};
-use crate::{ReadError, Revision};
+use crate::{ReadError, Revision, view::Stored};
 
 const WHOLE: u8 = 1;
 const REMAINDER: u8 = 2;
@@ -42,7 +43,7 @@ pub(crate) struct CommitRow {
     /// What range removals removed here, by key.
     pub(crate) cleared: Vec<Cleared>,
     /// What changed for etcd clients, in the order of the transaction.
-    pub(crate) effects: Vec<Effect>,
+    pub(crate) effects: SmallVec<[Effect; 1]>,
 }
 
 /// One layer's record within a commit.
@@ -127,38 +128,55 @@ impl CommitRow {
         self.parts.iter().any(|part| part.indices.is_some())
     }
 
-    /// The operation that added an element, and its layer.
+    /// Takes the value that an element has in this row out of it; `None` when the row holds no such value.
+    pub(crate) fn take_value(&mut self, element: Element) -> Option<Stored> {
+        let part = self.parts.iter_mut().find(|part| part.dot() == element.dot)?;
+        let at = part.numbered().position(|(index, operation)| index == element.index && operation.adds() > 0)?;
+        match part.record.operations.get_mut(at)? {
+            Operation::Put { value, lease, .. } => Some(Stored { value: std::mem::take(value), lease: *lease }),
+            _ => None,
+        }
+    }
+
+    /// The operation that added an element.
     pub(crate) fn operation(&self, element: Element) -> Option<&Operation> {
         let part = self.parts.iter().find(|part| part.dot() == element.dot)?;
         part.numbered().find(|(index, operation)| *index == element.index && operation.adds() > 0).map(|(_, op)| op)
     }
 
     pub(crate) fn encode(&self, number: u64) -> Bytes {
-        let size = self.parts.iter().map(|part| part.bytes.len() + 8).sum::<usize>();
-        let mut out = Vec::with_capacity(size + 64);
+        let mut out = Vec::new();
+        self.write(number, &mut out);
+        out.into()
+    }
+
+    /// Appends the row to `out`.
+    pub(super) fn write(&self, number: u64, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.reserve(self.parts.iter().map(|part| part.bytes.len() + 8).sum::<usize>() + 64);
         let is_whole = self.parts.iter().all(|part| part.indices.is_none());
         out.push(if is_whole { WHOLE } else { REMAINDER });
-        put_varint(&mut out, self.revision.get().cast_unsigned());
+        put_varint(out, self.revision.get().cast_unsigned());
         out.push(self.parts.iter().fold(0, |flags, part| flags | part.layer.flag()));
         for part in &self.parts {
-            put_bytes(&mut out, &part.bytes);
+            put_bytes(out, &part.bytes);
             if !is_whole {
-                put_indices(&mut out, part);
+                put_indices(out, part);
             }
             if let Some(context) = &part.context {
-                put_vector(&mut out, context);
+                put_vector(out, context);
             }
         }
-        put_varint(&mut out, self.cleared.len() as u64);
+        put_varint(out, self.cleared.len() as u64);
         for Cleared { key, elements } in &self.cleared {
-            put_bytes(&mut out, key);
-            put_elements(&mut out, elements, self.author());
+            put_bytes(out, key);
+            put_elements(out, elements, self.author());
         }
-        put_varint(&mut out, self.effects.len() as u64);
+        put_varint(out, self.effects.len() as u64);
         for effect in &self.effects {
-            self.put_effect(&mut out, number, effect);
+            self.put_effect(out, number, effect);
         }
-        seal(out, number)
+        seal(out, start, number);
     }
 
     /// Reads a row; what does not carry its own hash is rot, not data.
@@ -189,7 +207,7 @@ impl CommitRow {
                 parts.push(read_part(&mut reader, layer, form)?);
             }
         }
-        let mut row = Self { revision, parts, cleared: Vec::new(), effects: Vec::new() };
+        let mut row = Self { revision, parts, cleared: Vec::new(), effects: SmallVec::new() };
         for _ in 0..reader.varint("cleared keys")? {
             let key = reader.bytes("cleared key")?;
             let elements = reader.elements(row.author(), "cleared elements")?;
