@@ -83,7 +83,8 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Begins a POST whose body has no end yet.
+    /// Begins a POST whose body has no end yet. It asks to go on, as curl does with such bodies: a server written in Go would else
+    /// wait for the end of the body before it answers.
     ///
     /// # Errors
     ///
@@ -91,9 +92,13 @@ impl Exchange {
     pub fn post(address: SocketAddr, path: &str) -> Result<Self> {
         let mut sending = connect(address)?;
         let mut request = head(address, "POST", path, &[("content-type", "application/json")]);
-        request.push_str("transfer-encoding: chunked\r\n\r\n");
+        request.push_str("expect: 100-continue\r\ntransfer-encoding: chunked\r\n\r\n");
         sending.write_all(request.as_bytes())?;
-        let receiving = BufReader::new(sending.try_clone()?);
+        let mut receiving = BufReader::new(sending.try_clone()?);
+        let (status, _) = parse_head(&next_head(&mut receiving)?)?;
+        if status != 100 {
+            bail!("the body is not wanted: {status}");
+        }
         Ok(Self { sending, receiving, held: String::new() })
     }
 
@@ -121,13 +126,8 @@ impl Exchange {
     ///
     /// When none comes within five seconds, or its body is not in chunks.
     pub fn status(&mut self) -> Result<u16> {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if self.receiving.read_line(&mut head)? == 0 {
-                bail!("the connection ended within the head: {head:?}");
-            }
-        }
-        let (status, headers) = parse_head(head.trim_end())?;
+        let head = next_head(&mut self.receiving)?;
+        let (status, headers) = parse_head(&head)?;
         if !is_chunked(&headers) {
             bail!("the answer is not in chunks: {head:?}");
         }
@@ -158,6 +158,16 @@ impl Exchange {
             self.held.push_str(std::str::from_utf8(&chunk)?);
         }
     }
+}
+
+fn next_head(socket: &mut BufReader<TcpStream>) -> Result<String> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if socket.read_line(&mut head)? == 0 {
+            bail!("the connection ended within the head: {head:?}");
+        }
+    }
+    Ok(head.trim_end().to_owned())
 }
 
 fn connect(address: SocketAddr) -> Result<TcpStream> {

@@ -19,6 +19,9 @@ const OWN: [&str; 15] = [
     "token",
 ];
 
+/// Fields of a status that etcd has since 3.6.
+const NEWER: [&str; 3] = ["storageVersion", "dbSizeQuota", "downgradeInfo"];
+
 /// `json` with a server's own values replaced.
 pub(crate) fn masked(json: &str) -> String {
     let mut out = String::new();
@@ -28,6 +31,11 @@ pub(crate) fn masked(json: &str) -> String {
         out.push_str(before);
         out.push_str("\":");
         let value = &after[..end(after)];
+        if NEWER.contains(&name) {
+            out.truncate(out.len() - name.len() - ",\"\":".len());
+            rest = &after[value.len()..];
+            continue;
+        }
         let is_own = OWN.contains(&name)
             && match name {
                 "version" => value.contains('.'),
@@ -45,10 +53,11 @@ pub(crate) fn masked(json: &str) -> String {
     out + rest
 }
 
-/// Where the value at the beginning of `text` ends, if it is no object.
+/// Where the value at the beginning of `text` ends, if it is no object with something in it.
 fn end(text: &str) -> usize {
     let close = match text.as_bytes().first() {
         Some(b'"') => text.get(1..).and_then(|rest| rest.find('"')).map(|end| end + 2),
+        Some(b'{') => text.find('}').map(|end| end + 1),
         Some(b'[') => text.find(']').map(|end| end + 1),
         _ => text.find([',', '}']),
     };
@@ -66,4 +75,6 @@ fn only_a_servers_own_values_are_replaced() {
         masked(r#"{"members":[{"ID":"12345678901","peerURLs":["a","b"]}]}"#),
         r#"{"members":[{"ID":*,"peerURLs":*}]}"#
     );
+    let newer = r#"{"dbSizeInUse":"16384","storageVersion":"3.5.0","dbSizeQuota":"1","downgradeInfo":{}}"#;
+    assert_eq!(masked(newer), r#"{"dbSizeInUse":*}"#);
 }
