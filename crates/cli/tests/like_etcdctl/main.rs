@@ -9,13 +9,18 @@
 //! The reference is etcdctl 3.5.1. With an etcdctl of 3.4 the cases in which 3.4 differs say so and are not compared.
 //! Without etcd or etcdctl nothing is compared and a line says so, unless `TOMBOLO_REQUIRE` names them.
 
+mod accounts;
 mod endpoints;
 mod lifetimes;
+mod lines;
 mod mask;
 mod own_ways;
 mod pairs;
 mod running;
 mod side_by_side;
+mod signing_in;
 mod transactions;
+mod upkeep;
 mod usage;
+mod users;
 mod watching;

@@ -13,7 +13,12 @@ pub(crate) fn stdout(text: &str, start: i64, lease: i64) -> String {
 pub(crate) fn error(stderr: &str) -> String {
     let error = stderr.lines().rev().find_map(|line| line.strip_prefix("Error: "));
     // Go's parser names itself.
-    error.unwrap_or_default().replace("strconv.ParseInt: ", "")
+    let error = error.unwrap_or_default().replace("strconv.ParseInt: ", "").replace("strconv.ParseUint: ", "");
+    // An error that etcd's client library has no name for is shown with its code.
+    match error.strip_prefix("rpc error: code = ").and_then(|coded| coded.split_once(" desc = ")) {
+        Some((_, text)) => text.to_owned(),
+        None => error,
+    }
 }
 
 /// Every number after a name that ends in "revision" becomes the distance from `start`.

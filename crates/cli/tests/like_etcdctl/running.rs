@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write as _},
     path::Path,
-    process::{Child, ChildStdin},
+    process::{Child, ChildStdin, Command},
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -39,6 +39,17 @@ impl Running {
 
     pub(crate) fn printed(&self) -> String {
         String::from_utf8_lossy(&self.printed.lock().expect("a lock")).into_owned()
+    }
+
+    /// Asks it to end, as a terminal does.
+    pub(crate) fn interrupt(&self) {
+        let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().expect("kill runs");
+        assert!(sent.success(), "it has ended already");
+    }
+
+    /// Ends it at once, so that it can tidy nothing up.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it runs");
     }
 
     /// Waits until it ends by itself and all it printed is here; gives its exit code.

@@ -4,14 +4,19 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use tombolo_client::{Client, KeyRange};
-use tombolo_proto::etcdserverpb::{
-    DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest, RangeRequest,
+use tombolo_proto::{
+    authpb::permission::Type,
+    etcdserverpb::{DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest, RangeRequest},
 };
-use tombolo_rig::{process::Server, requirement::Tool};
+use tombolo_rig::{
+    process::{Launch, Server},
+    requirement::Tool,
+};
 
 use crate::mask;
 
@@ -38,6 +43,12 @@ pub(crate) enum Step {
     PutLeased(&'static str),
     /// Revokes that lease.
     Revoke,
+    User(&'static str),
+    Role(&'static str),
+    /// Gives a user a role.
+    GiveRole(&'static str, &'static str),
+    /// Gives a role a permission.
+    Permit(&'static str, Type, &'static str, &'static str),
 }
 
 /// One command to compare.
@@ -88,8 +99,13 @@ impl Case {
 impl SideBySide {
     /// The bench, or `None` with a printed line when the machine has no etcd or no etcdctl.
     pub(crate) async fn new() -> Option<Self> {
-        let (server, etcdctl) = (Server::etcd()?, Tool::Etcdctl.find()?);
-        let server = server.in_memory().start().await.expect("etcd starts");
+        Self::of(Server::etcd()?).await
+    }
+
+    /// The same on another server.
+    pub(crate) async fn of(server: Launch) -> Option<Self> {
+        let etcdctl = Tool::Etcdctl.find()?;
+        let server = server.in_memory().start().await.expect("the server starts");
         let client = Client::parse(&server.address().to_string()).expect("an endpoint");
         let version = Command::new(&etcdctl).env("ETCDCTL_API", "3").arg("version").output().expect("etcdctl runs");
         let older = String::from_utf8_lossy(&version.stdout).contains("etcdctl version: 3.4");
@@ -177,6 +193,21 @@ impl SideBySide {
         self.client.kv().delete_range(request).await.expect("a delete");
     }
 
+    /// Waits until so many keys begin with `prefix`.
+    pub(crate) async fn wait_for_keys(&self, prefix: &'static str, wanted: usize) {
+        let range = KeyRange::prefix(prefix);
+        let started = Instant::now();
+        loop {
+            let request = RangeRequest { key: range.key.clone(), range_end: range.end.clone(), ..Default::default() };
+            let count = self.client.kv().range(request).await.expect("a read").into_inner().count;
+            if usize::try_from(count) == Ok(wanted) {
+                return;
+            }
+            assert!(started.elapsed() < Duration::from_secs(15), "{count} keys begin with {prefix}, not {wanted}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     pub(crate) async fn grant(&self, ttl: i64) -> i64 {
         let request = LeaseGrantRequest { ttl, id: 0 };
         self.client.lease().lease_grant(request).await.expect("a lease").into_inner().id
@@ -191,6 +222,9 @@ impl SideBySide {
     /// Empties the store and takes the steps.
     async fn prepare(&self, steps: &[Step]) -> Start {
         self.del(KeyRange::prefix("")).await;
+        if steps.iter().any(|step| matches!(step, Step::User(_) | Step::Role(_))) {
+            self.clear_accounts().await;
+        }
         let mut start = Start { revision: self.revision().await, lease: 0 };
         for step in steps {
             match *step {
@@ -198,6 +232,10 @@ impl SideBySide {
                 Step::Del(key) => self.del(KeyRange::single(key)).await,
                 Step::Grant => start.lease = self.grant(600).await,
                 Step::PutLeased(key) => drop(self.put_leased(key, "leased", start.lease).await),
+                Step::User(name) => self.add_user(name).await,
+                Step::Role(name) => self.add_role(name).await,
+                Step::GiveRole(user, role) => self.give_role(user, role).await,
+                Step::Permit(role, kind, key, range_end) => self.permit(role, kind, key, range_end).await,
                 Step::Revoke => {
                     let request = LeaseRevokeRequest { id: start.lease };
                     self.client.lease().lease_revoke(request).await.expect("revoked");

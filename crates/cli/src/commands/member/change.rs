@@ -7,7 +7,7 @@ use tombolo_proto::etcdserverpb::{
 
 use crate::{
     context::Context,
-    exit::Failure,
+    exit::{Exit, Failure},
     notation::{integer, quote::Quoted},
     output::{Answer, Format, MemberChange},
 };
@@ -45,7 +45,7 @@ pub(super) async fn add(context: &Context, args: &AddArgs) -> Result<(), Failure
         return Err(Failure::arguments("member peer urls not provided"));
     }
     context.printer.refuse_table_and_fields()?;
-    let request = MemberAddRequest { peer_ur_ls: urls(&args.peer_urls), is_learner: args.learner };
+    let request = MemberAddRequest { peer_ur_ls: urls(&args.peer_urls)?, is_learner: args.learner };
     let response = context.call(context.client.cluster().member_add(request)).await?;
     let id = response.member.as_ref().map_or(0, |member| member.id);
     let cluster = response.header.unwrap_or_default().cluster_id;
@@ -102,7 +102,7 @@ pub(super) async fn update(context: &Context, args: &UpdateArgs) -> Result<(), F
         return Err(Failure::arguments("member peer urls not provided"));
     }
     context.printer.refuse_table_and_fields()?;
-    let request = MemberUpdateRequest { id, peer_ur_ls: urls(&args.peer_urls) };
+    let request = MemberUpdateRequest { id, peer_ur_ls: urls(&args.peer_urls)? };
     let response = context.call(context.client.cluster().member_update(request)).await?;
     let cluster = response.header.unwrap_or_default().cluster_id;
     context.printer.print(&Answer::MemberChange(MemberChange {
@@ -126,8 +126,30 @@ pub(super) async fn promote(context: &Context, args: &[String]) -> Result<(), Fa
     }))
 }
 
-fn urls(list: &str) -> Vec<String> {
-    list.split(',').map(str::to_owned).collect()
+/// The addresses of a comma list, in the order of etcd's checks and in its words.
+fn urls(list: &str) -> Result<Vec<String>, Failure> {
+    let wrong = |message: String| Err(Failure::new(Exit::Error, message));
+    for url in list.split(',').map(str::trim) {
+        let (scheme, rest) = url.split_once(':').unwrap_or_default();
+        if ["unix", "unixs"].contains(&scheme) {
+            continue;
+        }
+        if !["http", "https"].contains(&scheme) {
+            return wrong(format!("URL scheme must be http, https, unix, or unixs: {url}"));
+        }
+        let (host, path) = match rest.trim_start_matches("//").split_once('/') {
+            Some((host, _)) => (host, true),
+            None => (rest.trim_start_matches("//"), false),
+        };
+        // An address of IPv6 has colons of its own, between brackets.
+        if !host.rsplit(']').next().unwrap_or_default().contains(':') {
+            return wrong(format!("URL address does not have the form \"host:port\": {url}"));
+        }
+        if path {
+            return wrong(format!("URL must not contain a path: {url}"));
+        }
+    }
+    Ok(list.split(',').map(str::to_owned).collect())
 }
 
 fn member_id(args: &[String]) -> Result<u64, Failure> {
@@ -146,6 +168,16 @@ mod tests {
     fn urls_among_the_names_are_taken_for_a_forgotten_flag() {
         let args = ["n".to_owned(), "HTTP://a:1".to_owned()];
         assert_eq!(too_many(&args), "too many arguments, did you mean --peer-urls=HTTP://a:1");
+    }
+
+    #[test]
+    fn addresses_are_checked_before_anything_is_sent() {
+        for list in ["http://a:1", "https://[::1]:2,unix:///run/x", " http://a:1"] {
+            assert!(urls(list).is_ok(), "{list}");
+        }
+        for list in ["a:1", "http://a", "http://[::1]", "http://a:1/", "http://a:1,", ""] {
+            assert!(urls(list).is_err(), "{list}");
+        }
     }
 
     #[test]
