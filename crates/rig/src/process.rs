@@ -187,12 +187,34 @@ impl Server {
     ///
     /// When it is still there after the launch's patience.
     pub fn stop(&mut self) -> Result<Option<ExitStatus>> {
-        let Some(child) = &mut self.child else { return Ok(None) };
-        let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
-        ensure!(sent.success(), "kill -TERM failed");
+        if self.child.is_none() {
+            return Ok(None);
+        }
+        self.signal("TERM")?;
+        self.ended().map(Some)
+    }
+
+    /// Sends a signal: `TERM`, `HUP`.
+    ///
+    /// # Errors
+    ///
+    /// When it does not run.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let id = self.process_id().context("it does not run")?.to_string();
+        ensure!(Command::new("kill").args([&format!("-{name}"), &id]).status()?.success(), "kill -{name} failed");
+        Ok(())
+    }
+
+    /// Waits for an end that was asked for already.
+    ///
+    /// # Errors
+    ///
+    /// When it is still there after the launch's patience.
+    pub fn ended(&mut self) -> Result<ExitStatus> {
+        let child = self.child.as_mut().context("it does not run")?;
         let status = wait(child, self.launch.patience)?.with_context(|| format!("no end: {}", self.last_words()))?;
         self.child = None;
-        Ok(Some(status))
+        Ok(status)
     }
 
     /// Starts it again on the same folder and ports, with the flags of `launch`.

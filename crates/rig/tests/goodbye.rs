@@ -3,7 +3,6 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
-    process::Command,
     time::{Duration, Instant},
 };
 
@@ -20,12 +19,6 @@ use tombolo_rig::{
     secure::Trust,
 };
 use tonic::{Code, transport::Endpoint};
-
-fn terminate(server: &Server) -> Result<()> {
-    let id = server.process_id().context("it runs")?.to_string();
-    ensure!(Command::new("kill").args(["-TERM", &id]).status()?.success());
-    Ok(())
-}
 
 fn secured() -> Result<(tempfile::TempDir, Launch)> {
     let folder = tempfile::tempdir()?;
@@ -47,7 +40,7 @@ async fn connections_are_told_to_go_away() -> Result<()> {
     socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?;
     socket.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0])?;
     tokio::time::sleep(Duration::from_millis(200)).await;
-    terminate(&server)?;
+    server.signal("TERM")?;
     let mut farewell = Vec::new();
     // A client that does not answer is not waited for; whatever was said is read.
     let _ = socket.read_to_end(&mut farewell);
@@ -61,7 +54,7 @@ async fn connections_are_told_to_go_away() -> Result<()> {
     }
     let goaway = frames.iter().find(|(kind, _)| *kind == 7).context("a GOAWAY frame")?;
     assert_eq!(goaway.1[4..8], [0, 0, 0, 0], "without an error");
-    assert!(server.stop()?.is_some_and(|status| status.success()));
+    assert!(server.ended()?.success());
     Ok(())
 }
 
@@ -83,9 +76,9 @@ async fn a_large_answer_under_way_arrives_whole() -> Result<()> {
     let request = RangeRequest { key: "large/".into(), range_end: "large0".into(), ..Default::default() };
     let answer = tokio::spawn(async move { slow.range(request).await });
     tokio::time::sleep(Duration::from_millis(15)).await;
-    terminate(&server)?;
+    server.signal("TERM")?;
     assert_eq!(answer.await??.into_inner().kvs.len(), 24);
-    assert!(server.stop()?.is_some_and(|status| status.success()));
+    assert!(server.ended()?.success());
     Ok(())
 }
 
@@ -108,14 +101,14 @@ async fn streams_end_as_unavailable_and_soon() -> Result<()> {
         // A connection that has not said a word holds nobody up.
         let _silent = TcpStream::connect(server.address())?;
         tokio::time::sleep(Duration::from_millis(100)).await;
-        terminate(&server)?;
+        server.signal("TERM")?;
         let since = Instant::now();
         let ended = watch.message().await.err().with_context(|| format!("{way}: the watch ends with a status"))?;
         assert_eq!(ended.code(), Code::Unavailable, "{way}: {ended:?}");
         let ended = renewed.message().await.err().with_context(|| format!("{way}: so do the renewals"))?;
         assert_eq!(ended.code(), Code::Unavailable, "{way}: {ended:?}");
         drop((watches, renewals, watch, renewed, connection));
-        assert!(server.stop()?.is_some_and(|status| status.success()), "{way}");
+        assert!(server.ended()?.success(), "{way}");
         assert!(since.elapsed() < Duration::from_secs(3), "{way}: {:?}", since.elapsed());
     }
     Ok(())

@@ -6,8 +6,10 @@ use std::{io::Read as _, net::TcpStream, process::Command, time::Duration};
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use tempfile::TempDir;
+use tokio_stream::wrappers::ReceiverStream;
 use tombolo_proto::etcdserverpb::{
-    Compare, PutRequest, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest, request_op,
+    Compare, PutRequest, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest, WatchRequest, request_op,
+    watch_request::RequestUnion,
 };
 use tombolo_rig::{
     connect::Connection,
@@ -16,7 +18,6 @@ use tombolo_rig::{
     process::{Launch, Server},
     requirement::Tool,
     secure::Trust,
-    watching::stream::WatchStream,
 };
 use tonic::{Code, transport::Endpoint};
 
@@ -111,10 +112,12 @@ async fn no_connection_has_more_streams_than_were_allowed() -> Result<()> {
         let connection = server.connect().await?;
         let mut streams = Vec::new();
         for _ in 0..8 {
-            let mut stream = WatchStream::open(&connection);
-            stream.create(WatchCreateRequest { key: Bytes::from_static(b"a"), ..Default::default() }).await?;
-            stream.wait(|responses| responses.len() == 1).await?;
-            streams.push(stream);
+            let (requests, receiver) = tokio::sync::mpsc::channel(1);
+            let create = WatchCreateRequest { key: Bytes::from_static(b"a"), ..Default::default() };
+            requests.send(WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) }).await?;
+            let mut answers = connection.watch.clone().watch(ReceiverStream::new(receiver)).await?.into_inner();
+            assert!(answers.message().await?.is_some_and(|answer| answer.created));
+            streams.push((requests, answers));
         }
         let mut ninth = connection.clone();
         let waits = tokio::time::timeout(Duration::from_millis(500), ninth.kv.range(everything())).await;

@@ -3,10 +3,9 @@
 use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
-    process::Command,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use tombolo_rig::{
     pki::{Authority, Purpose},
     process::Server,
@@ -101,24 +100,18 @@ async fn a_new_authority_in_the_bundle_lets_its_clients_in_and_one_taken_out_doe
 async fn a_hangup_reads_the_files_at_once_and_ends_nothing() -> Result<()> {
     let place = Place::new()?;
     let server = place.open_to_all(Server::tombolo()).start().await?;
-    let hang_up = || -> Result<()> {
-        let id = server.process_id().context("it runs")?.to_string();
-        anyhow::ensure!(Command::new("kill").args(["-HUP", &id]).status()?.success());
-        Ok(())
-    };
     let before = metric(&server, "tombolo_cert_expiry_timestamp_seconds")?;
     // Nobody connects here: the metrics listener has no TLS.
     let short = place.authority.issue(Purpose::ExpiredClient, "server", &["127.0.0.1"])?;
     short.write(place.folder.path(), "server")?;
-    hang_up()?;
+    server.signal("HUP")?;
     let told = async || metric(&server, "tombolo_cert_expiry_timestamp_seconds").is_ok_and(|now| now < before);
     let after = eventually("the new expiry is told", told).await?;
     assert!(after < std::time::Duration::from_secs(2), "{after:?}");
     assert!(server.output().contains("is not valid now"), "{}", server.output());
 
     let mut plain = Server::tombolo().in_memory().start().await?;
-    let id = plain.process_id().context("it runs")?.to_string();
-    anyhow::ensure!(Command::new("kill").args(["-HUP", &id]).status()?.success());
+    plain.signal("HUP")?;
     put(&mut plain.connect().await?, "still").await?;
     assert!(plain.stop()?.is_some_and(|status| status.success()));
     Ok(())
