@@ -10,6 +10,7 @@ use tombolo_rig::{
 
 mod gateway {
     pub(crate) mod admission;
+    pub(crate) mod identity;
     pub(crate) mod masked;
 }
 
