@@ -50,7 +50,7 @@ pub enum Needs {
     Root,
     /// A user with the root role, or one whom it concerns.
     RootOr(Concerned),
-    /// Rights on keys. With both lists empty this is [`Needs::User`].
+    /// Rights on keys. Even without any, whoever asks must be a user under this very policy.
     Keys {
         /// All keys that are read, revealed or compared, future ones of a watch included.
         read: Vec<Span>,

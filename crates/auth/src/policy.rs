@@ -172,7 +172,6 @@ impl Policy {
                 Err(_) if self.concerns(caller, concerned) => Ok(()),
                 judged => judged,
             },
-            Needs::Keys { read, write } if read.is_empty() && write.is_empty() => self.some_user(caller),
             Needs::Keys { read, write } => {
                 let user = self.current(caller)?;
                 let may = user.is_root()

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tombolo_proto::etcdserverpb::{
-    cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
+    auth_client::AuthClient, cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
     maintenance_client::MaintenanceClient, watch_client::WatchClient,
 };
 use tonic::transport::{Channel, Endpoint};
 
-use crate::secure::{Connector, Trust};
+use crate::{
+    request::auth::Wallet,
+    secure::{Connector, Trust},
+};
 
 /// The services of one server over one connection. Clones share the connection.
 #[derive(Clone, Debug)]
@@ -22,10 +25,14 @@ pub struct Connection {
     pub watch: WatchClient<Channel>,
     /// Leases.
     pub lease: LeaseClient<Channel>,
+    /// Users, roles and logins.
+    pub auth: AuthClient<Channel>,
     /// Members.
     pub cluster: ClusterClient<Channel>,
     /// Status.
     pub maintenance: MaintenanceClient<Channel>,
+    /// The tokens that the server gave over this connection, for requests of the differential rig.
+    pub wallet: Wallet,
 }
 
 impl Connection {
@@ -62,8 +69,10 @@ impl Connection {
             kv: KvClient::new(channel.clone()).max_decoding_message_size(RESPONSE_BYTES_MAX),
             watch: WatchClient::new(channel.clone()).max_decoding_message_size(RESPONSE_BYTES_MAX),
             lease: LeaseClient::new(channel.clone()),
+            auth: AuthClient::new(channel.clone()),
             cluster: ClusterClient::new(channel.clone()),
             maintenance: MaintenanceClient::new(channel.clone()),
+            wallet: Wallet::default(),
             channel,
         }
     }

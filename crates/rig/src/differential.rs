@@ -11,7 +11,7 @@ use crate::{
     compare::{Difference, differences},
     connect::Connection,
     normalise::normalise,
-    request::{Answer, Request, generate::Generator},
+    request::{Answer, Request, auth::generate::Dialect, generate::Generator},
 };
 
 /// Counts of a run, to show that it was not vacuous.
@@ -39,6 +39,14 @@ impl Run {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { seed, generator: Generator::new(seed), recent: VecDeque::new(), tally: Tally::default() }
+    }
+
+    /// The beginning of a run with users and roles, against two empty servers.
+    #[must_use]
+    pub fn with_users(seed: u64, dialect: Dialect) -> Self {
+        let mut run = Self::new(seed);
+        run.generator.auth = Some(dialect);
+        run
     }
 
     /// Sends the next `steps` requests.

@@ -9,11 +9,17 @@ use tombolo_proto::etcdserverpb::{
 
 use crate::request::{Answer, Request};
 
+mod auth;
 mod ties;
 
 /// Applies every rule to one answer.
 pub fn normalise(request: &Request, answer: &mut Answer) {
+    // Who asks changes nothing in what may differ.
+    if let Request::As(_, request) = request {
+        return normalise(request, answer);
+    }
     match answer {
+        Answer::Auth(answer) => auth::auth(answer),
         Answer::Range(response) => {
             header(&mut response.header);
             if let Request::Range(request) = request {
@@ -45,7 +51,7 @@ pub fn normalise(request: &Request, answer: &mut Answer) {
             // So are the leases: etcd orders them by expiry, which depends on the time of day.
             response.leases.sort_unstable_by_key(|lease| lease.id);
         }
-        Answer::Refused { .. } => (),
+        Answer::Refused { code, message } => auth::refusal(code, message),
     }
 }
 

@@ -14,8 +14,10 @@ use tombolo_proto::etcdserverpb::{
 };
 use tonic::{Response, Status};
 
+use self::auth::{AuthAnswer, AuthRequest, Sender};
 use crate::connect::Connection;
 
+pub mod auth;
 pub mod generate;
 pub mod kv;
 pub mod lease;
@@ -38,6 +40,9 @@ pub enum Request {
     TimeToLive(LeaseTimeToLiveRequest),
     KeepAlive(LeaseKeepAliveRequest),
     Leases,
+    Auth(AuthRequest),
+    /// The same, with the token of somebody.
+    As(Sender, Box<Self>),
 }
 
 /// What a server made of a request.
@@ -54,6 +59,7 @@ pub enum Answer {
     TimeToLive(LeaseTimeToLiveResponse),
     KeepAlive(LeaseKeepAliveResponse),
     Leases(LeaseLeasesResponse),
+    Auth(AuthAnswer),
     /// A gRPC error.
     Refused {
         /// Its code, by name.
@@ -78,6 +84,7 @@ impl Answer {
             Self::TimeToLive(response) => response.header.as_ref(),
             Self::KeepAlive(response) => response.header.as_ref(),
             Self::Leases(response) => response.header.as_ref(),
+            Self::Auth(answer) => answer.header(),
             Self::Refused { .. } => None,
         }
     }
@@ -109,32 +116,45 @@ impl Request {
 
     async fn exchange(&self, to: &mut Connection) -> Result<Answer> {
         Ok(match self.clone() {
-            Self::Range(request) => Answer::of(to.kv.range(request).await, Answer::Range),
-            Self::Put(request) => Answer::of(to.kv.put(request).await, Answer::Put),
-            Self::Delete(request) => Answer::of(to.kv.delete_range(request).await, Answer::Delete),
-            Self::Txn(request) => Answer::of(to.kv.txn(request).await, Answer::Txn),
-            Self::Compact(request) => Answer::of(to.kv.compact(request).await, Answer::Compact),
-            Self::Grant(request) => Answer::of(to.lease.lease_grant(request).await, Answer::Grant),
+            Self::Range(request) => Answer::of(to.kv.range(to.wallet.sign(request)?).await, Answer::Range),
+            Self::Put(request) => Answer::of(to.kv.put(to.wallet.sign(request)?).await, Answer::Put),
+            Self::Delete(request) => Answer::of(to.kv.delete_range(to.wallet.sign(request)?).await, Answer::Delete),
+            Self::Txn(request) => Answer::of(to.kv.txn(to.wallet.sign(request)?).await, Answer::Txn),
+            Self::Compact(request) => Answer::of(to.kv.compact(to.wallet.sign(request)?).await, Answer::Compact),
+            Self::Grant(request) => Answer::of(to.lease.lease_grant(to.wallet.sign(request)?).await, Answer::Grant),
             Self::GrantAndRevoke(request) => grant_and_revoke(request, to).await?,
-            Self::Revoke(request) => Answer::of(to.lease.lease_revoke(request).await, Answer::Revoke),
-            Self::TimeToLive(request) => Answer::of(to.lease.lease_time_to_live(request).await, Answer::TimeToLive),
+            Self::Revoke(request) => Answer::of(to.lease.lease_revoke(to.wallet.sign(request)?).await, Answer::Revoke),
+            Self::TimeToLive(request) => {
+                Answer::of(to.lease.lease_time_to_live(to.wallet.sign(request)?).await, Answer::TimeToLive)
+            }
             Self::KeepAlive(request) => keep_alive(request, to).await?,
-            Self::Leases => Answer::of(to.lease.lease_leases(LeaseLeasesRequest {}).await, Answer::Leases),
+            Self::Leases => {
+                let request = to.wallet.sign(LeaseLeasesRequest {})?;
+                Answer::of(to.lease.lease_leases(request).await, Answer::Leases)
+            }
+            Self::Auth(request) => request.exchange(to).await?,
+            Self::As(sender, request) => {
+                to.wallet.show(Some(&sender));
+                let answer = Box::pin(request.exchange(to)).await;
+                to.wallet.show(None);
+                answer?
+            }
         })
     }
 }
 
 async fn grant_and_revoke(request: LeaseGrantRequest, to: &mut Connection) -> Result<Answer> {
+    let request = to.wallet.sign(request)?;
     let granted = Answer::of(to.lease.lease_grant(request).await, Answer::Grant);
     if let Answer::Grant(response) = &granted {
         let revoke = LeaseRevokeRequest { id: response.id };
-        to.lease.lease_revoke(revoke).await.context("revoke the lease just granted")?;
+        to.lease.lease_revoke(to.wallet.sign(revoke)?).await.context("revoke the lease just granted")?;
     }
     Ok(granted)
 }
 
 async fn keep_alive(request: LeaseKeepAliveRequest, to: &mut Connection) -> Result<Answer> {
-    let mut stream = match to.lease.lease_keep_alive(tokio_stream::once(request)).await {
+    let mut stream = match to.lease.lease_keep_alive(to.wallet.sign(tokio_stream::once(request))?).await {
         Ok(response) => response.into_inner(),
         Err(status) => return Ok(Answer::of(Err(status), Answer::KeepAlive)),
     };

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Request, kv, lease, txn, world::World};
+use super::{Request, auth, auth::generate::Dialect, kv, lease, txn, world::World};
 use crate::random::Random;
 
 /// Makes requests from a seed and what is known of the servers.
@@ -12,6 +12,8 @@ pub struct Generator {
     pub random: Random,
     /// What the servers are known to hold.
     pub world: World,
+    /// Whether requests are calls of `Auth` and of those who log in, and in which dialect.
+    pub auth: Option<Dialect>,
     /// How many values were made, to make the next one differ.
     values: u64,
 }
@@ -30,11 +32,14 @@ impl Generator {
     /// The requests of one seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { random: Random::new(seed), world: World::default(), values: 0 }
+        Self { random: Random::new(seed), world: World::default(), auth: None, values: 0 }
     }
 
     /// The next request.
     pub fn request(&mut self) -> Request {
+        if let Some(dialect) = self.auth {
+            return auth::generate::request(&mut self.random, dialect, &self.world);
+        }
         match self.random.below(100) {
             0..24 => Request::Range(kv::range(self)),
             24..46 => Request::Put(kv::put(self)),

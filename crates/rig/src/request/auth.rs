@@ -1,0 +1,145 @@
+//! The calls of etcd's `Auth`, and who makes a call.
+//!
+//! Tokens are a server's own: a [`Wallet`] goes with each connection and has those that its server gave for each user, good or no longer good. A request
+//! says only whose token is to be shown.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use tombolo_proto::etcdserverpb::{
+    AuthDisableRequest, AuthDisableResponse, AuthEnableRequest, AuthEnableResponse, AuthRoleAddRequest,
+    AuthRoleAddResponse, AuthRoleDeleteRequest, AuthRoleDeleteResponse, AuthRoleGetRequest, AuthRoleGetResponse,
+    AuthRoleGrantPermissionRequest, AuthRoleGrantPermissionResponse, AuthRoleListRequest, AuthRoleListResponse,
+    AuthRoleRevokePermissionRequest, AuthRoleRevokePermissionResponse, AuthStatusRequest, AuthStatusResponse,
+    AuthUserAddRequest, AuthUserAddResponse, AuthUserChangePasswordRequest, AuthUserChangePasswordResponse,
+    AuthUserDeleteRequest, AuthUserDeleteResponse, AuthUserGetRequest, AuthUserGetResponse, AuthUserGrantRoleRequest,
+    AuthUserGrantRoleResponse, AuthUserListRequest, AuthUserListResponse, AuthUserRevokeRoleRequest,
+    AuthUserRevokeRoleResponse, AuthenticateRequest, AuthenticateResponse, ResponseHeader,
+};
+use tonic::metadata::MetadataValue;
+
+use super::Answer;
+use crate::connect::Connection;
+
+pub mod generate;
+
+/// Who makes a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// The user with the last token that this server has given it; a token that is none if it has never given one.
+    User(String),
+    /// Somebody with a token that no server has given.
+    Stranger(&'static str),
+}
+
+/// The tokens that one server has given out over a connection.
+#[derive(Clone, Debug, Default)]
+pub struct Wallet {
+    tokens: BTreeMap<String, String>,
+    shown: Option<String>,
+}
+
+impl Wallet {
+    /// Has every request from now on show a sender's token, or none.
+    pub fn show(&mut self, sender: Option<&Sender>) {
+        self.shown = sender.map(|sender| match sender {
+            Sender::User(name) => self.tokens.get(name).cloned().unwrap_or_else(|| "never.0".to_owned()),
+            Sender::Stranger(token) => (*token).to_owned(),
+        });
+    }
+
+    /// A message as a request that shows what is to be shown.
+    ///
+    /// # Errors
+    ///
+    /// When the token cannot stand in a header.
+    pub fn sign<T>(&self, message: T) -> Result<tonic::Request<T>> {
+        let mut request = tonic::Request::new(message);
+        if let Some(token) = &self.shown {
+            let token = MetadataValue::try_from(token).context("a token is printable")?;
+            request.metadata_mut().insert("token", token);
+        }
+        Ok(request)
+    }
+}
+
+macro_rules! calls {
+    ($($name:ident, $request:ident, $response:ident, $method:ident;)*) => {
+        /// A call of `Auth`.
+        #[derive(Clone, Debug)]
+        #[expect(missing_docs, reason = "each variant is the call of the same name")]
+        pub enum AuthRequest {
+            $($name($request),)*
+        }
+
+        /// The answer to a call of `Auth` that was not refused.
+        #[derive(Clone, Debug, PartialEq)]
+        #[expect(missing_docs, reason = "each variant is the answer to the call of the same name")]
+        pub enum AuthAnswer {
+            $($name($response),)*
+        }
+
+        impl AuthAnswer {
+            /// The header, which every answer has.
+            #[must_use]
+            pub const fn header(&self) -> Option<&ResponseHeader> {
+                match self {
+                    $(Self::$name(response) => response.header.as_ref(),)*
+                }
+            }
+
+            /// The header, to be changed.
+            pub const fn header_mut(&mut self) -> &mut Option<ResponseHeader> {
+                match self {
+                    $(Self::$name(response) => &mut response.header,)*
+                }
+            }
+        }
+
+        impl AuthRequest {
+            async fn call(self, to: &mut Connection) -> Result<Answer> {
+                Ok(match self {
+                    $(Self::$name(message) => {
+                        let request = to.wallet.sign(message)?;
+                        Answer::of(to.auth.$method(request).await, |answer| Answer::Auth(AuthAnswer::$name(answer)))
+                    })*
+                })
+            }
+        }
+    };
+}
+
+calls! {
+    Enable, AuthEnableRequest, AuthEnableResponse, auth_enable;
+    Disable, AuthDisableRequest, AuthDisableResponse, auth_disable;
+    Status, AuthStatusRequest, AuthStatusResponse, auth_status;
+    Authenticate, AuthenticateRequest, AuthenticateResponse, authenticate;
+    UserAdd, AuthUserAddRequest, AuthUserAddResponse, user_add;
+    UserGet, AuthUserGetRequest, AuthUserGetResponse, user_get;
+    UserList, AuthUserListRequest, AuthUserListResponse, user_list;
+    UserDelete, AuthUserDeleteRequest, AuthUserDeleteResponse, user_delete;
+    UserChangePassword, AuthUserChangePasswordRequest, AuthUserChangePasswordResponse, user_change_password;
+    UserGrantRole, AuthUserGrantRoleRequest, AuthUserGrantRoleResponse, user_grant_role;
+    UserRevokeRole, AuthUserRevokeRoleRequest, AuthUserRevokeRoleResponse, user_revoke_role;
+    RoleAdd, AuthRoleAddRequest, AuthRoleAddResponse, role_add;
+    RoleGet, AuthRoleGetRequest, AuthRoleGetResponse, role_get;
+    RoleList, AuthRoleListRequest, AuthRoleListResponse, role_list;
+    RoleDelete, AuthRoleDeleteRequest, AuthRoleDeleteResponse, role_delete;
+    RoleGrantPermission, AuthRoleGrantPermissionRequest, AuthRoleGrantPermissionResponse, role_grant_permission;
+    RoleRevokePermission, AuthRoleRevokePermissionRequest, AuthRoleRevokePermissionResponse, role_revoke_permission;
+}
+
+impl AuthRequest {
+    /// Makes the call. A token that is given goes into the wallet.
+    pub(super) async fn exchange(self, to: &mut Connection) -> Result<Answer> {
+        let user = match &self {
+            Self::Authenticate(login) => Some(login.name.clone()),
+            _ => None,
+        };
+        let answer = self.call(to).await?;
+        if let (Some(user), Answer::Auth(AuthAnswer::Authenticate(login))) = (user, &answer) {
+            to.wallet.tokens.insert(user, login.token.clone());
+        }
+        Ok(answer)
+    }
+}
