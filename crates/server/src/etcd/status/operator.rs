@@ -44,7 +44,6 @@ impl OperatorFault {
                 Code::InvalidArgument
             }
             Self::PeerUrlExists
-            | Self::MemberNotEnoughStarted
             | Self::MemberNotLearner
             | Self::BadLeaderTransferee
             | Self::Downgrade(Refused::UnderWay | Refused::None)
@@ -52,8 +51,8 @@ impl OperatorFault {
             | Self::NoRemoval { .. }
             | Self::AnnouncesItself
             | Self::AlarmEndsByItself => Code::FailedPrecondition,
-            // etcd has given it no code.
-            Self::UnknownMethod => Code::Unknown,
+            // etcd has given them no code.
+            Self::MemberNotEnoughStarted | Self::UnknownMethod => Code::Unknown,
         }
     }
 }
@@ -76,6 +75,11 @@ mod tests {
         for (fault, code, text) in [
             (OperatorFault::MemberNotFound, 5, "etcdserver: member not found"),
             (OperatorFault::MemberBadUrls, 3, "etcdserver: given member URLs are invalid"),
+            (
+                OperatorFault::MemberNotEnoughStarted,
+                2,
+                "etcdserver: re-configuration failed due to not enough started members",
+            ),
             (OperatorFault::PeerUrlExists, 9, "etcdserver: Peer URLs already exists"),
             (OperatorFault::MemberNotLearner, 9, "etcdserver: can only promote a learner member"),
             (OperatorFault::BadLeaderTransferee, 9, "etcdserver: bad leader transferee"),
