@@ -80,8 +80,12 @@ pub(super) fn fate(needs: &Needs<'_>, number: u64, row: &CommitRow) -> Fate {
             }
         }
     }
-    let effects: SmallVec<[Effect; 1]> =
-        row.effects.iter().filter(|effect| is_told(needs.index, effect, number)).cloned().collect();
+    let mut ordinals = Vec::new();
+    let mut effects: SmallVec<[Effect; 1]> = SmallVec::new();
+    for (at, effect) in row.effects.iter().enumerate().filter(|(_, effect)| is_told(needs.index, effect, number)) {
+        ordinals.push(row.ordinal(at));
+        effects.push(effect.clone());
+    }
     if needed.is_empty() && effects.is_empty() {
         return Fate::Dropped;
     }
@@ -89,7 +93,8 @@ pub(super) fn fate(needs: &Needs<'_>, number: u64, row: &CommitRow) -> Fate {
         return Fate::Kept;
     }
     let parts = row.parts.iter().map(|part| reduced(part, &needed)).collect();
-    let rest = CommitRow { revision: row.revision, parts, cleared: Vec::new(), effects };
+    let rest = CommitRow { revision: row.revision, parts, cleared: Vec::new(), effects, ordinals }
+        .with_plain_ordinals_left_out();
     if rest == *row { Fate::Kept } else { Fate::Reduced(rest) }
 }
 

@@ -5,6 +5,7 @@
 //!            ‖ [ part ]                               of the mesh layer, then of the private layer, as flagged
 //!            ‖ count ‖ { key ‖ elements }             what range removals removed here
 //!            ‖ count ‖ { effect }
+//!            ‖ { ordinal }                             of each effect, in forms 3 and 4
 //! part    := length ‖ record
 //!            ‖ [ count ‖ { element index } ]          in form 2
 //!            ‖ [ vector ]                             of a record that removes a range: its full context
@@ -12,6 +13,7 @@
 //!
 //! Form 1 holds the records as their authors wrote them. Form 2 is what compaction leaves of a row of which only some
 //! values are still needed: a record-shaped remainder of the operations that added them, with their element indices.
+//! Forms 3 and 4 are 1 and 2 of which earlier effects have gone, so that the others' places in the transaction have to be written down.
 //! The `revision` is the replica's after the commit; it is the commit's own when there are effects.
 //!
 //! Effects are this replica's own: another one may apply the same record to other effects. They are what makes history
@@ -29,6 +31,8 @@ use crate::{ReadError, Revision, view::Stored};
 
 const WHOLE: u8 = 1;
 const REMAINDER: u8 = 2;
+/// What a form is raised by when the ordinals of its effects are written down.
+const NUMBERED: u8 = 2;
 
 const HAS_MESH: u8 = 1;
 const HAS_PRIVATE: u8 = 2;
@@ -44,6 +48,8 @@ pub(crate) struct CommitRow {
     pub(crate) cleared: Vec<Cleared>,
     /// What changed for etcd clients, in the order of the transaction.
     pub(crate) effects: SmallVec<[Effect; 1]>,
+    /// Which of the transaction's changes each effect is, when earlier ones have gone. Empty: they are the first ones.
+    pub(crate) ordinals: Vec<u32>,
 }
 
 /// One layer's record within a commit.
@@ -128,6 +134,23 @@ impl CommitRow {
         self.parts.iter().any(|part| part.indices.is_some())
     }
 
+    /// Which of the transaction's changes the effect at this place is, from 0.
+    pub(crate) fn ordinal(&self, at: usize) -> u32 {
+        self.ordinals.get(at).copied().unwrap_or_else(|| u32::try_from(at).unwrap_or(u32::MAX))
+    }
+
+    /// The row in its one form: what is plain is not written down.
+    pub(crate) fn with_plain_ordinals_left_out(mut self) -> Self {
+        self.leave_out_plain_ordinals();
+        self
+    }
+
+    pub(crate) fn leave_out_plain_ordinals(&mut self) {
+        if self.ordinals.iter().enumerate().all(|(at, ordinal)| u32::try_from(at) == Ok(*ordinal)) {
+            self.ordinals = Vec::new();
+        }
+    }
+
     /// Takes the value that an element has in this row out of it; `None` when the row holds no such value.
     pub(crate) fn take_value(&mut self, element: Element) -> Option<Stored> {
         let part = self.parts.iter_mut().find(|part| part.dot() == element.dot)?;
@@ -155,7 +178,8 @@ impl CommitRow {
         let start = out.len();
         out.reserve(self.parts.iter().map(|part| part.bytes.len() + 8).sum::<usize>() + 64);
         let is_whole = self.parts.iter().all(|part| part.indices.is_none());
-        out.push(if is_whole { WHOLE } else { REMAINDER });
+        let form = if is_whole { WHOLE } else { REMAINDER };
+        out.push(if self.ordinals.is_empty() { form } else { form + NUMBERED });
         put_varint(out, self.revision.get().cast_unsigned());
         out.push(self.parts.iter().fold(0, |flags, part| flags | part.layer.flag()));
         for part in &self.parts {
@@ -176,6 +200,7 @@ impl CommitRow {
         for effect in &self.effects {
             self.put_effect(out, number, effect);
         }
+        self.ordinals.iter().for_each(|ordinal| put_varint(out, u64::from(*ordinal)));
         seal(out, start, number);
     }
 
@@ -195,9 +220,11 @@ impl CommitRow {
 
     fn decode_content(content: Bytes, number: u64) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(content);
-        let form = reader.u8("form")?;
+        let found = reader.u8("form")?;
+        let is_numbered = found > NUMBERED;
+        let form = if is_numbered { found - NUMBERED } else { found };
         if form != WHOLE && form != REMAINDER {
-            return Err(DecodeError::UnknownVersion { found: form });
+            return Err(DecodeError::UnknownVersion { found });
         }
         let revision = revision(&mut reader)?;
         let flags = reader.u8("flags")?;
@@ -207,7 +234,7 @@ impl CommitRow {
                 parts.push(read_part(&mut reader, layer, form)?);
             }
         }
-        let mut row = Self { revision, parts, cleared: Vec::new(), effects: SmallVec::new() };
+        let mut row = Self { revision, parts, cleared: Vec::new(), effects: SmallVec::new(), ordinals: Vec::new() };
         for _ in 0..reader.varint("cleared keys")? {
             let key = reader.bytes("cleared key")?;
             let elements = reader.elements(row.author(), "cleared elements")?;
@@ -216,6 +243,9 @@ impl CommitRow {
         for _ in 0..reader.varint("effects")? {
             let effect = row.read_effect(&mut reader, number)?;
             row.effects.push(effect);
+        }
+        if is_numbered {
+            row.ordinals = row.effects.iter().map(|_| index(&mut reader)).collect::<Result<_, _>>()?;
         }
         reader.finish("row")?;
         Ok(row)
