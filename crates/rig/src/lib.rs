@@ -26,4 +26,5 @@ pub mod request;
 pub mod requirement;
 pub mod secure;
 pub mod storm;
+pub mod roles;
 pub mod watching;

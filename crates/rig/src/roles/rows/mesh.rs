@@ -1,0 +1,25 @@
+//! Rows of `tombolo.v1`: the operator's.
+
+use tombolo_proto::{
+    Method,
+    v1::{
+        ImportBegin, ImportRunRequest, ImportStatusRequest, MeshInviteRequest, MeshMembersRequest, MeshStatusRequest,
+        import_run_request::Step,
+    },
+};
+
+use super::{Needs, Shape};
+
+pub(super) fn shapes(method: Method) -> Vec<Shape> {
+    let shape = match method {
+        Method::ImportRun => {
+            let step = Step::Begin(ImportBegin { dry_run: true, ..Default::default() });
+            Shape::new("of nothing", &ImportRunRequest { step: Some(step) }, Needs::Root)
+        }
+        Method::ImportStatus => Shape::new("now", &ImportStatusRequest {}, Needs::Root),
+        Method::MeshInvite => Shape::new("somebody", &MeshInviteRequest { ttl_s: 60 }, Needs::Root),
+        Method::MeshMembers => Shape::new("all", &MeshMembersRequest {}, Needs::Root),
+        _ => Shape::new("now", &MeshStatusRequest {}, Needs::Root),
+    };
+    vec![shape]
+}
