@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use tempfile::TempDir;
 use tombolo_proto::{
-    etcdserverpb::{PutRequest, RangeRequest},
+    etcdserverpb::{LeaseRevokeRequest, PutRequest, RangeRequest},
     v1::{ImportStatusRequest, MeshInviteRequest, import_client::ImportClient, mesh_client::MeshClient},
 };
 use tombolo_rig::{
@@ -101,11 +101,16 @@ async fn the_database_of_a_stopped_member_is_a_source_too() -> Result<()> {
     let Some(etcd) = etcd() else { return Ok(()) };
     let (mut source, target) = (etcd.start().await?, tombolo().await?);
     let generator = fill(&source, 10, STEPS).await?;
+    // etcd forgets the lease with the highest number when it starts again.
+    let highest = LeaseRevokeRequest { id: i64::MAX };
+    let revoked = source.connect().await?.lease.lease_revoke(highest).await.ok();
+    let header = revoked.and_then(|response| response.into_inner().header);
+    let revision = header.map_or(generator.world.revision, |header| header.revision);
     source.stop()?;
     let file = source.folder().join("member/snap/db");
     expect(&target, &["--from-snapshot", word(&file)?, "--history"])?;
     source.restart().await?;
-    compare(&source, &target, place(&generator.world)).await
+    compare(&source, &target, Place { revision, ..place(&generator.world) }).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -171,10 +176,7 @@ async fn an_import_that_was_killed_shows_nothing_and_is_gone_on_with() -> Result
             Err(error) => return Err(error),
         }
     };
-    ensure!(
-        half.under_way.is_some() && half.revision < generator.world.revision,
-        "it was too fast to be killed: {half:?}"
-    );
+    ensure!(half.under_way.is_some() && half.keeps_numbers, "nothing is left of it: {half:?}");
     let mut connection = target.connect().await?;
     let read = connection.kv.range(RangeRequest { key: "a".into(), ..RangeRequest::default() }).await;
     let refused = read.err().context("half of an import was shown")?;

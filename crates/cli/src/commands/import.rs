@@ -35,6 +35,8 @@ mod spool;
 
 /// Leases in one message.
 const LEASES_SENT_MAX: usize = 10_000;
+/// What to do when it did not come to its end.
+const AGAIN: &str = "run the same command again: it goes on where it was";
 /// Messages that wait for the server.
 const WAITING_MAX: usize = 4;
 
@@ -166,7 +168,10 @@ async fn produce(
 }
 
 async fn next(context: &Context, answers: &mut Streaming<ImportRunResponse>) -> Result<Option<Word>, Failure> {
-    let answer = answers.message().await.map_err(|status| context.explain(status))?;
+    let answer = answers.message().await.map_err(|status| {
+        let failure = context.explain(status);
+        if failure.exit == Exit::BadConnection { failure.hint(AGAIN) } else { failure }
+    })?;
     Ok(answer.and_then(|answer| answer.word))
 }
 
@@ -175,6 +180,5 @@ fn step(step: Step) -> ImportRunRequest {
 }
 
 fn out_of_turn() -> Failure {
-    Failure::new(Exit::BadConnection, "the server ended the import without a word")
-        .hint("run the same command again: it goes on where it was")
+    Failure::new(Exit::BadConnection, "the server ended the import without a word").hint(AGAIN)
 }
