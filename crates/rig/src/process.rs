@@ -93,7 +93,7 @@ impl Server {
         Tool::Etcd.find_in_path().map(|program| Launch::new(program, "etcd"))
     }
 
-    /// `http://host:port` for clients.
+    /// `http://host:port` for clients, or `https://`.
     #[must_use]
     pub fn endpoint(&self) -> String {
         let scheme = if self.launch.trust.is_some() { "https" } else { "http" };

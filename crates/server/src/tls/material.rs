@@ -107,7 +107,7 @@ impl Files {
         settings: &TlsConfig,
         provider: &Arc<CryptoProvider>,
         remarks: &mut Vec<String>,
-    ) -> Result<(Option<Arc<dyn ClientCertVerifier>>, Arc<Revocations>), TlsError> {
+    ) -> Result<(Option<Verifier>, Arc<Revocations>), TlsError> {
         let Some(path) = &self.trusted_ca else { return Ok((None, Arc::default())) };
         let trusted: Vec<CertificateDer<'static>> = all_in(path, "certificate")?;
         let mut roots = RootCertStore::empty();
@@ -140,6 +140,8 @@ impl Files {
         Ok(read)
     }
 }
+
+type Verifier = Arc<dyn ClientCertVerifier>;
 
 /// The one cryptography that is used, with the suites that were chosen, best first.
 fn provider(settings: &TlsConfig) -> Arc<CryptoProvider> {
