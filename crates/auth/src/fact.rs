@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     fn names() -> impl Strategy<Value = String> {
-        prop_oneof!["[a-z\0/é]{0,4}", "x{250,300}"]
+        prop_oneof!["[a-z\0/é]{0,4}", "x{250,700}"]
     }
 
     fn bytes() -> impl Strategy<Value = Bytes> {
@@ -228,6 +228,15 @@ mod tests {
                 let _ = Fact::read(&[PREFIX.as_bytes(), kind.as_bytes(), &key].concat(), &value);
             }
         }
+    }
+
+    #[test]
+    fn names_are_not_taken_for_others_wherever_they_are_cut() {
+        let grant = |user: &str, role: &str| Fact::Grant { user: user.into(), role: role.into() }.key();
+        assert_ne!(grant("a\0b", "c"), grant("a", "b\0c"));
+        let long = "x".repeat(2_000);
+        assert!(grant(&long, &long).len() <= 1 << 10);
+        assert_ne!(grant(&long, &long[1..]), grant(&long[1..], &long));
     }
 
     #[test]

@@ -150,7 +150,8 @@ mod tests {
         // The quickest of some: what else the machine does slows single ones down.
         let quickest = |hash| (0..5).map(|_| time(hash)).min().unwrap();
         let (somebody, nobody) = (quickest(Some(&hash)), quickest(None));
-        assert!(nobody > somebody / 2, "{nobody:?} for nobody, {somebody:?} for somebody");
+        // Without the decoy it is a hundred thousand times as quick; twice is the machine's mood.
+        assert!(nobody > somebody / 10, "{nobody:?} for nobody, {somebody:?} for somebody");
     }
 
     #[test]

@@ -172,9 +172,15 @@ fn a_role_that_one_side_removed_gives_nothing_any_more() {
 #[test]
 fn judging_wins_over_not_judging() {
     let (mut here, mut there) = sites();
-    here.change(Change::Disable);
-    there.change(Change::Disable).change(Change::Enable);
-    assert!(heal(&mut here, &mut there).is_enabled());
+    // Whichever write is the later one.
+    for delays in [0, 9] {
+        for number in 0..delays {
+            here.change(role(&format!("{number}")));
+        }
+        here.change(Change::Disable);
+        there.change(Change::Disable).change(Change::Enable);
+        assert!(heal(&mut here, &mut there).is_enabled(), "{delays}");
+    }
     here.change(Change::Disable);
     assert!(!heal(&mut here, &mut there).is_enabled(), "who has seen both decides");
 }
