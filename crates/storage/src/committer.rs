@@ -3,7 +3,10 @@
 //! Requests are executed one by one on the head state and made durable in groups. `Committer::append` is the one function
 //! that commits: a local transaction, a record from a peer and nothing else pass through it, each through the gate.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
 use tombolo_crdt::{Chain, Dot, Operation, RECORD_BYTES_MAX, RECORD_OPERATIONS_MAX, Record, RecordHeader};
@@ -17,6 +20,7 @@ use crate::{
     fence::FenceKeeper,
     group::{StagedBase, UnderWay},
     head::Head,
+    import::Given,
     log::Refusal,
     plan::{Draft, Plan},
     row::{
@@ -71,10 +75,15 @@ impl Committer {
             return Err(RequestError::Poisoned { cause });
         }
         self.wall = wall;
+        let is_step = matches!(request, Request::Import(_));
+        if self.shared.is_importing.load(Ordering::Relaxed) && !is_step {
+            return Err(RequestError::Importing);
+        }
         self.space.check(wall, &request, self.tally.bytes, &self.shared.health)?;
         match request {
             Request::Compact { revision } => self.compact(wall, revision),
             Request::LeaseRevoke { id } => self.revoke(wall, id),
+            Request::Import(step) => self.import(wall, *step),
             request => self.transact(wall, request),
         }
     }
@@ -108,6 +117,16 @@ impl Committer {
     }
 
     pub(crate) fn carry_out(&mut self, wall: WallTime, draft: Draft) -> Result<(), RequestError> {
+        self.carry_out_as(wall, draft, None)
+    }
+
+    /// As [`carry_out`](Self::carry_out); an imported transaction brings its numbers along.
+    pub(crate) fn carry_out_as(
+        &mut self,
+        wall: WallTime,
+        draft: Draft,
+        given: Option<&Given>,
+    ) -> Result<(), RequestError> {
         if draft.is_empty() {
             return Ok(());
         }
@@ -115,7 +134,7 @@ impl Committer {
             return Err(RequestError::RevisionsExhausted);
         }
         let parts = self.author(wall, draft)?;
-        Ok(self.append(parts)?)
+        Ok(self.append(parts, given)?)
     }
 
     /// Makes a draft the records of this replica, one for each layer it touches.
@@ -175,19 +194,19 @@ impl Committer {
             return Err(IngestError::NoSpace);
         }
         self.head.clock.observe(wall.0, record.header.hlc);
-        self.append(vec![Part { layer: Layer::Mesh, record, bytes, indices: None, context: None }])?;
+        self.append(vec![Part { layer: Layer::Mesh, record, bytes, indices: None, context: None }], None)?;
         Ok(dot)
     }
 
     /// The one function that commits: applies records to the head state and stages the row that makes them durable.
     ///
     /// Every record passes the gate here, whoever wrote it.
-    fn append(&mut self, parts: Vec<Part>) -> Result<(), ReadError> {
+    fn append(&mut self, parts: Vec<Part>, given: Option<&Given>) -> Result<(), ReadError> {
         for part in &parts {
             let gate = self.head.log(part.layer).gate(&part.record.header);
             assert_eq!(gate, Ok(()), "a record was brought to the commit without having passed the gate");
         }
-        let (row, leases, system) = self.head.merge(&mut self.shared.state.write().index, parts);
+        let (row, leases, system) = self.head.merge(&mut self.shared.state.write().index, parts, given);
         let number = self.head.commit;
         let revision = row.revision;
         self.tally.add(Tally::of(self.staged.rows.write(number, &row)));
@@ -311,7 +330,9 @@ fn execute<R: Rows + ?Sized>(plan: &mut Plan<'_, R>, request: Request) -> Result
             plan.system(writes)?;
             Outcome::System
         }
-        Request::Compact { .. } | Request::LeaseRevoke { .. } => unreachable!("these are not planned as one record"),
+        Request::Compact { .. } | Request::LeaseRevoke { .. } | Request::Import(_) => {
+            unreachable!("these are not planned as one record")
+        }
     })
 }
 

@@ -9,6 +9,7 @@ use crate::{
     Revision, Slot,
     digest::Digest,
     event::LeaseChange,
+    import::Given,
     index::Index,
     log::Log,
     merge::{Merge, Merged},
@@ -67,14 +68,16 @@ impl Head {
     /// Applies records that passed the gate as the next commit, and returns its row, what changed among leases, and the keys of
     /// the system's data that changed.
     ///
-    /// The commit takes the next revision when something that etcd clients see changed. Cannot fail: what could was checked
+    /// The commit takes the next revision when something that etcd clients see changed; an imported one has its own. Cannot fail: what could was checked
     /// before.
     pub(crate) fn merge(
         &mut self,
         index: &mut Index,
         mut parts: Vec<Part>,
+        given: Option<&Given>,
     ) -> (CommitRow, Vec<LeaseChange>, Vec<Bytes>) {
-        let next = self.revision.next().expect("the caller made sure that there is a revision left");
+        let counted = || self.revision.next().expect("the caller made sure that there is a revision left");
+        let next = given.map_or_else(counted, |given| given.revision);
         let number = self.commit + 1;
         for part in parts.iter_mut().filter(|part| part.removes_ranges()) {
             part.context = Some(self.log(part.layer).context(&part.record.header));
@@ -88,10 +91,14 @@ impl Head {
             self.log_mut(part.layer).advance(&part.record.header);
         }
         self.commit = number;
-        if !effects.is_empty() {
+        if !effects.is_empty() || given.is_some() {
             self.revision = next;
         }
-        (CommitRow { revision: self.revision, parts, cleared, effects }, leases, system)
+        let mut row = CommitRow { revision: self.revision, parts, cleared, effects, ordinals: Vec::new() };
+        if let Some(given) = given {
+            given.stamp(number, &mut row, index);
+        }
+        (row, leases, system)
     }
 
     /// Applies a row read back at recovery. Its effects are taken as they are: the state they were made from may be gone.

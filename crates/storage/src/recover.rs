@@ -23,6 +23,7 @@ use crate::{
     fence::{Fence, FenceKeeper, Position},
     folder::{Folder, FolderLock, Owner, damaged},
     head::Head,
+    import::UNDER_WAY,
     index::Index,
     log::Log,
     milestones::Milestones,
@@ -72,6 +73,7 @@ pub(crate) fn open(
         None => (FolderLock::none(), FenceKeeper::none(recovered.head.revision)),
     };
     let Recovered { head, index, base, tally, milestones, .. } = recovered;
+    let is_importing = head.system.get(&UNDER_WAY).is_some();
     let (horizon, compacted_first, cuts_from, floor) = match &base {
         Some((_, base)) => (base.horizon, base.first, base.mesh.frontier().clone(), base.floor()),
         None => Default::default(),
@@ -102,6 +104,7 @@ pub(crate) fn open(
         health: Default::default(),
         quota_bytes: options.quota_bytes,
         reached: Default::default(),
+        is_importing: is_importing.into(),
         applied_by_peers: Mutex::new(None),
         _lock: lock,
     });
