@@ -83,6 +83,13 @@ impl Committer {
         match request {
             Request::Compact { revision } => self.compact(wall, revision),
             Request::LeaseRevoke { id } => self.revoke(wall, id),
+            Request::LeaseRevokeOf { id, keys } => {
+                let (_, attached) = self.plan(|plan| plan.lease_keys(id))?;
+                if attached.iter().any(|key| keys.binary_search(key).is_err()) {
+                    return Err(RequestError::LeaseHoldsOthers { id });
+                }
+                self.revoke(wall, id)
+            }
             Request::Import(step) => self.import(wall, *step),
             request => self.transact(wall, request),
         }
@@ -330,7 +337,7 @@ fn execute<R: Rows + ?Sized>(plan: &mut Plan<'_, R>, request: Request) -> Result
             plan.system(writes)?;
             Outcome::System
         }
-        Request::Compact { .. } | Request::LeaseRevoke { .. } | Request::Import(_) => {
+        Request::Compact { .. } | Request::LeaseRevoke { .. } | Request::LeaseRevokeOf { .. } | Request::Import(_) => {
             unreachable!("these are not planned as one record")
         }
     })

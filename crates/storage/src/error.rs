@@ -120,6 +120,12 @@ pub enum RequestError {
         /// The lease's number.
         id: i64,
     },
+    /// Other keys are attached to the lease than those it was to be ended with.
+    #[error("lease {id} has got other keys")]
+    LeaseHoldsOthers {
+        /// The lease's number.
+        id: i64,
+    },
     /// The named lease exists already.
     #[error("lease {id} exists already")]
     LeaseExists {

@@ -25,17 +25,22 @@ use crate::{
     Founding, Identity, IdentityLoss, MeshId, OpenError, OpenOptions, Revision, Slot,
     engine::{Engine, fjall::missing_file},
     fence::{Fence, FenceFile},
+    lineage::{Forebear, Lineage, Numbers},
 };
 
-/// The newest format of data folders that this version knows.
+/// The format of data folders.
 const FORMAT: u32 = 1;
+/// That of folders whose store has forebears: who does not know of them would take their revisions for a stranger's.
+const FORMAT_WITH_FOREBEARS: u32 = 2;
 
 /// Who a folder belongs to, in both layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
     pub(crate) identity: Identity,
     /// Who writes in the private layer.
     pub(crate) private: ReplicaId,
+    /// Which revisions are ours.
+    pub(crate) numbers: Numbers,
 }
 
 impl Owner {
@@ -54,7 +59,12 @@ impl Owner {
         // However poor the draw, the layers never share a name: each has a seq 1 of its own.
         let private = Some(mint_replica(word(24))).filter(|private| *private != identity.replica);
         let private = private.unwrap_or_else(|| mint_replica(!word(24)));
-        Self { identity, private }
+        Self { identity, private, numbers: identity.slot.into() }
+    }
+
+    /// Whether the time of a lease with this home is counted here.
+    pub(crate) fn is_home(&self, home: ReplicaId) -> bool {
+        home == self.identity.replica || self.numbers.lineage.inherits_from(home)
     }
 }
 
@@ -100,7 +110,7 @@ impl Folder {
             return Self::check(path, lock);
         }
         check_unowned(path)?;
-        Self::create(path, lock, options)
+        Self::create(path, lock, Owner::found(options))
     }
 
     /// Who a folder belongs to, as its manifest says; `None` when it is absent, or nothing was ever acknowledged in it.
@@ -121,8 +131,18 @@ impl Folder {
         path.join("engine")
     }
 
-    fn create(path: &Path, lock: FolderLock, options: &OpenOptions) -> Result<Self, OpenError> {
-        let owner = Owner::found(options);
+    /// Makes a folder for an owner that is known, in an empty or absent place.
+    pub(crate) fn create_for(owner: Owner, path: &Path) -> Result<Self, OpenError> {
+        create_private_dir(path)?;
+        let lock = lock(path)?;
+        if path.join("MANIFEST").exists() {
+            return Err(damaged("there is a store already".to_owned()));
+        }
+        check_unowned(path)?;
+        Self::create(path, lock, owner)
+    }
+
+    fn create(path: &Path, lock: FolderLock, owner: Owner) -> Result<Self, OpenError> {
         let fence = Fence::new(owner.identity.slot.beginning());
         let fence_path = path.join("FENCE");
         if fence_path.exists() {
@@ -140,6 +160,11 @@ impl Folder {
         if engine.snapshot().last(&[0], &[0xff])?.is_some() {
             return Err(damaged("there is no MANIFEST, but the engine holds rows".to_owned()));
         }
+        self.seal()
+    }
+
+    /// Completes a new folder: from here on its rows are somebody's.
+    pub(crate) fn seal(&self) -> Result<(), OpenError> {
         let manifest = self.path.join("MANIFEST");
         let draft = self.path.join("MANIFEST.new");
         let write = || {
@@ -192,9 +217,11 @@ fn birth(file: &File) -> io::Result<Birth> {
 }
 
 fn render(owner: &Owner, birth: Birth) -> String {
-    let Owner { identity, private } = owner;
+    let Owner { identity, private, numbers } = owner;
+    let lineage = &numbers.lineage;
+    let format = if *lineage == Lineage::default() { FORMAT } else { FORMAT_WITH_FOREBEARS };
     let mut text = format!(
-        "tombolo data folder\nformat {FORMAT}\nmesh {:032x}\nreplica {:016x}\nprivate {:016x}\nslot {}\ninode {}\nborn {}\n",
+        "tombolo data folder\nformat {format}\nmesh {:032x}\nreplica {:016x}\nprivate {:016x}\nslot {}\ninode {}\nborn {}\n",
         identity.mesh.0,
         identity.replica.get(),
         private.get(),
@@ -202,8 +229,14 @@ fn render(owner: &Owner, birth: Birth) -> String {
         birth.inode,
         birth.nanos,
     );
-    let hash = xxh3_64(text.as_bytes());
     // Writing to a string does not fail.
+    for forebear in lineage.forebears() {
+        let _ = writeln!(text, "forebear {:016x} {}", forebear.replica.get(), forebear.last);
+    }
+    for replica in lineage.bequeathers() {
+        let _ = writeln!(text, "leases-of {:016x}", replica.get());
+    }
+    let hash = xxh3_64(text.as_bytes());
     let _ = writeln!(text, "hash {hash:016x}");
     text
 }
@@ -212,8 +245,8 @@ fn parse(text: &str) -> Result<(Owner, Birth), OpenError> {
     let unreadable = || damaged("MANIFEST is not readable".to_owned());
     // The format comes first: a newer one may look different from here on.
     let format = field(text, "format").and_then(|value| value.parse().ok()).ok_or_else(unreadable)?;
-    if format > FORMAT {
-        return Err(OpenError::NewerFormat { found: format, known: FORMAT });
+    if format > FORMAT_WITH_FOREBEARS {
+        return Err(OpenError::NewerFormat { found: format, known: FORMAT_WITH_FOREBEARS });
     }
     let end = text.rfind("hash ").ok_or_else(unreadable)?;
     if text[end..] != format!("hash {:016x}\n", xxh3_64(&text.as_bytes()[..end])) {
@@ -226,13 +259,29 @@ fn parse(text: &str) -> Result<(Owner, Birth), OpenError> {
         let slot = number("slot").and_then(|slot| u16::try_from(slot).ok()).and_then(Slot::new)?;
         let identity = Identity { mesh: MeshId(hex("mesh")?), replica: replica("replica")?, slot };
         let birth = Birth { inode: u64::try_from(number("inode")?).ok()?, nanos: number("born")? };
-        Some((Owner { identity, private: replica("private")? }, birth))
+        let numbers = Numbers { slot, lineage: lineage(text)? };
+        Some((Owner { identity, private: replica("private")?, numbers }, birth))
     };
     read().ok_or_else(unreadable)
 }
 
+fn lineage(text: &str) -> Option<Lineage> {
+    let replica = |digits: &str| u64::from_str_radix(digits, 16).ok().and_then(ReplicaId::new);
+    let forebear = |value: &str| {
+        let (digits, last) = value.split_once(' ')?;
+        Some(Forebear { replica: replica(digits)?, last: Revision::new(last.parse().ok()?)? })
+    };
+    let forebears = fields(text, "forebear").map(forebear).collect::<Option<_>>()?;
+    let bequeathers = fields(text, "leases-of").map(replica).collect::<Option<_>>()?;
+    Some(Lineage::new(forebears, bequeathers))
+}
+
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+    fields(text, name).next()
+}
+
+fn fields<'a>(text: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    text.lines().filter_map(move |line| line.strip_prefix(name)?.strip_prefix(' '))
 }
 
 fn create_private_dir(path: &Path) -> Result<(), OpenError> {

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use tombolo_crdt::{Clock, LeaseRef};
+use tombolo_crdt::{Clock, LeaseRef, ReplicaId};
 
 use crate::{
-    Revision, Slot,
+    Revision,
     digest::Digest,
     event::LeaseChange,
     import::Given,
     index::Index,
+    lineage::Numbers,
     log::Log,
     merge::{Merge, Merged},
     row::commit::{CommitRow, Layer, Part},
@@ -24,8 +25,8 @@ pub(crate) struct Head {
     pub(crate) commit: u64,
     /// The revision after it.
     pub(crate) revision: Revision,
-    /// The share of the revision space in which this replica counts.
-    pub(crate) slot: Slot,
+    /// The revisions that are ours.
+    pub(crate) numbers: Numbers,
     /// The oldest readable revision, -1 while there was no compaction.
     pub(crate) compacted: i64,
     pub(crate) mesh: Log,
@@ -51,6 +52,11 @@ pub(crate) struct Ended {
 }
 
 impl Head {
+    /// Whether the time of a lease with this home is counted here.
+    pub(crate) fn is_home(&self, home: ReplicaId) -> bool {
+        home == self.mesh.own() || self.numbers.lineage.inherits_from(home)
+    }
+
     pub(crate) fn log(&self, layer: Layer) -> &Log {
         match layer {
             Layer::Mesh => &self.mesh,

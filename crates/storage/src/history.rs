@@ -11,7 +11,6 @@ use crate::{
     Commit, Event, KeyRange, ReadError, Store,
     committer::{events, first_commit_at},
     engine::Snapshot,
-    is_foreign,
     row::{
         Kind,
         commit::{self, CommitRow},
@@ -55,14 +54,14 @@ impl Store {
     ///
     /// A start below what compaction left, or in another replica's share of the revisions; a damaged row.
     pub fn history(&self, from: i64, range: &KeyRange, budget: HistoryBudget) -> Result<HistoryChunk, ReadError> {
-        let slot = self.identity().slot;
+        let numbers = &self.shared().owner.numbers;
         let (published, horizon, compacted_first, snapshot) = {
             let state = self.shared().state.read();
             (state.published, state.horizon, state.compacted_first, self.shared().engine.snapshot())
         };
         // 1 means this replica's own beginning, whatever its slot.
-        let from = if from <= 1 { slot.beginning().get() } else { from };
-        if is_foreign(from, slot) || from < published.compacted {
+        let from = if from <= 1 { numbers.beginning().get() } else { from };
+        if numbers.is_foreign(from) || from < published.compacted {
             return Err(ReadError::Compacted { oldest: published.compacted.max(1) });
         }
         let mut chunk = HistoryChunk { commits: Vec::new(), next: published.revision.get() + 1 };

@@ -207,8 +207,8 @@ impl Committer {
         let head = &self.head;
         let is_alone = head.mesh.streams().all(|(dot, _)| dot.replica == head.mesh.own());
         let has_leases = self.shared.state.read().index.leases().next().is_some();
-        head.slot == Slot::FIRST
-            && head.revision == head.slot.beginning()
+        head.numbers == Slot::FIRST.into()
+            && head.revision == Slot::FIRST.beginning()
             && head.compacted <= 0
             && is_alone
             && !has_leases
@@ -258,7 +258,7 @@ impl Committer {
     /// A revision of an import that is under way, at least `least`, and one that this replica could have counted.
     fn imported_revision(&self, number: i64, least: i64) -> Result<Revision, ImportFault> {
         self.head.system.get(&UNDER_WAY).ok_or(ImportFault::NotBegun)?;
-        let revision = Revision::new(number).filter(|given| given.slot() == self.head.slot && number >= least);
+        let revision = Revision::new(number).filter(|given| given.slot() == self.head.numbers.slot && number >= least);
         revision.ok_or(ImportFault::Revision { revision: number, reached: self.head.revision.get() })
     }
 }

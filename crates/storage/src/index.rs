@@ -189,13 +189,15 @@ impl Index {
         self.homes.get(&id).map_or(&[], SmallVec::as_slice)
     }
 
-    /// The lease that clients of a replica mean by a number: that replica's own, or that of the only one which grants it.
-    pub(crate) fn lease_named(&self, id: i64, own: ReplicaId) -> Result<LeaseRef, RequestError> {
+    /// The lease that clients of a replica mean by a number: the one whose home is that replica, or that of the only one which grants it.
+    pub(crate) fn lease_named(&self, id: i64, is_home: impl Fn(ReplicaId) -> bool) -> Result<LeaseRef, RequestError> {
         match *self.lease_homes(id) {
             [] => Err(RequestError::LeaseNotFound { id }),
             [home] => Ok(LeaseRef { home, id }),
-            ref homes if homes.contains(&own) => Ok(LeaseRef { home: own, id }),
-            _ => Err(RequestError::LeaseAmbiguous { id }),
+            ref homes => {
+                let own = homes.iter().find(|home| is_home(**home));
+                own.map(|&home| LeaseRef { home, id }).ok_or(RequestError::LeaseAmbiguous { id })
+            }
         }
     }
 

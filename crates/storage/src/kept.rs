@@ -60,11 +60,11 @@ impl Store {
         below: Below,
         visit: &mut dyn FnMut(Kept) -> ControlFlow<()>,
     ) -> Result<KeptSpan, ReadError> {
-        let slot = self.identity().slot;
+        let numbers = &self.shared().owner.numbers;
         let (span, shown, horizon, snapshot) = {
             let state = self.shared().state.read();
             let published = state.published;
-            let last = query::read_revision(last, published.revision, published.compacted, slot)?;
+            let last = query::read_revision(last, published.revision, published.compacted, numbers)?;
             let shown = ShownBelow::read(&state.index, below, last, published.compacted);
             (KeptSpan { last, published }, shown, state.horizon, self.shared().engine.snapshot())
         };

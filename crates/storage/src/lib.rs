@@ -14,6 +14,7 @@
 
 pub use answer::{Answer, DeleteAnswer, KeyValue, OpAnswer, Outcome, PutAnswer, RangeAnswer, TxnAnswer};
 pub use arrivals::{Arrival, ArrivalBudget, Arrivals, ArrivalsError};
+pub use backup::{BACKUP_MAGIC, Backup};
 pub use committer::Committer;
 pub use compaction::LOG_HELD_BYTES_MAX;
 pub use disk::Disk;
@@ -36,6 +37,7 @@ pub use system::{SystemEntry, SystemSibling};
 
 mod answer;
 mod arrivals;
+mod backup;
 mod committer;
 mod compaction;
 mod digest;
@@ -53,6 +55,7 @@ mod import;
 mod index;
 mod kept;
 mod key_range;
+mod lineage;
 mod log;
 mod merge;
 mod milestones;
@@ -63,6 +66,7 @@ mod query;
 mod quota;
 mod recover;
 mod request;
+pub mod restore;
 mod revision;
 mod row;
 mod since_base;

@@ -46,7 +46,9 @@ impl Log {
     }
 
     pub(crate) fn restore(own: ReplicaId, streams: BTreeMap<ReplicaId, (u64, Stream)>, risen: VersionVector) -> Self {
-        let frontier = streams.iter().map(|(&replica, &(seq, _))| Dot::new(replica, seq)).collect();
+        let frontier: VersionVector = streams.iter().map(|(&replica, &(seq, _))| Dot::new(replica, seq)).collect();
+        // Who writes here for the first time has told nobody yet what it had seen.
+        let risen = if streams.contains_key(&own) { risen } else { frontier.clone() };
         let streams = streams.into_iter().map(|(replica, (_, stream))| (replica, stream)).collect();
         Self { own, frontier, streams, risen }
     }

@@ -226,7 +226,7 @@ impl<'a> Merge<'a> {
 
     /// Takes note of a lease of ours that has elements attached, unless it exists: nobody else will remove them.
     fn note_orphans(&mut self, lease: LeaseRef, exists: bool) {
-        if !exists && lease.home == self.head.mesh.own() {
+        if !exists && self.head.is_home(lease.home) {
             self.head.orphaned.insert(lease);
         }
     }
@@ -235,7 +235,7 @@ impl<'a> Merge<'a> {
         let lease = LeaseRef { home: element.dot.replica, id };
         self.head.digest.add(element, &id.to_be_bytes(), digest::grant_payload(ttl_s));
         self.index.grant(lease, element, Grant { commit: self.number, ttl_s });
-        if lease.home == self.head.mesh.own() {
+        if self.head.is_home(lease.home) {
             let ttl_s = i64::try_from(ttl_s).unwrap_or(i64::MAX);
             self.leases.push(LeaseChange::Granted { id, ttl_s });
         }
@@ -255,7 +255,7 @@ impl<'a> Merge<'a> {
         let is_over = !ended.is_empty() && left.is_none_or(|left| left.grants.is_empty());
         let exists = left.is_none_or(|left| !left.grants.is_empty());
         self.note_orphans(lease, exists);
-        if is_over && lease.home == self.head.mesh.own() {
+        if is_over && self.head.is_home(lease.home) {
             self.leases.push(LeaseChange::Ended { id: lease.id });
         }
     }

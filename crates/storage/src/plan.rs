@@ -13,7 +13,6 @@ use crate::{
     RangeEnd, RangeQuery, ReadError, RequestError, Revision, Transaction, TxnAnswer,
     head::Head,
     index::{Index, KeyEntry, Visible, own_key},
-    is_foreign,
     query::{self, Candidate},
     row::commit::Layer,
     view::{Rows, read_pair, read_value},
@@ -243,7 +242,7 @@ impl<'a, R: Rows + ?Sized> Plan<'a, R> {
         if asked < 0 && asked < self.head.compacted {
             return Err(ReadError::Compacted { oldest: self.head.compacted.max(1) });
         }
-        query::read_revision(asked, self.head.revision, self.head.compacted, self.head.slot)
+        query::read_revision(asked, self.head.revision, self.head.compacted, &self.head.numbers)
     }
 
     fn range(&self, query: &RangeQuery) -> Result<RangeAnswer, RequestError> {
@@ -293,10 +292,10 @@ impl<'a, R: Rows + ?Sized> Plan<'a, R> {
     }
 
     fn holds_for(&self, guard: &Guard, found: Option<(&[u8], Visible)>) -> Result<bool, RequestError> {
-        let slot = self.head.slot;
+        let numbers = &self.head.numbers;
         let ordering = match &guard.operand {
             Operand::Version(operand) => found.map_or(0, |(_, v)| v.shown.version).cmp(operand),
-            Operand::CreateRevision(operand) | Operand::ModRevision(operand) if is_foreign(*operand, slot) => {
+            Operand::CreateRevision(operand) | Operand::ModRevision(operand) if numbers.is_foreign(*operand) => {
                 return Ok(false);
             }
             Operand::CreateRevision(operand) => found.map_or(0, |(_, v)| v.shown.create_revision).cmp(operand),

@@ -4,7 +4,7 @@
 
 use std::cmp::Ordering;
 
-use crate::{KeyValue, Order, RangeAnswer, RangeQuery, ReadError, Revision, SortTarget, is_foreign, revision::Slot};
+use crate::{KeyValue, Order, RangeAnswer, RangeQuery, ReadError, Revision, SortTarget, lineage::Numbers};
 
 /// A pair whose value has not been fetched.
 pub(crate) trait Candidate {
@@ -15,14 +15,19 @@ pub(crate) trait Candidate {
 }
 
 /// The revision at which a query reads, given the current and the oldest one.
-pub(crate) fn read_revision(asked: i64, current: Revision, compacted: i64, slot: Slot) -> Result<i64, ReadError> {
+pub(crate) fn read_revision(
+    asked: i64,
+    current: Revision,
+    compacted: i64,
+    numbers: &Numbers,
+) -> Result<i64, ReadError> {
     if asked <= 0 {
         return Ok(current.get());
     }
     let oldest = compacted.max(1);
     // 1 means this replica's own beginning, whatever its slot.
-    let revision = if asked == 1 { slot.beginning().get() } else { asked };
-    if is_foreign(revision, slot) {
+    let revision = if asked == 1 { numbers.beginning().get() } else { asked };
+    if numbers.is_foreign(revision) {
         return Err(ReadError::Compacted { oldest });
     }
     if revision > current.get() {

@@ -69,6 +69,7 @@ fn cost(request: &Request) -> u64 {
         Request::Delete(_)
         | Request::Compact { .. }
         | Request::LeaseRevoke { .. }
+        | Request::LeaseRevokeOf { .. }
         | Request::LeaseKeys { .. }
         | Request::System(_) => 0,
     }

@@ -58,10 +58,10 @@ pub(crate) fn open(
     owner: Option<Owner>,
     options: &OpenOptions,
 ) -> Result<(Store, Committer), OpenError> {
-    let owner = folder.as_ref().map(|folder| folder.owner).or(owner);
+    let owner = folder.as_ref().map(|folder| folder.owner.clone()).or(owner);
     let owner = owner.ok_or_else(|| damaged("nobody owns the rows".to_owned()))?;
     let fence = folder.as_ref().map(|folder| folder.fence);
-    let recovered = replay(&*engine, owner, fence.map_or(0, |fence| fence.commit), Index::new(&options.entropy))?;
+    let recovered = replay(&*engine, &owner, fence.map_or(0, |fence| fence.commit), Index::new(&options.entropy))?;
     if let Some(fence) = &fence {
         check_fence(fence, &recovered)?;
     }
@@ -101,8 +101,8 @@ pub(crate) fn open(
         state: RwLock::new(state),
         owner,
         durability: options.durability,
-        health: Default::default(),
         quota_bytes: options.quota_bytes,
+        health: Default::default(),
         reached: Default::default(),
         is_importing: is_importing.into(),
         applied_by_peers: Mutex::new(None),
@@ -115,14 +115,14 @@ pub(crate) fn open(
 }
 
 /// Reads every row and applies it; `index` is the empty one to begin with.
-fn replay(engine: &dyn Engine, owner: Owner, fenced_commit: u64, index: Index) -> Result<Recovered, OpenError> {
+fn replay(engine: &dyn Engine, owner: &Owner, fenced_commit: u64, index: Index) -> Result<Recovered, OpenError> {
     let slot = owner.identity.slot;
     let base = newest_base(engine, owner)?;
     let mut recovered = Recovered {
         head: Head {
             commit: 0,
             revision: slot.beginning(),
-            slot,
+            numbers: owner.numbers.clone(),
             compacted: base.as_ref().map_or(-1, |(_, base)| base.compacted),
             mesh: Log::new(owner.identity.replica),
             private: Log::new(owner.private),
@@ -153,6 +153,8 @@ fn replay(engine: &dyn Engine, owner: Owner, fenced_commit: u64, index: Index) -
     });
     result?;
     recovered.finish()?;
+    // What was restored was counted in lower slots: from here on it is counted in this one.
+    recovered.head.revision = recovered.head.revision.max(slot.beginning());
     Ok(recovered)
 }
 
@@ -190,7 +192,7 @@ fn check_kinds(number: u64, row: &CommitRow) -> Result<(), OpenError> {
     }
 }
 
-fn newest_base(engine: &dyn Engine, owner: Owner) -> Result<Option<(u64, BaseRow)>, OpenError> {
+fn newest_base(engine: &dyn Engine, owner: &Owner) -> Result<Option<(u64, BaseRow)>, OpenError> {
     let snapshot = engine.snapshot();
     let Some((key, row)) = snapshot.last(&Kind::Base.key(0), &Kind::Base.end())? else { return Ok(None) };
     let damage = || damaged("the row of the last compaction is damaged".to_owned());

@@ -33,6 +33,13 @@ pub enum Request {
         /// The lease's number.
         id: i64,
     },
+    /// The same, if nothing is attached to the lease but these keys: whoever may remove those may not remove what has come since they looked.
+    LeaseRevokeOf {
+        /// The lease's number.
+        id: i64,
+        /// All keys that may be attached to it, ascending.
+        keys: Vec<Bytes>,
+    },
     /// Writes the system's own data, as one record. It takes no revision.
     System(Vec<SystemWrite>),
     /// Carries out one step of an import.

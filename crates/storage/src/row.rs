@@ -40,6 +40,11 @@ impl Kind {
         key
     }
 
+    /// The kind and the number in a key of any kind.
+    pub(crate) fn of(key: &[u8]) -> Option<(Self, u64)> {
+        [Self::Commit, Self::Base].into_iter().find_map(|kind| Some((kind, kind.number(key)?)))
+    }
+
     /// The key just beyond the last row of this kind.
     pub(crate) fn end(self) -> Bytes {
         Bytes::copy_from_slice(&[self as u8 + 1])

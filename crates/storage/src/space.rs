@@ -83,7 +83,11 @@ impl Space {
 /// Whether a request makes room, or takes none.
 fn frees(request: &Request) -> bool {
     match request {
-        Request::Delete(_) | Request::Compact { .. } | Request::LeaseRevoke { .. } | Request::LeaseKeys { .. } => true,
+        Request::Delete(_)
+        | Request::Compact { .. }
+        | Request::LeaseRevoke { .. }
+        | Request::LeaseRevokeOf { .. }
+        | Request::LeaseKeys { .. } => true,
         Request::System(writes) => writes.iter().all(|write| matches!(write, SystemWrite::Remove { .. })),
         Request::Txn(transaction) => reads_or_deletes(&transaction.then) && reads_or_deletes(&transaction.otherwise),
         Request::Put(_) | Request::LeaseGrant { .. } | Request::Import(_) => false,

@@ -249,7 +249,7 @@ impl Store {
     pub fn range(&self, query: &RangeQuery) -> Result<RangeAnswer, ReadError> {
         let state = self.shared.state.read();
         let Published { revision: current, compacted, .. } = state.published;
-        let revision = query::read_revision(query.revision, current, compacted, self.shared.owner.identity.slot)?;
+        let revision = query::read_revision(query.revision, current, compacted, &self.shared.owner.numbers)?;
         let seen = state.index.visible(&query.range, revision).map(|(key, visible)| Pair { key, visible });
         let selection =
             query::select(query, seen, |seen: Seen<'_>| Found { key: own_key(seen.key), visible: seen.visible });
@@ -300,7 +300,7 @@ impl Store {
     /// The leases whose home is this replica, with their seconds to live.
     pub fn leases(&self) -> Vec<(i64, i64)> {
         let state = self.shared.state.read();
-        let own = state.index.leases().filter(|(lease, _)| lease.home == self.shared.owner.identity.replica);
+        let own = state.index.leases().filter(|(lease, _)| self.shared.owner.is_home(lease.home));
         own.map(|(lease, ttl_s)| (lease.id, i64::try_from(ttl_s).unwrap_or(i64::MAX))).collect()
     }
 
@@ -308,7 +308,7 @@ impl Store {
     /// O(attached keys).
     pub fn lease_keys(&self, id: i64) -> Vec<Bytes> {
         let state = self.shared.state.read();
-        let lease = state.index.lease_named(id, self.shared.owner.identity.replica);
+        let lease = state.index.lease_named(id, |home| self.shared.owner.is_home(home));
         lease.map_or_else(|_| Vec::new(), |lease| state.index.keys_of(lease))
     }
 
@@ -316,7 +316,9 @@ impl Store {
     /// `None` when there is no such lease, or none can be told from others.
     pub fn lease_home(&self, id: i64) -> Option<ReplicaId> {
         let state = self.shared.state.read();
-        state.index.lease_named(id, self.shared.owner.identity.replica).ok().map(|lease| lease.home)
+        let owner = &self.shared.owner;
+        let lease = state.index.lease_named(id, |home| owner.is_home(home)).ok()?;
+        Some(if owner.is_home(lease.home) { owner.identity.replica } else { lease.home })
     }
 
     /// The digest of the replicated state: equal at replicas that have applied the same records.

@@ -20,7 +20,7 @@ impl Committer {
         let revision = if asked <= 0 {
             asked
         } else {
-            query::read_revision(asked, self.head.revision, self.head.compacted, self.head.slot)?
+            query::read_revision(asked, self.head.revision, self.head.compacted, &self.head.numbers)?
         };
         self.rebase(wall, revision, false)?;
         Ok(Answer { revision: self.head.revision, outcome: Outcome::Compacted })

@@ -19,7 +19,7 @@ impl<R: Rows + ?Sized> Plan<'_, R> {
     /// A lease that exists, by the number clients know it by. One granted here goes before others of the same number; among
     /// others there must be no choice.
     pub(crate) fn lease(&self, id: i64) -> Result<LeaseRef, RequestError> {
-        self.index.lease_named(id, self.head.mesh.own())
+        self.index.lease_named(id, |home| self.head.is_home(home))
     }
 
     /// The lease that a put keeps, which is that of the value on show.
@@ -89,7 +89,7 @@ impl<R: Rows + ?Sized> Plan<'_, R> {
             let sibling = self.index.get(&key).and_then(|e| e.register.siblings().find(|(e, _)| e == element));
             self.draft.floor = self.draft.floor.max(sibling.map_or(Hlc::default(), |(_, sibling)| sibling.hlc));
             // Each layer removes what it added: a record of the one can not name elements of the other.
-            let is_private = element.dot.replica == self.head.private.own();
+            let is_private = self.head.private.frontier().covers(element.dot);
             let layer = if is_private { Layer::Private } else { Layer::Mesh };
             self.draft.push(layer, Operation::Remove { key, elements: vec![*element] });
         }

@@ -89,8 +89,8 @@ fn a_moved_folder_opens() {
 #[test]
 fn a_newer_format_is_refused() {
     let folder = closed();
-    edit_manifest(folder.path(), |text| text.replace("format 1\n", "format 2\nsomething new\n"));
-    assert!(matches!(refused(folder.path()), OpenError::NewerFormat { found: 2, known: 1 }));
+    edit_manifest(folder.path(), |text| text.replace("format 1\n", "format 3\nsomething new\n"));
+    assert!(matches!(refused(folder.path()), OpenError::NewerFormat { found: 3, known: 2 }));
 }
 
 #[test]

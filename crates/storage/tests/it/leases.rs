@@ -270,3 +270,20 @@ fn a_crash_leaves_the_write_and_its_removal_or_neither() {
     let (store, _committer) = Store::open_on(Box::new(mesh.sites[0].engine.crash()), &options).unwrap();
     assert_eq!(store.standing(), mesh.sites[0].store.standing());
 }
+
+#[test]
+fn a_lease_is_ended_with_the_keys_that_were_looked_at_or_not_at_all() {
+    let mut mesh = Mesh::new(1, 0);
+    let site = &mut mesh.sites[0];
+    site.run(grant(7));
+    site.run(put_leased("a", "1", 7));
+    let seen = site.store.lease_keys(7);
+    site.run(put_leased("b", "1", 7));
+    let end = |keys| Request::LeaseRevokeOf { id: 7, keys };
+    assert!(matches!(site.try_run(end(seen)), Err(RequestError::LeaseHoldsOthers { id: 7 })));
+    assert_eq!(keys(site, 7), ["a", "b"], "nothing has gone");
+    let more = ["a", "b", "gone"].map(Bytes::from).to_vec();
+    site.run(end(more));
+    assert_eq!(site.store.lease_home(7), None);
+    assert!(matches!(site.try_run(end(Vec::new())), Err(RequestError::LeaseNotFound { id: 7 })));
+}

@@ -23,6 +23,7 @@ mod mesh;
 mod model;
 mod quota;
 mod random;
+mod restore;
 mod standing;
 mod store;
 mod support;

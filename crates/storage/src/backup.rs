@@ -1,0 +1,156 @@
+//! A copy of everything a store holds, of one moment: all rows of both layers and of the system's data, as a stream of bytes.
+//!
+//! ```text
+//! backup := "tombolo snapshot\n" ‖ version (1) = 1 ‖ head ‖ { key length ‖ key ‖ row length ‖ row } ‖ 0 ‖ checksum (32)
+//! head   := mesh (16) ‖ replica (8) ‖ private (8) ‖ revision (8) ‖ commit (8) ‖ saved, ms (8) ‖ next slot (2) ‖ expected bytes (8)
+//!           ‖ count ‖ { forebear (8) ‖ its last revision (8) } ‖ count ‖ { replica whose leases are counted there (8) }
+//! ```
+//!
+//! Numbers are big-endian, counts and lengths varints. The checksum is BLAKE3 of all before it; every row carries its own hash besides. The rows are
+//! those of the data folder, kept for ever as they are. How a backup becomes a store again is in [`restore`](mod@crate::restore).
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tombolo_crdt::{ReplicaId, codec::put_varint};
+
+use crate::{
+    ReadError, Slot, Store, WallTime,
+    engine::Snapshot,
+    folder::Owner,
+    lineage::Forebear,
+    row::{self, Kind, base::BaseRow},
+    store::Published,
+};
+
+/// How a backup begins.
+pub const BACKUP_MAGIC: &[u8; 17] = b"tombolo snapshot\n";
+pub(crate) const VERSION: u8 = 1;
+
+/// A backup under way: it holds on to one moment of the store, and yields it piece by piece.
+pub struct Backup {
+    snapshot: Box<dyn Snapshot>,
+    owner: Owner,
+    published: Published,
+    /// The last commit whose row belongs to it.
+    last: u64,
+    expected_bytes: u64,
+    replicas: Vec<ReplicaId>,
+    saved: WallTime,
+    next_slot: Slot,
+    phase: Phase,
+    hasher: blake3::Hasher,
+}
+
+enum Phase {
+    Head,
+    /// Rows from this key on.
+    Rows(Bytes),
+    Checksum,
+    Done,
+}
+
+impl Store {
+    /// Begins a backup of this moment. `next_slot` is one above all slots that were ever handed out: a store made from the backup counts
+    /// there or above. Rows that are compacted meanwhile stay on disk until it is dropped.
+    pub fn backup(&self, saved: WallTime, next_slot: Slot) -> Backup {
+        let state = self.shared().state.read();
+        let replicas = state.frontier.iter().map(|dot| dot.replica).collect();
+        Backup {
+            // Under the lock: nothing is published between the one and the other.
+            snapshot: self.shared().engine.snapshot(),
+            owner: self.shared().owner.clone(),
+            published: state.published,
+            last: state.published.commit,
+            expected_bytes: state.row_bytes,
+            replicas,
+            saved,
+            next_slot,
+            phase: Phase::Head,
+            hasher: blake3::Hasher::new(),
+        }
+    }
+}
+
+impl Backup {
+    /// About how many bytes are still to come, for whoever shows progress; what was compacted may make it fewer.
+    pub fn expected_bytes(&self) -> u64 {
+        self.expected_bytes
+    }
+
+    /// The next piece, of about `target` bytes; `None` after the last. May read the disk.
+    ///
+    /// # Errors
+    ///
+    /// A damaged row: what is rotten is not handed on.
+    pub fn next_piece(&mut self, target: usize) -> Result<Option<Bytes>, ReadError> {
+        let piece = match std::mem::replace(&mut self.phase, Phase::Done) {
+            Phase::Head => {
+                let head = self.head()?;
+                self.phase = Phase::Rows(Bytes::from_static(&[0]));
+                head
+            }
+            Phase::Rows(from) => self.rows(&from, target)?,
+            Phase::Checksum => return Ok(Some(Bytes::copy_from_slice(self.hasher.finalize().as_bytes()))),
+            Phase::Done => return Ok(None),
+        };
+        self.hasher.update(&piece);
+        Ok(Some(piece))
+    }
+
+    fn head(&mut self) -> Result<Bytes, ReadError> {
+        // A compaction may have been written whose group is not yet published: its base speaks of the commits up to there.
+        if let Some((key, row)) = self.snapshot.last(&Kind::Base.key(0), &Kind::Base.end())? {
+            let rot = || ReadError::Rot { commit: 0 };
+            let ordinal = Kind::Base.number(&key).ok_or_else(rot)?;
+            let identity = self.owner.identity;
+            let base = BaseRow::decode(&row, ordinal, identity.replica, self.owner.private).ok_or_else(rot)?;
+            self.last = self.last.max(base.commit);
+        }
+        let Owner { identity, private, numbers } = &self.owner;
+        let mut out = BytesMut::new();
+        out.put_slice(BACKUP_MAGIC);
+        out.put_u8(VERSION);
+        out.put_u128(identity.mesh.0);
+        out.put_u64(identity.replica.get());
+        out.put_u64(private.get());
+        out.put_i64(self.published.revision.get());
+        out.put_u64(self.last);
+        out.put_u64(self.saved.0);
+        out.put_u16(self.next_slot.number());
+        out.put_u64(self.expected_bytes);
+        let mut lists = Vec::new();
+        put_varint(&mut lists, numbers.lineage.forebears().len() as u64);
+        for Forebear { replica, last } in numbers.lineage.forebears() {
+            lists.put_u64(replica.get());
+            lists.put_i64(last.get());
+        }
+        put_varint(&mut lists, self.replicas.len() as u64);
+        for replica in &self.replicas {
+            lists.put_u64(replica.get());
+        }
+        out.put_slice(&lists);
+        Ok(out.freeze())
+    }
+
+    fn rows(&mut self, from: &[u8], target: usize) -> Result<Bytes, ReadError> {
+        let mut out = Vec::with_capacity(target + target / 4);
+        for row in self.snapshot.scan(from, &[0xff]) {
+            let (key, row) = row?;
+            if out.len() >= target {
+                self.phase = Phase::Rows(key);
+                return Ok(out.into());
+            }
+            let (kind, number) = Kind::of(&key).ok_or(ReadError::Rot { commit: 0 })?;
+            if kind == Kind::Commit && number > self.last {
+                continue;
+            }
+            row::unseal(&row, number).ok_or(ReadError::Rot { commit: number })?;
+            put_varint(&mut out, key.len() as u64);
+            out.extend_from_slice(&key);
+            put_varint(&mut out, row.len() as u64);
+            out.extend_from_slice(&row);
+        }
+        put_varint(&mut out, 0);
+        self.phase = Phase::Checksum;
+        Ok(out.into())
+    }
+}
