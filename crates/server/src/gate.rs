@@ -12,7 +12,7 @@ use tonic::{Extensions, Request, Streaming, metadata::MetadataMap};
 
 use self::judge::Judge;
 pub(crate) use self::{
-    effects::{Effects, KeysTold, Reach},
+    effects::{Effects, KeysDecided, KeysTold, Reach},
     pass::{Leave, Pass},
     rule::{Rule, rule},
 };

@@ -12,14 +12,14 @@ use tombolo_proto::etcdserverpb::{
     LeaseTimeToLiveResponse, lease_server::Lease,
 };
 use tombolo_site::admit_ttl;
-use tombolo_storage::{Request as StoreRequest, RequestError};
+use tombolo_storage::{Answer, Request as StoreRequest, RequestError};
 use tonic::{Request, Response, Status, Streaming};
 
 use self::{homes::Homes, keep_alives::KeepAlives};
 use super::status::Fault;
 use crate::{
     committer::Refusal,
-    gate::{Gate, KeysTold},
+    gate::{Gate, KeysDecided, KeysTold, Pass},
 };
 
 mod homes;
@@ -52,13 +52,14 @@ impl Lease for LeaseService {
         &self,
         request: Request<LeaseRevokeRequest>,
     ) -> Result<Response<LeaseRevokeResponse>, Status> {
-        let (LeaseRevokeRequest { id }, replica) = self.0.admit(request).await?.into_parts();
+        let (LeaseRevokeRequest { id }, _, pass) = self.0.enter(request).await?;
+        let replica = pass.replica();
         let homes = Homes(Arc::clone(replica));
         if let Some(home) = homes.home_elsewhere(id) {
             homes.revoke_elsewhere(home, id).await?;
             return Ok(Response::new(LeaseRevokeResponse { header: Some(replica.header_now()) }));
         }
-        let answer = replica.commit(StoreRequest::LeaseRevoke { id }, 0).await.map_err(Fault::from)?;
+        let answer = revoke(&pass, id).await?;
         Ok(Response::new(LeaseRevokeResponse { header: Some(replica.header(answer.revision)) }))
     }
 
@@ -97,6 +98,22 @@ impl Lease for LeaseService {
         let (_, replica) = self.0.admit(request).await?.into_parts();
         let leases = replica.leases.ids().into_iter().map(|id| LeaseStatus { id }).collect();
         Ok(Response::new(LeaseLeasesResponse { header: Some(replica.header_now()), leases }))
+    }
+}
+
+/// Ends a lease of this replica with exactly the keys that its sender may remove: what somebody attaches meanwhile is judged, too, before it goes.
+async fn revoke(pass: &Pass, id: i64) -> Result<Answer, Fault> {
+    let replica = pass.replica();
+    if !replica.policy.is_enabled() {
+        return Ok(replica.commit(StoreRequest::LeaseRevoke { id }, 0).await?);
+    }
+    loop {
+        let keys = replica.store.lease_keys(id);
+        pass.permits(&KeysDecided(&keys)).await?;
+        match replica.commit(StoreRequest::LeaseRevokeOf { id, keys }, 0).await {
+            Err(Refusal::Request(why)) if matches!(*why, RequestError::LeaseHoldsOthers { .. }) => {}
+            answer => return Ok(answer?),
+        }
     }
 }
 

@@ -6,9 +6,11 @@ use bytes::Bytes;
 use tombolo_auth::{Concerned, Span};
 use tombolo_proto::Method;
 
-pub(crate) use self::lease::KeysTold;
+pub(crate) use self::lease::{KeysDecided, KeysTold};
 
 mod auth;
+#[cfg(test)]
+mod contracts;
 mod kv;
 mod lease;
 mod lock;

@@ -45,6 +45,17 @@ impl Effects for KeysTold<'_> {
     }
 }
 
+/// The keys with which a lease is about to be ended.
+pub(crate) struct KeysDecided<'a>(pub(crate) &'a [Bytes]);
+
+impl Effects for KeysDecided<'_> {
+    const METHOD: Method = Method::LeaseRevoke;
+
+    fn effects(&self, reach: &mut Reach) {
+        self.0.iter().for_each(|key| reach.writes(key, &Bytes::new()));
+    }
+}
+
 impl Effects for LeaseLeasesRequest {
     const METHOD: Method = Method::LeaseLeases;
 
