@@ -4,7 +4,7 @@
 //! Above the compacted revision that is every change. At it and below it is what some revision still shows. The store's own way of reading
 //! history by key ranges is in [`history`](crate::history); this one is for readers who want all of it, in order, once.
 
-use std::{collections::hash_map::RandomState, hash::BuildHasher as _, ops::ControlFlow};
+use std::ops::ControlFlow;
 
 use crate::{
     Event, KeyRange, Published, ReadError, Store,
@@ -117,32 +117,34 @@ fn tell(
 /// The changes at the compacted revision and below it that are wanted.
 struct ShownBelow {
     /// Revision, and the key's hash, ascending. Keys themselves would take too much: there is one for each.
-    changes: Vec<(i64, u64)>,
-    hasher: RandomState,
+    changes: Vec<(i64, u128)>,
     /// The revision at which removals are wanted as well.
     removals_at: Option<i64>,
 }
 
 impl ShownBelow {
     fn read(index: &Index, below: Below, last: i64, compacted: i64) -> Self {
-        let hasher = RandomState::new();
         let at = match below {
             Below::Readable => compacted,
             Below::Shown if index.visible(&KeyRange::all(), last).next().is_some() => last,
             Below::Shown => compacted,
         };
         let seen = index.visible(&KeyRange::all(), at).filter(|(_, visible)| visible.mod_revision <= compacted);
-        let mut changes: Vec<_> = seen.map(|(key, visible)| (visible.mod_revision, hasher.hash_one(key))).collect();
+        let mut changes: Vec<_> = seen.map(|(key, visible)| (visible.mod_revision, hash(key))).collect();
         changes.sort_unstable();
-        Self { changes, hasher, removals_at: (below == Below::Readable).then_some(compacted) }
+        Self { changes, removals_at: (below == Below::Readable).then_some(compacted) }
     }
 
     fn has(&self, revision: i64, effect: &Effect) -> bool {
         match effect {
-            Effect::Show { key, .. } => {
-                self.changes.binary_search(&(revision, self.hasher.hash_one(key.as_ref()))).is_ok()
-            }
+            Effect::Show { key, .. } => self.changes.binary_search(&(revision, hash(key))).is_ok(),
             Effect::Gone { .. } => self.removals_at == Some(revision),
         }
     }
+}
+
+/// Of such hashes no two are ever equal, whoever chooses the keys.
+fn hash(key: &[u8]) -> u128 {
+    let hash = blake3::hash(key);
+    hash.as_bytes().iter().take(16).fold(0, |hash, byte| hash << 8 | u128::from(*byte))
 }
