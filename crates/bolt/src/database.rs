@@ -207,12 +207,22 @@ fn meta_at<R: Read + Seek>(source: &mut R, at: u64) -> Result<Result<Meta, MetaF
 /// The second meta, where the first does not say how long it is. It must say so itself.
 fn second_meta<R: Read + Seek>(source: &mut R) -> Result<Result<Meta, MetaFault>, ReadError> {
     let mut fault = MetaFault::Missing;
-    for (nth, at) in SECOND_META.into_iter().enumerate() {
+    for at in SECOND_META {
         match meta_at(source, at)? {
             Ok(meta) if u64::from(meta.page_size) == at => return Ok(Ok(meta)),
-            Err(found) if nth == 0 || fault == MetaFault::Magic => fault = found,
+            // What is nearly a meta says more than what is none.
+            Err(found) if telling(found) > telling(fault) => fault = found,
             Ok(_) | Err(_) => {}
         }
     }
     Ok(Err(fault))
+}
+
+const fn telling(fault: MetaFault) -> u8 {
+    match fault {
+        MetaFault::Missing => 0,
+        MetaFault::Magic => 1,
+        MetaFault::Version(_) | MetaFault::PageSize(_) => 2,
+        MetaFault::Checksum => 3,
+    }
 }
