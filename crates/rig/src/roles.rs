@@ -24,4 +24,4 @@ mod matrix;
 mod raw;
 mod rows;
 mod verdict;
-mod world;
+pub mod world;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
 use prost::Message;
-use tombolo_proto::Method;
+use tokio_stream::{Stream, StreamExt as _};
+use tombolo_proto::{Kind, Method};
 use tonic::{
     Request, Status, Streaming,
     client::Grpc,
@@ -96,9 +97,25 @@ impl Raw {
         messages: Vec<Bytes>,
         token: Option<&str>,
     ) -> Result<Streaming<Bytes>, Status> {
-        // A stream of requests that ended would end a watch.
-        let messages = tokio_stream::StreamExt::chain(tokio_stream::iter(messages), tokio_stream::pending());
-        let is_stream = matches!(method.kind(), tombolo_proto::Kind::ClientStream | tombolo_proto::Kind::BidiStream);
+        let messages = tokio_stream::iter(messages);
+        if matches!(method.kind(), Kind::ClientStream | Kind::BidiStream) {
+            // A stream of requests that ended would end a watch.
+            return self.converse(method, messages.chain(tokio_stream::pending()), token).await;
+        }
+        self.converse(method, messages.take(1), token).await
+    }
+
+    /// Makes a call with a stream of requests.
+    ///
+    /// # Errors
+    ///
+    /// The server's refusal.
+    pub async fn converse(
+        &self,
+        method: Method,
+        messages: impl Stream<Item = Bytes> + Send + 'static,
+        token: Option<&str>,
+    ) -> Result<Streaming<Bytes>, Status> {
         let mut request = Request::new(messages);
         if let Some(token) = token {
             let token = token.parse().map_err(|_| Status::internal("a token is text"))?;
@@ -107,14 +124,7 @@ impl Raw {
         let mut grpc = Grpc::new(self.0.clone()).max_decoding_message_size(usize::MAX);
         grpc.ready().await.map_err(|why| Status::unavailable(why.to_string()))?;
         let path = PathAndQuery::from_static(method.path());
-        let answer = if is_stream {
-            grpc.streaming(request, path, Bytewise).await?
-        } else {
-            let (metadata, extensions, messages) = request.into_parts();
-            let one = tokio_stream::StreamExt::take(messages, 1);
-            grpc.streaming(Request::from_parts(metadata, extensions, one), path, Bytewise).await?
-        };
-        Ok(answer.into_inner())
+        Ok(grpc.streaming(request, path, Bytewise).await?.into_inner())
     }
 }
 

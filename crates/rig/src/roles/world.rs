@@ -27,22 +27,26 @@ use super::{Caller, Raw};
 use crate::process::{Launch, Server};
 
 /// The first of the secret keys is not before this.
-pub(super) const SECRETS: &str = "a/";
+pub const SECRETS: &str = "a/";
 /// The last of them is before this.
-pub(super) const AFTER_SECRETS: &str = "a0";
+pub const AFTER_SECRETS: &str = "a0";
 /// What occurs in every name and value that is secret, and nowhere else.
-pub(super) const MARK: &[u8] = b"SECRET";
-pub(super) const SECRET: &str = "a/SECRETkey";
-pub(super) const SECRET_VALUE: &str = "SECRETvalue";
+pub const MARK: &[u8] = b"SECRET";
+/// A secret key.
+pub const SECRET: &str = "a/SECRETkey";
+/// What all secret keys hold.
+pub const SECRET_VALUE: &str = "SECRETvalue";
 /// The secret key of the lease.
-pub(super) const LEASED: &str = "a/SECRETleased";
-pub(super) const LEASE: i64 = 0x5ec;
+pub const LEASED: &str = "a/SECRETleased";
+/// A lease with a secret key.
+pub const LEASE: i64 = 0x5ec;
 pub(super) const NO_LEASE: i64 = 0x404;
 /// A lease with a secret key that only `root` may see.
-pub(super) const ROOTS_LEASE: i64 = 0x700;
-pub(super) const ROOTS: &str = "z/SECRETroot";
+pub const ROOTS_LEASE: i64 = 0x700;
+/// The key of that lease.
+pub const ROOTS: &str = "z/SECRETroot";
 /// What the neighbour may read.
-pub(super) const PUBLIC: &str = "b/open";
+pub const PUBLIC: &str = "b/open";
 pub(super) const LOCK: &str = "a/lock";
 pub(super) const ELECTION: &str = "a/vote";
 /// The key of whoever leads.
