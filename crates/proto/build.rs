@@ -7,13 +7,14 @@ use prost::Message;
 mod methods;
 mod shapes;
 
-const CONTRACTS: [&str; 8] = [
+const CONTRACTS: [&str; 9] = [
     "etcd/auth.proto",
     "etcd/authpb.proto",
     "etcd/election.proto",
     "etcd/lock.proto",
     "etcd/mvcc.proto",
     "etcd/rpc.proto",
+    "tombolo/v1/backup.proto",
     "tombolo/v1/import.proto",
     "tombolo/v1/mesh.proto",
 ];

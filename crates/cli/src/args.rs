@@ -6,7 +6,7 @@ use crate::commands::{
     alarm::AlarmCommand, auth::AuthCommand, compaction::CompactionArgs, completion::CompletionArgs, defrag::DefragArgs,
     del::DelArgs, elect::ElectArgs, endpoint::EndpointArgs, get::GetArgs, import::ImportArgs, lease::LeaseCommand,
     lock::LockArgs, member::MemberCommand, mesh::MeshCommand, move_leader::MoveLeaderArgs, put::PutArgs,
-    role::RoleCommand, txn::TxnArgs, user::UserCommand, watch::WatchArgs,
+    role::RoleCommand, snapshot::SnapshotCommand, txn::TxnArgs, user::UserCommand, watch::WatchArgs,
 };
 
 pub(crate) mod globals;
@@ -79,6 +79,9 @@ pub(crate) enum Command {
     Mesh(MeshCommand),
     /// Moves the contents of an etcd into the server, with their revisions where it is empty and alone
     Import(ImportArgs),
+    /// Takes, checks and restores snapshots
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
     /// Generate completion script for bash, zsh, fish or powershell
     Completion(CompletionArgs),
     /// Prints the version of tombolo

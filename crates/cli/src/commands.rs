@@ -27,6 +27,7 @@ pub(crate) mod move_leader;
 pub(crate) mod put;
 pub(crate) mod role;
 mod selection;
+pub(crate) mod snapshot;
 pub(crate) mod txn;
 pub(crate) mod user;
 pub(crate) mod version;
@@ -60,6 +61,7 @@ async fn dispatch(command: Command, context: Context) -> Result<(), Failure> {
         Command::Member(command) => member::run(&context, &command).await,
         Command::Mesh(command) => mesh::run(&context, &command).await,
         Command::Import(args) => import::run(&context, &args).await,
+        Command::Snapshot(command) => snapshot::run(&context, &command).await,
         Command::User(command) => user::run(&context, &command).await,
         Command::Role(command) => role::run(&context, &command).await,
         Command::Auth(command) => auth::run(&context, &command).await,

@@ -17,6 +17,7 @@ use tombolo_proto::{
 };
 
 use crate::{
+    commands::snapshot::SnapshotFacts,
     exit::{Exit, Failure},
     notation::duration::GoDuration,
 };
@@ -61,6 +62,7 @@ pub(crate) enum Answer<'a> {
     Health(&'a [EndpointHealth]),
     Status(&'a [EndpointStatus]),
     Hashes(&'a [EndpointHash]),
+    Snapshot(&'a SnapshotFacts),
     Alarms(&'a AlarmResponse),
     Auth(AuthAnswer<'a>),
     Done(Done<'a>),

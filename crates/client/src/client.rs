@@ -5,7 +5,7 @@ use tombolo_proto::{
         auth_client::AuthClient, cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
         maintenance_client::MaintenanceClient, watch_client::WatchClient,
     },
-    v1::{import_client::ImportClient, mesh_client::MeshClient},
+    v1::{backup_client::BackupClient, import_client::ImportClient, mesh_client::MeshClient},
     v3electionpb::election_client::ElectionClient,
     v3lockpb::lock_client::LockClient,
 };
@@ -88,6 +88,11 @@ impl Client {
     /// Elections that the server keeps. They hold within the replica that answers.
     pub fn election(&self) -> ElectionClient<Transport> {
         ElectionClient::new(self.transport.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Copies of everything that the server which answers holds. etcd does not have it.
+    pub fn backup(&self) -> BackupClient<Transport> {
+        BackupClient::new(self.transport.clone())
     }
 
     /// Moving the contents of an etcd into the server that answers. etcd does not have it.

@@ -27,7 +27,7 @@ mod calls;
 mod stream;
 
 /// The names under which the server's health is told: the empty one is all of it.
-pub(crate) const SERVICES: [&str; 11] = [
+pub(crate) const SERVICES: [&str; 12] = [
     "",
     "etcdserverpb.KV",
     "etcdserverpb.Watch",
@@ -37,6 +37,7 @@ pub(crate) const SERVICES: [&str; 11] = [
     "etcdserverpb.Auth",
     "v3lockpb.Lock",
     "v3electionpb.Election",
+    "tombolo.v1.Backup",
     "tombolo.v1.Import",
     "tombolo.v1.Mesh",
 ];
@@ -60,6 +61,7 @@ impl Front {
         let gate = Gate::new(Arc::clone(replica));
         let decoded_max = replica.facts.message_bytes_max();
         let others = etcd::routes(&gate, decoded_max)
+            .add_service(v1::backup(&gate))
             .add_service(v1::import(&gate))
             .add_service(v1::mesh(&gate))
             .add_service(health)

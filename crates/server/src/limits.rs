@@ -85,5 +85,10 @@ pub(crate) const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the JSON of one request may have beyond its values in base64: names, quotes and brackets of as many operations as a transaction may have.
 pub(crate) const JSON_OVERHEAD_BYTES: usize = 512 << 10;
 
+/// Bytes of a snapshot in one message, as etcd's.
+pub(crate) const SNAPSHOT_PIECE_BYTES: usize = 32 << 10;
+/// Pieces of a snapshot that wait for a client that does not take them; nothing is read from the disk meanwhile.
+pub(crate) const SNAPSHOT_PIECES_WAITING_MAX: usize = 8;
+
 /// One message of an import: a transaction of another store, as large as a record may be, or a stretch of small ones.
 pub(crate) const IMPORT_MESSAGE_BYTES_MAX: usize = 10 << 20;

@@ -3,7 +3,7 @@
 //! This is composition only. What is interesting lives below: reads in [`Reads`], writes behind [`CommitQueue`], watchers in [`Watches`], leases
 //! in [`Leases`], the other sites in [`Mesh`].
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use tombolo_proto::etcdserverpb::ResponseHeader;
 use tombolo_storage::{Answer, Request, Revision, Store};
@@ -42,6 +42,7 @@ pub(crate) struct Replica {
 
 /// What the operator said about this replica.
 pub(crate) struct Facts {
+    pub(crate) data_dir: PathBuf,
     pub(crate) name: String,
     pub(crate) client_urls: Vec<String>,
     pub(crate) peer_urls: Vec<String>,
@@ -80,6 +81,7 @@ impl Replica {
             uptime,
             metrics,
             facts: Facts {
+                data_dir: config.data_dir.clone(),
                 name: config.name.clone(),
                 client_urls: config.advertised_client_urls.clone(),
                 peer_urls: config.advertised_peer_urls.clone(),

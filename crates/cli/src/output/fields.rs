@@ -11,7 +11,7 @@ use tombolo_proto::{
 };
 
 use super::{Answer, Done, EndpointHealth, EndpointStatus};
-use crate::notation::quote::Quoted;
+use crate::{commands::snapshot::SnapshotFacts, notation::quote::Quoted};
 
 mod auth;
 mod mesh;
@@ -45,6 +45,7 @@ pub(super) fn write(out: &mut impl Write, answer: &Answer<'_>) -> io::Result<()>
         Answer::Health(list) => list.iter().try_for_each(|item| health(out, item)),
         Answer::Status(list) => list.iter().try_for_each(|item| status(out, item)),
         Answer::Hashes(list) => list.iter().try_for_each(|item| auth::hash(out, item)),
+        Answer::Snapshot(facts) => snapshot(out, facts),
         Answer::Alarms(response) => auth::alarms(out, response),
         Answer::Auth(answer) => auth::auth(out, answer),
         Answer::Done(Done { header: head, .. }) | Answer::Revoked { header: head, .. } => header(out, head),
@@ -53,6 +54,11 @@ pub(super) fn write(out: &mut impl Write, answer: &Answer<'_>) -> io::Result<()>
         Answer::MeshMembers(response) => mesh::members(out, response),
         Answer::MeshStatus(response) => mesh::status(out, response),
     }
+}
+
+fn snapshot(out: &mut impl Write, facts: &SnapshotFacts) -> io::Result<()> {
+    let SnapshotFacts { hash, revision, keys, bytes } = facts;
+    writeln!(out, "\"Hash\" : {hash}\n\"Revision\" : {revision}\n\"Keys\" : {keys}\n\"Size\" : {bytes}")
 }
 
 /// Commands refuse this format up front where it has no lines for an answer.

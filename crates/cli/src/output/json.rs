@@ -51,6 +51,10 @@ pub(super) fn write(out: &mut impl Write, answer: &Answer<'_>, hex: bool) -> io:
         Answer::Status(endpoints) => list(endpoints.iter().map(status)),
         Answer::Hashes(endpoints) => auth::hashes(endpoints),
         Answer::MemberChange(change) => auth::member_change(change),
+        Answer::Snapshot(facts) => {
+            let object = Object::new().number("hash", facts.hash).number("revision", facts.revision);
+            object.number("totalKey", facts.keys).number("totalSize", facts.bytes).end()
+        }
         Answer::Alarms(response) => auth::alarms(response),
         Answer::Auth(answer) => auth::auth(answer),
         Answer::Done(Done { header, .. }) | Answer::Revoked { header, .. } => with_header(header).end(),

@@ -3,7 +3,7 @@
 use tombolo_proto::etcdserverpb::MemberListResponse;
 
 use super::{Answer, EndpointHash, EndpointHealth, EndpointStatus};
-use crate::notation::size;
+use crate::{commands::snapshot::SnapshotFacts, notation::size};
 
 mod mesh;
 
@@ -24,11 +24,18 @@ impl Rows {
             Answer::Health(list) => Some(health(list)),
             Answer::Status(list) => Some(status(list)),
             Answer::Hashes(list) => Some(hashes(list)),
+            Answer::Snapshot(facts) => Some(snapshot(facts)),
             Answer::MeshMembers(response) => Some(mesh::members(response)),
             Answer::MeshStatus(response) => Some(mesh::status(response)),
             _ => None,
         }
     }
+}
+
+fn snapshot(facts: &SnapshotFacts) -> Rows {
+    let heading = &["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE"];
+    let SnapshotFacts { hash, revision, keys, bytes } = facts;
+    Rows { heading, rows: vec![vec![format!("{hash:x}"), revision.to_string(), keys.to_string(), size::bytes(*bytes)]] }
 }
 
 fn members(response: &MemberListResponse) -> Rows {

@@ -54,7 +54,7 @@ pub(super) fn write(out: &mut impl Write, answer: &Answer<'_>, style: Style) -> 
         Answer::Done(Done { said, .. }) | Answer::MemberChange(MemberChange { said, .. }) => writeln!(out, "{said}"),
         Answer::Revoked { key, range_end, role, .. } => revoked(out, key, range_end, role),
         Answer::Alarms(response) => response.alarms.iter().try_for_each(|alarm| writeln!(out, "{}", go_struct(alarm))),
-        Answer::Members(_) | Answer::Status(_) | Answer::Hashes(_) | Answer::MeshMembers(_) => {
+        Answer::Members(_) | Answer::Status(_) | Answer::Hashes(_) | Answer::Snapshot(_) | Answer::MeshMembers(_) => {
             let rows = Rows::of(answer).map(|list| list.rows).unwrap_or_default();
             rows.iter().try_for_each(|row| writeln!(out, "{}", row.join(", ")))
         }

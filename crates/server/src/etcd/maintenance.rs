@@ -24,6 +24,8 @@ use crate::{
 };
 
 mod hash;
+mod snapshot;
+mod table;
 
 /// etcd's `Maintenance`.
 #[derive(Clone)]
@@ -164,8 +166,8 @@ impl Maintenance for MaintenanceService {
     type SnapshotStream = Pin<Box<dyn Stream<Item = Result<SnapshotResponse, Status>> + Send>>;
 
     async fn snapshot(&self, request: Request<SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
-        self.0.admit(request).await?;
-        Err(Fault::NotServed { what: "a snapshot in etcd's format" }.into())
+        let (_, leave, pass) = self.0.enter(request).await?;
+        Ok(Response::new(Box::pin(snapshot::stream(leave, pass).await?)))
     }
 
     async fn downgrade(&self, request: Request<DowngradeRequest>) -> Result<Response<DowngradeResponse>, Status> {

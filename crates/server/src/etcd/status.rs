@@ -95,8 +95,6 @@ pub(crate) enum Fault {
     CannotInvite { what: String },
     #[error("tombolo: lease {id:016x} lives at {home}, where its time is counted: {why}")]
     LeaseElsewhere { id: i64, home: String, why: String },
-    #[error("tombolo: {what} is not served")]
-    NotServed { what: &'static str },
     #[error("tombolo: an import is under way or was interrupted, and nothing else is served before its end")]
     Importing,
     #[error("tombolo: {what}")]
@@ -143,7 +141,6 @@ impl Fault {
                 Code::Unavailable
             }
             Self::Corrupt => Code::DataLoss,
-            Self::NotServed { .. } => Code::Unimplemented,
             Self::Auth(fault) => fault.code(),
             Self::Operator(fault) => fault.code(),
             Self::Internal { .. } => Code::Internal,

@@ -16,7 +16,8 @@ pub(super) fn check(replica: &Replica, method: Method) -> Result<(), Fault> {
 /// Whether a method reads or writes what is imported, or hands it on.
 const fn waits(method: Method) -> bool {
     match method {
-        Method::KvCompact
+        Method::BackupSave
+        | Method::KvCompact
         | Method::KvDeleteRange
         | Method::KvPut
         | Method::KvRange

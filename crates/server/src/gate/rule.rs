@@ -62,6 +62,7 @@ pub(crate) const fn rule(method: Method) -> Rule {
         | Method::AuthUserGrantRole
         | Method::AuthUserList
         | Method::AuthUserRevokeRole
+        | Method::BackupSave
         | Method::ClusterMemberAdd
         | Method::ClusterMemberPromote
         | Method::ClusterMemberRemove

@@ -62,7 +62,12 @@ fn paths(method: Method) -> &'static [&'static str] {
         Method::ElectionLeader => &["election/leader"],
         Method::ElectionObserve => &["election/observe"],
         Method::ElectionResign => &["election/resign"],
-        Method::ImportRun | Method::ImportStatus | Method::MeshInvite | Method::MeshMembers | Method::MeshStatus => &[],
+        Method::BackupSave
+        | Method::ImportRun
+        | Method::ImportStatus
+        | Method::MeshInvite
+        | Method::MeshMembers
+        | Method::MeshStatus => &[],
     }
 }
 

@@ -71,7 +71,9 @@ pub(crate) async fn invite(replica: &Replica, ttl: Duration) -> Result<Invited, 
     let mut writes = mesh.founding_writes();
     let (outstanding, expired) = outstanding(replica, wall_ms);
     writes.extend(expired.into_iter().map(|key| SystemWrite::Remove { key }));
-    let handed = mesh.handed_down().into_iter().chain(outstanding);
+    // Whoever founded this mesh with the contents of another one counts above what was counted there, and hands down nothing from below.
+    let below = SlotRange { first: 0, count: replica.store.identity().slot.number() + 1 };
+    let handed = mesh.handed_down().into_iter().chain(outstanding).chain([below]);
     let slots = mesh.own_slots().share(handed).ok_or(InviteError::NoSlots)?;
     let id = TicketId(getrandom::u64().map_err(|_| KeyError::NoRandomness)?);
     let secret = Secret::generate()?;

@@ -6,9 +6,9 @@
 
 use std::ops::ControlFlow;
 
-use prost::Message as _;
-use tombolo_proto::mvccpb;
-use tombolo_storage::{Below, Event, Kept, KeptSpan, KeyValue, ReadError, Store};
+use tombolo_storage::{Below, KeptSpan, ReadError, Store};
+
+use super::table::{TABLE, row};
 
 /// A hash, and what it is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,52 +51,4 @@ pub(super) fn of_everything(store: &Store) -> Result<Hashed, ReadError> {
         entry.siblings.iter().for_each(|sibling| add(&sibling.value));
     }
     Ok(Hashed { hash, span })
-}
-
-/// The name of etcd's table.
-const TABLE: &[u8] = b"key";
-
-/// A row as etcd stores it.
-fn row(kept: Kept) -> (Vec<u8>, Vec<u8>) {
-    let mut key = Vec::with_capacity(18);
-    key.extend_from_slice(&kept.revision.to_be_bytes());
-    key.push(b'_');
-    key.extend_from_slice(&i64::from(kept.ordinal).to_be_bytes());
-    let pair = match kept.event {
-        Event::Put(KeyValue { key, value, create_revision, mod_revision, version, lease }) => {
-            mvccpb::KeyValue { key, create_revision, mod_revision, version, value, lease }
-        }
-        Event::Delete { key: removed, .. } => {
-            key.push(b't');
-            mvccpb::KeyValue { key: removed, ..Default::default() }
-        }
-    };
-    (key, pair.encode_to_vec())
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use tombolo_storage::Revision;
-
-    use super::*;
-
-    #[test]
-    fn rows_are_those_that_etcd_stores() {
-        let put = KeyValue {
-            key: Bytes::from_static(b"a"),
-            value: Bytes::from_static(b"1"),
-            create_revision: 2,
-            mod_revision: 2,
-            version: 1,
-            lease: 0,
-        };
-        let (key, value) = row(Kept { revision: 2, ordinal: 0, event: Event::Put(put) });
-        assert_eq!(key, b"\0\0\0\0\0\0\0\x02_\0\0\0\0\0\0\0\0");
-        assert_eq!(value, b"\x0a\x01a\x10\x02\x18\x02\x20\x01\x2a\x011");
-        let gone = Event::Delete { key: Bytes::from_static(b"a"), revision: Revision::new(3).unwrap() };
-        let (key, value) = row(Kept { revision: 3, ordinal: 1, event: gone });
-        assert_eq!(key, b"\0\0\0\0\0\0\0\x03_\0\0\0\0\0\0\0\x01t");
-        assert_eq!(value, b"\x0a\x01a");
-    }
 }

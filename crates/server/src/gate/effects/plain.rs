@@ -7,7 +7,10 @@ use tombolo_proto::{
         LeaseGrantRequest, MemberAddRequest, MemberListRequest, MemberPromoteRequest, MemberRemoveRequest,
         MemberUpdateRequest, MoveLeaderRequest, SnapshotRequest, StatusRequest, alarm_request::AlarmAction,
     },
-    v1::{ImportRunRequest, ImportStatusRequest, MeshInviteRequest, MeshMembersRequest, MeshStatusRequest},
+    v1::{
+        BackupSaveRequest, ImportRunRequest, ImportStatusRequest, MeshInviteRequest, MeshMembersRequest,
+        MeshStatusRequest,
+    },
 };
 
 use super::{Effects, Reach};
@@ -24,6 +27,7 @@ macro_rules! plain {
 pub(super) use plain;
 
 plain! {
+    BackupSaveRequest => BackupSave,
     CompactionRequest => KvCompact,
     DefragmentRequest => MaintenanceDefragment,
     DowngradeRequest => MaintenanceDowngrade,
