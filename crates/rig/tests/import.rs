@@ -6,7 +6,11 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use tempfile::TempDir;
 use tombolo_proto::{
-    etcdserverpb::{LeaseRevokeRequest, PutRequest, RangeRequest},
+    authpb::{Permission, permission::Type},
+    etcdserverpb::{
+        AuthEnableRequest, AuthRoleAddRequest, AuthRoleGrantPermissionRequest, AuthUserAddRequest,
+        AuthUserGrantRoleRequest, AuthenticateRequest, LeaseRevokeRequest, PutRequest, RangeRequest,
+    },
     v1::{ImportStatusRequest, MeshInviteRequest, import_client::ImportClient, mesh_client::MeshClient},
 };
 use tombolo_rig::{
@@ -233,6 +237,42 @@ async fn a_damaged_snapshot_is_refused_before_anything_is_sent() -> Result<()> {
         ensure!(!said.is_success && said.complained.contains(words), "{words}: {said:?}");
         ensure!(status(&target).await?.keeps_numbers, "something was written");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_of_a_snapshot_sign_in_with_the_passwords_they_have() -> Result<()> {
+    let Some(etcd) = etcd() else { return Ok(()) };
+    let (mut source, target) = (etcd.start().await?, tombolo().await?);
+    let mut auth = source.connect().await?.auth;
+    let perm = Permission { perm_type: Type::Read.into(), key: "a".into(), range_end: "b".into() };
+    auth.role_add(AuthRoleAddRequest { name: "reader".into() }).await?;
+    auth.role_grant_permission(AuthRoleGrantPermissionRequest { name: "reader".into(), perm: Some(perm) }).await?;
+    for (name, role) in [("root", "root"), ("alice", "reader")] {
+        let add = AuthUserAddRequest { name: name.into(), password: format!("{name}'s"), ..Default::default() };
+        auth.user_add(add).await?;
+        auth.user_grant_role(AuthUserGrantRoleRequest { user: name.into(), role: role.into() }).await?;
+    }
+    auth.auth_enable(AuthEnableRequest {}).await?;
+    source.stop()?;
+    let file = source.folder().join("member/snap/db");
+    let told = expect(&target, &["--from-snapshot", word(&file)?, "--auth"])?;
+    ensure!(told.contains("2 users and 1 roles were made"), "{told}");
+
+    let connection = target.connect().await?;
+    let read = |key: &'static str| RangeRequest { key: key.into(), ..RangeRequest::default() };
+    ensure!(connection.kv.clone().range(read("a")).await.is_err(), "nobody in particular reads");
+    let sign_in = |password: &str| AuthenticateRequest { name: "alice".into(), password: password.into() };
+    ensure!(connection.auth.clone().authenticate(sign_in("root's")).await.is_err(), "another's password is taken");
+    let token = connection.auth.clone().authenticate(sign_in("alice's")).await?.into_inner().token;
+    let with_token = |key| -> Result<tonic::Request<RangeRequest>> {
+        let mut request = tonic::Request::new(read(key));
+        request.metadata_mut().insert("token", token.parse()?);
+        Ok(request)
+    };
+    connection.kv.clone().range(with_token("a")?).await?;
+    let refused = connection.kv.clone().range(with_token("b")?).await.err().context("she reads what she may not")?;
+    ensure!(refused.message() == "etcdserver: permission denied", "{refused:?}");
     Ok(())
 }
 

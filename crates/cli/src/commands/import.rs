@@ -24,6 +24,7 @@ use crate::{
     exit::{Exit, Failure},
 };
 
+mod accounts;
 mod from;
 mod live;
 mod outlet;
@@ -57,6 +58,9 @@ pub(crate) struct ImportArgs {
     /// Replace what keys hold that are there already
     #[arg(long)]
     overwrite: bool,
+    /// The users, roles and permissions of a snapshot too; passwords stay what they are
+    #[arg(long, requires = "from_snapshot")]
+    auth: bool,
     /// Write nothing: only say what would happen
     #[arg(long)]
     dry_run: bool,
@@ -95,8 +99,13 @@ pub(crate) async fn run(context: &Context, args: &ImportArgs) -> Result<(), Fail
         overwrite: args.overwrite,
         dry_run: args.dry_run,
     };
+    let accounts = if args.auth { Some(source.accounts()?) } else { None };
     let done = send(context, begin, source, survey).await?;
-    report::print(&context.printer, &done, args.dry_run)?;
+    let made = match accounts {
+        Some(accounts) if !args.dry_run => Some(accounts::make(context, accounts, args.overwrite).await?),
+        Some(_) | None => None,
+    };
+    report::print(&context.printer, &done, made.as_ref(), args.dry_run)?;
     match done.conflicts {
         0 => Ok(()),
         count => Err(Failure::new(Exit::Error, format!("{count} keys hold something else and were left as they are"))

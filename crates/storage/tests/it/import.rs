@@ -1,11 +1,14 @@
 //! An imported history reads as it did where it was made: at every revision, in every watch, after every restart, and for every later peer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+};
 
 use bytes::Bytes;
 use tombolo_storage::{
-    Commit, Event, Import, ImportEnd, ImportFault, ImportedChange, ImportedLease, ImportedPair, ImportedTransaction,
-    KeyRange, KeyValue, Op, RangeQuery, ReadError, Request, RequestError, Transaction,
+    Below, Commit, Event, Import, ImportEnd, ImportFault, ImportedChange, ImportedLease, ImportedPair,
+    ImportedTransaction, Kept, KeyRange, KeyValue, Op, RangeQuery, ReadError, Request, RequestError, Transaction,
 };
 
 use crate::{
@@ -217,6 +220,24 @@ fn numbers_are_kept_across_the_gaps_that_a_compaction_left() {
     bench.run(put("a", "2"));
     let a = get(&bench.store, "a").unwrap();
     assert_eq!((a.create_revision, a.mod_revision, a.version), (3, 6_000_001, 5));
+}
+
+#[test]
+fn each_change_keeps_its_place_in_its_transaction() {
+    let mut bench = Bench::new();
+    bench.run(begin());
+    let change = |ordinal, change: ImportedChange| ImportedChange { ordinal, ..change };
+    bench.run(transaction(2, vec![change(3, pair("a", "1", 2, 1)), change(7, pair("b", "1", 2, 1))]));
+    bench.run(transaction(4, vec![change(1, gone("a")), change(2, pair("c", "1", 4, 1))]));
+    bench.run(end(4, 0, Vec::new()));
+    let bench = bench.reopen(Stop::Crash);
+    let mut kept = Vec::new();
+    let mut note = |kept_one: Kept| {
+        kept.push((kept_one.revision, kept_one.ordinal));
+        ControlFlow::Continue(())
+    };
+    bench.store.kept(0, Below::Readable, &mut note).unwrap();
+    assert_eq!(kept, [(2, 3), (2, 7), (4, 1), (4, 2)]);
 }
 
 #[test]

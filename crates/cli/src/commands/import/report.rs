@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use tombolo_proto::v1::ImportDone;
 
+use super::accounts::Made;
 use crate::{
     exit::Failure,
     output::{Format, Printer, base64},
@@ -12,11 +13,11 @@ use crate::{
 /// Keys that are shown; more are in the machine's formats.
 const KEYS_SHOWN_MAX: usize = 10;
 
-pub(super) fn print(printer: &Printer, done: &ImportDone, is_dry: bool) -> Result<(), Failure> {
+pub(super) fn print(printer: &Printer, done: &ImportDone, made: Option<&Made>, is_dry: bool) -> Result<(), Failure> {
     let text = match printer.format {
-        Format::Json => json(done, is_dry),
-        Format::Fields => fields(done, is_dry),
-        Format::Simple | Format::Table => simple(done, is_dry),
+        Format::Json => json(done, made, is_dry),
+        Format::Fields => fields(done, made, is_dry),
+        Format::Simple | Format::Table => simple(done, is_dry) + &accounts(made),
     };
     use std::io::Write as _;
     Ok(writeln!(std::io::stdout(), "{text}")?)
@@ -54,6 +55,28 @@ fn simple(done: &ImportDone, is_dry: bool) -> String {
     text
 }
 
+fn accounts(made: Option<&Made>) -> String {
+    let Some(Made { users, roles, left, is_enabled }) = made else { return String::new() };
+    let mut text = format!("\n{users} users and {roles} roles were made");
+    if !left.is_empty() {
+        let _ = write!(text, "; already there, and left as they are: {}", left.join(", "));
+    }
+    if *is_enabled {
+        text.push_str("\nfrom now on requests are judged by who sends them");
+    }
+    text
+}
+
+/// What was made, and what was left, as numbers.
+fn made_numbers(made: Option<&Made>) -> [(&'static str, i128); 3] {
+    let count = |number: Option<usize>| number.unwrap_or(0) as i128;
+    [
+        ("users", count(made.map(|made| made.users))),
+        ("roles", count(made.map(|made| made.roles))),
+        ("accounts_left", count(made.map(|made| made.left.len()))),
+    ]
+}
+
 /// The numbers by their names, as the contract spells them.
 fn numbers(done: &ImportDone) -> [(&'static str, i128); 8] {
     [
@@ -68,9 +91,9 @@ fn numbers(done: &ImportDone) -> [(&'static str, i128); 8] {
     ]
 }
 
-fn json(done: &ImportDone, is_dry: bool) -> String {
+fn json(done: &ImportDone, made: Option<&Made>, is_dry: bool) -> String {
     let mut text = format!("{{\"kept_numbers\":{},\"dry_run\":{is_dry}", done.kept_numbers);
-    for (name, number) in numbers(done) {
+    for (name, number) in numbers(done).into_iter().chain(made_numbers(made)) {
         let _ = write!(text, ",\"{name}\":{number}");
     }
     let keys: Vec<String> = done.conflicting_keys.iter().map(|key| base64(key)).collect();
@@ -78,9 +101,9 @@ fn json(done: &ImportDone, is_dry: bool) -> String {
     text
 }
 
-fn fields(done: &ImportDone, is_dry: bool) -> String {
+fn fields(done: &ImportDone, made: Option<&Made>, is_dry: bool) -> String {
     let mut text = format!("\"KeptNumbers\" : {}\n\"DryRun\" : {is_dry}", done.kept_numbers);
-    for (name, number) in numbers(done) {
+    for (name, number) in numbers(done).into_iter().chain(made_numbers(made)) {
         let name: String = name.split('_').map(|word| word[..1].to_uppercase() + &word[1..]).collect();
         let _ = write!(text, "\n\"{name}\" : {number}");
     }
@@ -106,7 +129,7 @@ mod tests {
     fn conflicts_are_named() {
         let done = ImportDone { conflicts: 2, conflicting_keys: vec!["a\n".into(), "b".into()], ..Default::default() };
         assert!(simple(&done, false).ends_with("2 keys hold something else:\n  a\\n\n  b"));
-        assert!(json(&done, false).ends_with("\"conflicts\":2,\"conflicting_keys\":[\"YQo=\",\"Yg==\"]}"));
-        assert!(fields(&done, false).contains("\"CompactedRevision\" : 0"));
+        assert!(json(&done, None, false).ends_with("\"accounts_left\":0,\"conflicting_keys\":[\"YQo=\",\"Yg==\"]}"));
+        assert!(fields(&done, None, false).contains("\"CompactedRevision\" : 0"));
     }
 }

@@ -14,7 +14,7 @@ use aws_lc_rs::digest;
 use prost::Message;
 use tombolo_bolt::{
     Bucket, Database, Item, ReadError, Value,
-    etcd::{self, RevisionKey, bucket, meta},
+    etcd::{self, RevisionKey, auth, bucket, meta},
 };
 use tombolo_proto::{
     mvccpb::KeyValue,
@@ -23,6 +23,7 @@ use tombolo_proto::{
 
 use super::{
     Wanted,
+    accounts::Accounts,
     outlet::Outlet,
     source::{Survey, put, removal},
 };
@@ -161,20 +162,34 @@ impl Snapshot {
         Ok(compacted)
     }
 
+    /// The users and roles.
+    pub(super) fn accounts(&mut self) -> Result<Accounts, Failure> {
+        let users = self.messages(bucket::AUTH_USERS, "a user")?;
+        let roles = self.messages(bucket::AUTH_ROLES, "a role")?;
+        let enabled = match self.bucket(bucket::AUTH)? {
+            Some(bucket) => self.database.get(&bucket, auth::ENABLED).map_err(|error| damaged(&self.name, &error))?,
+            None => None,
+        };
+        Ok(Accounts { users, roles, is_enabled: enabled == Some(Value::Bytes(vec![1].into())) })
+    }
+
     fn leases(&mut self) -> Result<Vec<ImportLease>, Failure> {
-        let Some(bucket) = self.bucket(bucket::LEASE)? else { return Ok(Vec::new()) };
-        let mut leases = Vec::new();
-        let name = self.name.clone();
+        let leases: Vec<Lease> = self.messages(bucket::LEASE, "a lease")?;
+        Ok(leases.into_iter().map(|lease| ImportLease { id: lease.id, ttl_s: lease.ttl }).collect())
+    }
+
+    /// The values of a bucket, which are all of one kind.
+    fn messages<M: Message + Default>(&mut self, name: &[u8], what: &str) -> Result<Vec<M>, Failure> {
+        let Some(bucket) = self.bucket(name)? else { return Ok(Vec::new()) };
+        let mut messages = Vec::new();
         for item in self.database.cursor(&bucket) {
-            let Item { value, .. } = item.map_err(|error| damaged(&name, &error))?;
-            let lease = match value {
-                Value::Bytes(value) => Lease::decode(value).ok(),
+            let message = match item.map_err(|error| damaged(&self.name, &error))?.value {
+                Value::Bytes(value) => M::decode(value).ok(),
                 Value::Bucket(_) => None,
             };
-            let lease = lease.ok_or_else(|| unknown(&name, "a lease"))?;
-            leases.push(ImportLease { id: lease.id, ttl_s: lease.ttl });
+            messages.push(message.ok_or_else(|| unknown(&self.name, what))?);
         }
-        Ok(leases)
+        Ok(messages)
     }
 
     /// Looks at the wanted writes in their order, until `visit` has had enough.

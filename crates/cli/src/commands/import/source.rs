@@ -7,7 +7,7 @@ use tombolo_proto::{
     v1::{ImportChange, ImportLease, ImportPlan},
 };
 
-use super::{Wanted, live::Live, outlet::Outlet, snapshot::Snapshot};
+use super::{Wanted, accounts::Accounts, live::Live, outlet::Outlet, snapshot::Snapshot};
 use crate::{context::Context, exit::Failure};
 
 /// A source of an import.
@@ -40,6 +40,14 @@ impl Source {
         match self {
             Self::Snapshot(snapshot) => snapshot.survey(),
             Self::Live(live) => live.survey(under_way).await,
+        }
+    }
+
+    /// The users and roles, which only a file tells of.
+    pub(super) fn accounts(&mut self) -> Result<Accounts, Failure> {
+        match self {
+            Self::Snapshot(snapshot) => snapshot.accounts(),
+            Self::Live(_) => Ok(Accounts::default()),
         }
     }
 
