@@ -19,6 +19,7 @@ mod pairs;
 mod running;
 mod side_by_side;
 mod signing_in;
+mod terminal;
 mod transactions;
 mod upkeep;
 mod usage;
