@@ -12,6 +12,7 @@ mod bench;
 mod ci;
 mod demo;
 mod folder;
+mod kubernetes;
 mod paint;
 mod process;
 mod project;
@@ -44,6 +45,8 @@ enum Task {
     Demo(demo::Options),
     /// Play a mesh of real stores and sessions on a virtual network and clock, seed after seed.
     Sim(sim::Options),
+    /// Run a real Kubernetes control plane on the product.
+    Kubernetes(kubernetes::Options),
     /// Measure the product, beside a real etcd when there is one.
     Bench(bench::Options),
 }
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Demo(options) => demo::run(&options),
         Task::Sim(options) => sim::run(&options),
+        Task::Kubernetes(options) => kubernetes::run(&options),
         Task::Bench(options) => bench::run(&options),
     };
     outcome.unwrap_or_else(|error| {
