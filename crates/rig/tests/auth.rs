@@ -4,7 +4,9 @@
 mod auth {
     mod beside_etcd;
     mod calls;
+    mod fields;
     mod signed;
+    mod snapshot;
     mod two_sites;
     mod upkeep;
 }

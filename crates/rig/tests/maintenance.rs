@@ -6,5 +6,6 @@ mod maintenance {
     mod calls;
     mod flags;
     mod hashes;
+    mod heads;
     mod space;
 }

@@ -7,11 +7,14 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use tombolo_proto::{
     etcdserverpb::{
-        Compare, MemberListRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest, WatchResponse,
+        Compare, LeaseGrantRequest, MemberListRequest, MemberRemoveRequest, MemberUpdateRequest, PutRequest,
+        RangeRequest, RequestOp, TxnRequest, WatchCreateRequest, WatchResponse,
         compare::{CompareResult, CompareTarget, TargetUnion},
         request_op::Request as Op,
     },
     mvccpb::{Event, KeyValue},
+    v3electionpb::{CampaignRequest, election_client::ElectionClient},
+    v3lockpb::{LockRequest, lock_client::LockClient},
 };
 use tombolo_rig::{
     connect::Connection,
@@ -140,6 +143,44 @@ async fn each_site_counts_in_its_own_slot_and_says_who_it_is() -> Result<()> {
     for (site, (_, member, members)) in [(0, &here), (1, &there)] {
         assert_eq!(members.len(), 1, "a client is told of no other site");
         assert_eq!((members[0].id, &members[0].client_ur_ls), (*member, &vec![mesh.sites()[site].endpoint()]));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_site_is_not_changed_through_etcds_calls() -> Result<()> {
+    let (_mesh, mut factory, mut ship) = two_sites().await?;
+    let other = ship.cluster.member_list(MemberListRequest::default()).await?.into_inner().members;
+    let id = other[0].id;
+    let update = MemberUpdateRequest { id, peer_ur_ls: other[0].peer_ur_ls.clone() };
+    let refusals = [
+        factory.cluster.member_remove(MemberRemoveRequest { id }).await.err(),
+        factory.cluster.member_update(update).await.err(),
+    ];
+    for (status, text) in refusals.into_iter().zip([&format!("{id:016x}"), "--initial-advertise-peer-urls"]) {
+        let status = status.context("it was done")?;
+        assert!(status.code() == Code::FailedPrecondition && status.message().contains(text), "{status:?}");
+    }
+    put(&mut factory, "k", "1").await?;
+    seen(&mut ship, "k", "1").await.map(drop)
+}
+
+/// What two sites that are cut off from each other both believe is not known to be wrong before they meet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_holds_within_one_site() -> Result<()> {
+    let (mesh, factory, ship) = two_sites().await?;
+    mesh.isolate(1)?;
+    for (connection, lease) in [(factory, 1), (ship, 2)] {
+        let mut leases = connection.lease.clone();
+        for id in [lease, lease + 10] {
+            leases.lease_grant(LeaseGrantRequest { ttl: 600, id }).await?;
+        }
+        let mut locks = LockClient::new(connection.channel.clone());
+        let mut elections = ElectionClient::new(connection.channel);
+        locks.lock(LockRequest { name: "l".into(), lease }).await?;
+        elections.campaign(CampaignRequest { name: "e".into(), lease, value: "me".into() }).await?;
+        let second = locks.lock(LockRequest { name: "l".into(), lease: lease + 10 });
+        assert!(tokio::time::timeout(Duration::from_millis(300), second).await.is_err(), "two hold one lock");
     }
     Ok(())
 }

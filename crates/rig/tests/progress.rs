@@ -54,6 +54,24 @@ async fn an_answer_never_overtakes_an_event() -> Result<()> {
     check(&stream.responses(), &[(0, 1), (1, WRITES / 2), (2, WRITES + 2)], end)
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_watcher_is_told_how_far_it_is_as_often_as_the_flag_says() -> Result<()> {
+    let server =
+        Server::tombolo().in_memory().with("--experimental-watch-progress-notify-interval", "200ms").start().await?;
+    let mut connection = server.connect().await?;
+    let mut stream = WatchStream::open(&connection);
+    stream.create(WatchCreateRequest { progress_notify: true, ..watcher(b"nothing", b"", 0) }).await?;
+    stream.create(watcher(b"nothing", b"", 0)).await?;
+    write(&mut connection, 10).await?;
+    let told = |response: &&WatchResponse| !response.created && response.events.is_empty();
+    let is_at_end = |response: &WatchResponse| response.header.as_ref().is_some_and(|header| header.revision == 11);
+    let started = std::time::Instant::now();
+    stream.wait(|responses| responses.iter().filter(told).filter(|response| is_at_end(response)).count() >= 3).await?;
+    assert!(started.elapsed() > std::time::Duration::from_millis(350), "{:?}", started.elapsed());
+    assert!(stream.responses().iter().filter(told).all(|response| response.watch_id == 0), "only who asked for it");
+    Ok(())
+}
+
 /// Replays the responses: at each answer every watcher must have been told all up to its revision.
 fn check(responses: &[WatchResponse], starts: &[(i64, i64)], end: i64) -> Result<()> {
     let mut told: BTreeMap<i64, i64> = starts.iter().map(|(id, start)| (*id, (*start).max(2) - 1)).collect();

@@ -55,7 +55,12 @@ async fn members(connection: &mut Connection, peer_url: String) -> Vec<(&'static
     ));
     let update = |id, url: &str| MemberUpdateRequest { id, peer_ur_ls: vec![url.to_owned()] };
     let same = cluster.member_update(update(id, &peer_url)).await;
-    all.push(("update itself to what it is", told(same, |answer| format!("{:?}", answer.members.len()))));
+    all.push((
+        "update itself to what it is",
+        told(same, |answer| {
+            format!("{} {:?}", answer.header.map_or(-1, |header| header.revision), answer.members.len())
+        }),
+    ));
     let nobody = cluster.member_update(update(77, "http://127.0.0.1:1")).await;
     all.push(("update nobody", told(nobody, |_| String::new())));
     let leader = |target_id| MoveLeaderRequest { target_id };
@@ -84,10 +89,12 @@ async fn members_and_leaders_are_spoken_of_as_by_etcd() -> Result<()> {
 async fn a_server_that_would_join_is_sent_to_its_invitation() -> Result<()> {
     let server = Server::tombolo().in_memory().start().await?;
     let mut connection = server.connect().await?;
-    let peer_ur_ls = vec!["http://127.0.0.1:1".to_owned()];
-    let refused = connection.cluster.member_add(MemberAddRequest { peer_ur_ls, is_learner: false }).await.unwrap_err();
-    assert_eq!(refused.code() as i32, 9);
-    assert!(refused.message().contains("tombolo mesh invite"), "{}", refused.message());
+    for is_learner in [false, true] {
+        let peer_ur_ls = vec!["http://127.0.0.1:1".to_owned()];
+        let refused = connection.cluster.member_add(MemberAddRequest { peer_ur_ls, is_learner }).await.unwrap_err();
+        assert_eq!(refused.code() as i32, 9);
+        assert!(refused.message().contains("tombolo mesh invite"), "{}", refused.message());
+    }
     let id = own(&mut connection).await;
     let peer_ur_ls = vec!["http://127.0.0.1:1".to_owned()];
     let refused = connection.cluster.member_update(MemberUpdateRequest { id, peer_ur_ls }).await.unwrap_err();
