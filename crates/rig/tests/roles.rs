@@ -6,7 +6,7 @@ use anyhow::Result;
 use tombolo_proto::Method;
 use tombolo_rig::{
     process::Server,
-    roles::{Cell, Matrix, Shape, Verdict, World, difference, expected, fill, shapes},
+    roles::{Caller, Cell, Matrix, Shape, Verdict, World, difference, expected, fill, shapes},
 };
 
 fn cell(cell: &Cell) -> String {
@@ -43,7 +43,16 @@ fn every_method_has_shapes_with_names_of_their_own() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_call_by_everybody_is_let_through_or_refused_as_it_should_be() -> Result<()> {
     let mut world = World::start(Server::tombolo()).await?;
-    let faults = faults(&fill(&mut world, |_, _, _| true).await?);
+    let faults = faults(&fill(&mut world, &Caller::ALL, |_, _, _| true).await?);
+    assert!(faults.is_empty(), "{} cells:\n{}", faults.len(), faults.join("\n"));
+    Ok(())
+}
+
+/// A common name is worth as much as a token: no more, and a bad token beside it is still a bad token.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_with_a_certificate_is_judged_by_its_name() -> Result<()> {
+    let mut world = World::start_certified(Server::tombolo()).await?;
+    let faults = faults(&fill(&mut world, &Caller::CERTIFIED, |_, _, _| true).await?);
     assert!(faults.is_empty(), "{} cells:\n{}", faults.len(), faults.join("\n"));
     Ok(())
 }
@@ -58,7 +67,7 @@ async fn a_real_etcd_judges_alike_but_where_that_is_meant() -> Result<()> {
         Method::MaintenanceAlarm => shape.name != "that nobody knows",
         _ => true,
     };
-    let theirs = fill(&mut World::start(etcd).await?, is_harmless).await?;
+    let theirs = fill(&mut World::start(etcd).await?, &Caller::ALL, is_harmless).await?;
     let mut faults = Vec::new();
     for one in theirs.iter().filter(|one| one.verdict != Verdict::Absent) {
         let needs = difference(one.method, one.shape.name).map_or(one.shape.needs, |(_, needs)| needs);

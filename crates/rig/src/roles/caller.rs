@@ -43,6 +43,10 @@ impl Caller {
         Self::Root,
     ];
 
+    /// Those who can come with a certificate.
+    pub const CERTIFIED: [Self; 7] =
+        [Self::Forger, Self::Bare, Self::Reader, Self::Writer, Self::Neighbour, Self::Keeper, Self::Root];
+
     /// The user that it logs in as.
     #[must_use]
     pub const fn user(self) -> Option<&'static str> {

@@ -30,15 +30,19 @@ pub type Matrix = Vec<Cell>;
 /// # Errors
 ///
 /// When the server cannot be put in order again after one of them.
-pub async fn fill(world: &mut World, is_made: impl Fn(Method, &Shape, Caller) -> bool) -> Result<Matrix> {
+pub async fn fill(
+    world: &mut World,
+    callers: &[Caller],
+    is_made: impl Fn(Method, &Shape, Caller) -> bool,
+) -> Result<Matrix> {
     let mut matrix = Vec::new();
-    for caller in Caller::ALL {
+    for &caller in callers {
         world.restore_policy(caller != Caller::WithoutPolicy).await?;
         let order = world.look(None).await?;
         let mut before = order.clone();
         for method in Method::ALL {
             for shape in shapes(method).into_iter().filter(|shape| is_made(method, shape, caller)) {
-                let answer = world.raw().call(method, shape.messages.clone(), world.token(caller)).await;
+                let answer = world.raw_of(caller).call(method, shape.messages.clone(), world.token(caller)).await;
                 let verdict = Verdict::of(method, &answer);
                 let leaked = !caller.reads() && answer.tells(MARK);
                 // Only the calls of one service are known to change users and roles; that no other does is seen in the end.

@@ -83,8 +83,11 @@ pub fn shapes(method: Method) -> Vec<Shape> {
         | Method::MaintenanceMoveLeader
         | Method::MaintenanceSnapshot
         | Method::MaintenanceStatus => cluster::shapes(method),
-        Method::ImportRun | Method::ImportStatus | Method::MeshInvite | Method::MeshMembers | Method::MeshStatus => {
-            mesh::shapes(method)
-        }
+        Method::BackupSave
+        | Method::ImportRun
+        | Method::ImportStatus
+        | Method::MeshInvite
+        | Method::MeshMembers
+        | Method::MeshStatus => mesh::shapes(method),
     }
 }

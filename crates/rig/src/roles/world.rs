@@ -2,7 +2,7 @@
 //!
 //! Calls change it, so it is looked at after each of them, as `root` sees it, and put in order again where something is different.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -24,7 +24,12 @@ use tombolo_proto::{
 use tonic::Status;
 
 use super::{Caller, Raw};
-use crate::process::{Launch, Server};
+use crate::{
+    connect::Connection,
+    pki::Authority,
+    process::{Launch, Server},
+    secure::Trust,
+};
 
 /// The first of the secret keys is not before this.
 pub const SECRETS: &str = "a/";
@@ -58,6 +63,8 @@ pub(super) const PEER_URL: &str = "http://127.0.0.1:1";
 pub struct World {
     server: Server,
     raw: Raw,
+    /// Those who come with a certificate, and no token.
+    certified: BTreeMap<Caller, Raw>,
     tokens: BTreeMap<Caller, String>,
     has_policy: bool,
 }
@@ -107,8 +114,44 @@ impl World {
     /// When it does not start or does not take what it is filled with.
     pub async fn start(launch: Launch) -> Result<Self> {
         let server = launch.with("--bcrypt-cost", "4").in_memory().start().await?;
+        Self::of(server).await
+    }
+
+    /// Starts a server that takes the common name of a client's certificate for the user's, and fills it. All users come by their certificates;
+    /// the forger has the reader's.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start or does not take what it is filled with.
+    pub async fn start_certified(launch: Launch) -> Result<Self> {
+        let authority = Authority::root("Rig Root")?;
+        let folder = tempfile::Builder::new().prefix("tombolo-rig-roles-").tempdir()?;
+        let files = authority.local_server()?.write(folder.path(), "server")?;
+        let ca = folder.path().join("ca.crt");
+        fs::write(&ca, authority.pem())?;
+        let showing = |name| anyhow::Ok(Trust::in_ca(&authority.pem()).showing(&authority.client(name)?));
+        let launch = launch
+            .with("--cert-file", &files.cert.display().to_string())
+            .with("--key-file", &files.key.display().to_string())
+            .with("--trusted-ca-file", &ca.display().to_string())
+            .with("--client-cert-auth", "true")
+            .with("--bcrypt-cost", "4")
+            .secured(showing("root")?);
+        let server = launch.in_memory().start().await?;
+        let endpoint = server.endpoint();
+        let mut world = Self::of(server).await?;
+        for caller in Caller::CERTIFIED {
+            let name = caller.user().unwrap_or("reader");
+            let connection = Connection::open_secure(&endpoint, &showing(name)?).await?;
+            world.certified.insert(caller, Raw(connection.channel));
+        }
+        Ok(world)
+    }
+
+    async fn of(server: Server) -> Result<Self> {
         let raw = Raw(server.connect().await?.channel);
-        let mut world = Self { server, raw, tokens: BTreeMap::new(), has_policy: false };
+        let (certified, tokens) = Default::default();
+        let mut world = Self { server, raw, certified, tokens, has_policy: false };
         // The first revision after the empty one has the secret.
         world.put(SECRET, SECRET_VALUE, 0).await?;
         world.restore_data().await?;
@@ -128,12 +171,19 @@ impl World {
         &self.raw
     }
 
+    /// The calls of a caller.
+    #[must_use]
+    pub fn raw_of(&self, caller: Caller) -> &Raw {
+        self.certified.get(&caller).unwrap_or(&self.raw)
+    }
+
     /// The token with which a caller calls.
     #[must_use]
     pub fn token(&self, caller: Caller) -> Option<&str> {
         match caller {
             Caller::Forger => Some("nonsense"),
             Caller::Foreigner => Some("ABCDEFGHIJKLMNOP.7"),
+            _ if self.certified.contains_key(&caller) => None,
             _ => self.tokens.get(&caller).map(String::as_str),
         }
     }
@@ -288,8 +338,10 @@ impl World {
     }
 
     async fn look_at_policy(&mut self) -> Result<String> {
-        let range = RangeRequest { key: PUBLIC.into(), ..Default::default() };
-        let is_in_force = self.raw.ask::<RangeResponse>(Method::KvRange, &range, None).await.is_err();
+        // With a policy in force the password is wrong, and without one there is none to be wrong.
+        let guess = AuthenticateRequest { name: "root".into(), password: "wrong".into() };
+        let answer = self.raw.ask::<AuthenticateResponse>(Method::Authenticate, &guess, None).await;
+        let is_in_force = answer.is_err_and(|why| why.code() == tonic::Code::InvalidArgument);
         let mut seen = format!("in force: {is_in_force}");
         let users: AuthUserListResponse = self.asked(Method::AuthUserList, &AuthUserListRequest {}).await?;
         for name in users.users {

@@ -3,8 +3,8 @@
 use tombolo_proto::{
     Method,
     v1::{
-        ImportBegin, ImportRunRequest, ImportStatusRequest, MeshInviteRequest, MeshMembersRequest, MeshStatusRequest,
-        import_run_request::Step,
+        BackupSaveRequest, ImportBegin, ImportRunRequest, ImportStatusRequest, MeshInviteRequest, MeshMembersRequest,
+        MeshStatusRequest, import_run_request::Step,
     },
 };
 
@@ -12,6 +12,7 @@ use super::{Needs, Shape};
 
 pub(super) fn shapes(method: Method) -> Vec<Shape> {
     let shape = match method {
+        Method::BackupSave => Shape::new("now", &BackupSaveRequest {}, Needs::Root),
         Method::ImportRun => {
             let step = Step::Begin(ImportBegin { dry_run: true, ..Default::default() });
             Shape::new("of nothing", &ImportRunRequest { step: Some(step) }, Needs::Root)
