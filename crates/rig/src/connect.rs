@@ -10,7 +10,7 @@ use tombolo_proto::etcdserverpb::{
 use tonic::transport::{Channel, Endpoint};
 
 use crate::{
-    request::auth::Wallet,
+    request::{auth::Wallet, operator::Identity},
     secure::{Connector, Trust},
 };
 
@@ -33,6 +33,8 @@ pub struct Connection {
     pub maintenance: MaintenanceClient<Channel>,
     /// The tokens that the server gave over this connection, for requests of the differential rig.
     pub wallet: Wallet,
+    /// Who the server is, once it was asked.
+    pub identity: Identity,
 }
 
 impl Connection {
@@ -73,6 +75,7 @@ impl Connection {
             cluster: ClusterClient::new(channel.clone()),
             maintenance: MaintenanceClient::new(channel.clone()),
             wallet: Wallet::default(),
+            identity: Identity::default(),
             channel,
         }
     }

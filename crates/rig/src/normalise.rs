@@ -10,6 +10,8 @@ use tombolo_proto::etcdserverpb::{
 use crate::request::{Answer, Request};
 
 mod auth;
+pub(crate) mod guard;
+mod operator;
 mod ties;
 
 /// Applies every rule to one answer.
@@ -20,6 +22,8 @@ pub fn normalise(request: &Request, answer: &mut Answer) {
     }
     match answer {
         Answer::Auth(answer) => auth::auth(answer),
+        Answer::Operator(answer) => operator::operator(request, answer),
+        Answer::Session(answer) => header(answer.header_mut()),
         Answer::Range(response) => {
             header(&mut response.header);
             if let Request::Range(request) = request {

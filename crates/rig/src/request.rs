@@ -14,14 +14,22 @@ use tombolo_proto::etcdserverpb::{
 };
 use tonic::{Response, Status};
 
-use self::auth::{AuthAnswer, AuthRequest, Sender};
+use self::{
+    auth::{AuthAnswer, AuthRequest, Sender},
+    operator::{OperatorAnswer, OperatorRequest},
+    session::{SessionAnswer, SessionRequest},
+};
 use crate::connect::Connection;
 
 pub mod auth;
 pub mod generate;
 pub mod kv;
 pub mod lease;
+mod method;
+pub mod operator;
+pub mod session;
 pub mod txn;
+mod whole;
 pub mod world;
 
 /// Something to ask of two servers.
@@ -41,6 +49,8 @@ pub enum Request {
     KeepAlive(LeaseKeepAliveRequest),
     Leases,
     Auth(AuthRequest),
+    Operator(OperatorRequest),
+    Session(SessionRequest),
     /// The same, with the token of somebody.
     As(Sender, Box<Self>),
 }
@@ -60,6 +70,8 @@ pub enum Answer {
     KeepAlive(LeaseKeepAliveResponse),
     Leases(LeaseLeasesResponse),
     Auth(AuthAnswer),
+    Operator(OperatorAnswer),
+    Session(SessionAnswer),
     /// A gRPC error.
     Refused {
         /// Its code, by name.
@@ -85,6 +97,8 @@ impl Answer {
             Self::KeepAlive(response) => response.header.as_ref(),
             Self::Leases(response) => response.header.as_ref(),
             Self::Auth(answer) => answer.header(),
+            Self::Operator(answer) => answer.header(),
+            Self::Session(answer) => answer.header(),
             Self::Refused { .. } => None,
         }
     }
@@ -133,6 +147,8 @@ impl Request {
                 Answer::of(to.lease.lease_leases(request).await, Answer::Leases)
             }
             Self::Auth(request) => request.exchange(to).await?,
+            Self::Operator(request) => request.exchange(to).await?,
+            Self::Session(request) => request.exchange(to).await?,
             Self::As(sender, request) => {
                 to.wallet.show(Some(&sender));
                 let answer = Box::pin(request.exchange(to)).await;

@@ -6,15 +6,19 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use tombolo_proto::etcdserverpb::{
-    AuthDisableRequest, AuthDisableResponse, AuthEnableRequest, AuthEnableResponse, AuthRoleAddRequest,
-    AuthRoleAddResponse, AuthRoleDeleteRequest, AuthRoleDeleteResponse, AuthRoleGetRequest, AuthRoleGetResponse,
-    AuthRoleGrantPermissionRequest, AuthRoleGrantPermissionResponse, AuthRoleListRequest, AuthRoleListResponse,
-    AuthRoleRevokePermissionRequest, AuthRoleRevokePermissionResponse, AuthStatusRequest, AuthStatusResponse,
-    AuthUserAddRequest, AuthUserAddResponse, AuthUserChangePasswordRequest, AuthUserChangePasswordResponse,
-    AuthUserDeleteRequest, AuthUserDeleteResponse, AuthUserGetRequest, AuthUserGetResponse, AuthUserGrantRoleRequest,
-    AuthUserGrantRoleResponse, AuthUserListRequest, AuthUserListResponse, AuthUserRevokeRoleRequest,
-    AuthUserRevokeRoleResponse, AuthenticateRequest, AuthenticateResponse, ResponseHeader,
+use tombolo_proto::{
+    Method,
+    etcdserverpb::{
+        AuthDisableRequest, AuthDisableResponse, AuthEnableRequest, AuthEnableResponse, AuthRoleAddRequest,
+        AuthRoleAddResponse, AuthRoleDeleteRequest, AuthRoleDeleteResponse, AuthRoleGetRequest, AuthRoleGetResponse,
+        AuthRoleGrantPermissionRequest, AuthRoleGrantPermissionResponse, AuthRoleListRequest, AuthRoleListResponse,
+        AuthRoleRevokePermissionRequest, AuthRoleRevokePermissionResponse, AuthStatusRequest, AuthStatusResponse,
+        AuthUserAddRequest, AuthUserAddResponse, AuthUserChangePasswordRequest, AuthUserChangePasswordResponse,
+        AuthUserDeleteRequest, AuthUserDeleteResponse, AuthUserGetRequest, AuthUserGetResponse,
+        AuthUserGrantRoleRequest, AuthUserGrantRoleResponse, AuthUserListRequest, AuthUserListResponse,
+        AuthUserRevokeRoleRequest, AuthUserRevokeRoleResponse, AuthenticateRequest, AuthenticateResponse,
+        ResponseHeader,
+    },
 };
 use tonic::metadata::MetadataValue;
 
@@ -64,7 +68,7 @@ impl Wallet {
 }
 
 macro_rules! calls {
-    ($($name:ident, $request:ident, $response:ident, $method:ident;)*) => {
+    ($($name:ident, $request:ident, $response:ident, $call:ident, $method:ident;)*) => {
         /// A call of `Auth`.
         #[derive(Clone, Debug)]
         #[expect(missing_docs, reason = "each variant is the call of the same name")]
@@ -97,11 +101,19 @@ macro_rules! calls {
         }
 
         impl AuthRequest {
+            /// Which call it is.
+            #[must_use]
+            pub const fn method(&self) -> Method {
+                match self {
+                    $(Self::$name(_) => Method::$method,)*
+                }
+            }
+
             async fn call(self, to: &mut Connection) -> Result<Answer> {
                 Ok(match self {
                     $(Self::$name(message) => {
                         let request = to.wallet.sign(message)?;
-                        Answer::of(to.auth.$method(request).await, |answer| Answer::Auth(AuthAnswer::$name(answer)))
+                        Answer::of(to.auth.$call(request).await, |answer| Answer::Auth(AuthAnswer::$name(answer)))
                     })*
                 })
             }
@@ -110,23 +122,23 @@ macro_rules! calls {
 }
 
 calls! {
-    Enable, AuthEnableRequest, AuthEnableResponse, auth_enable;
-    Disable, AuthDisableRequest, AuthDisableResponse, auth_disable;
-    Status, AuthStatusRequest, AuthStatusResponse, auth_status;
-    Authenticate, AuthenticateRequest, AuthenticateResponse, authenticate;
-    UserAdd, AuthUserAddRequest, AuthUserAddResponse, user_add;
-    UserGet, AuthUserGetRequest, AuthUserGetResponse, user_get;
-    UserList, AuthUserListRequest, AuthUserListResponse, user_list;
-    UserDelete, AuthUserDeleteRequest, AuthUserDeleteResponse, user_delete;
-    UserChangePassword, AuthUserChangePasswordRequest, AuthUserChangePasswordResponse, user_change_password;
-    UserGrantRole, AuthUserGrantRoleRequest, AuthUserGrantRoleResponse, user_grant_role;
-    UserRevokeRole, AuthUserRevokeRoleRequest, AuthUserRevokeRoleResponse, user_revoke_role;
-    RoleAdd, AuthRoleAddRequest, AuthRoleAddResponse, role_add;
-    RoleGet, AuthRoleGetRequest, AuthRoleGetResponse, role_get;
-    RoleList, AuthRoleListRequest, AuthRoleListResponse, role_list;
-    RoleDelete, AuthRoleDeleteRequest, AuthRoleDeleteResponse, role_delete;
-    RoleGrantPermission, AuthRoleGrantPermissionRequest, AuthRoleGrantPermissionResponse, role_grant_permission;
-    RoleRevokePermission, AuthRoleRevokePermissionRequest, AuthRoleRevokePermissionResponse, role_revoke_permission;
+    Enable, AuthEnableRequest, AuthEnableResponse, auth_enable, AuthEnable;
+    Disable, AuthDisableRequest, AuthDisableResponse, auth_disable, AuthDisable;
+    Status, AuthStatusRequest, AuthStatusResponse, auth_status, AuthStatus;
+    Authenticate, AuthenticateRequest, AuthenticateResponse, authenticate, Authenticate;
+    UserAdd, AuthUserAddRequest, AuthUserAddResponse, user_add, AuthUserAdd;
+    UserGet, AuthUserGetRequest, AuthUserGetResponse, user_get, AuthUserGet;
+    UserList, AuthUserListRequest, AuthUserListResponse, user_list, AuthUserList;
+    UserDelete, AuthUserDeleteRequest, AuthUserDeleteResponse, user_delete, AuthUserDelete;
+    UserChangePassword, AuthUserChangePasswordRequest, AuthUserChangePasswordResponse, user_change_password, AuthUserChangePassword;
+    UserGrantRole, AuthUserGrantRoleRequest, AuthUserGrantRoleResponse, user_grant_role, AuthUserGrantRole;
+    UserRevokeRole, AuthUserRevokeRoleRequest, AuthUserRevokeRoleResponse, user_revoke_role, AuthUserRevokeRole;
+    RoleAdd, AuthRoleAddRequest, AuthRoleAddResponse, role_add, AuthRoleAdd;
+    RoleGet, AuthRoleGetRequest, AuthRoleGetResponse, role_get, AuthRoleGet;
+    RoleList, AuthRoleListRequest, AuthRoleListResponse, role_list, AuthRoleList;
+    RoleDelete, AuthRoleDeleteRequest, AuthRoleDeleteResponse, role_delete, AuthRoleDelete;
+    RoleGrantPermission, AuthRoleGrantPermissionRequest, AuthRoleGrantPermissionResponse, role_grant_permission, AuthRoleGrantPermission;
+    RoleRevokePermission, AuthRoleRevokePermissionRequest, AuthRoleRevokePermissionResponse, role_revoke_permission, AuthRoleRevokePermission;
 }
 
 impl AuthRequest {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Request, auth, auth::generate::Dialect, kv, lease, txn, world::World};
+use super::{Request, auth, auth::generate::Dialect, kv, lease, txn, whole, world::World};
 use crate::random::Random;
 
 /// Makes requests from a seed and what is known of the servers.
@@ -12,10 +12,21 @@ pub struct Generator {
     pub random: Random,
     /// What the servers are known to hold.
     pub world: World,
-    /// Whether requests are calls of `Auth` and of those who log in, and in which dialect.
-    pub auth: Option<Dialect>,
+    /// Which requests there are.
+    pub repertoire: Repertoire,
     /// How many values were made, to make the next one differ.
     values: u64,
+}
+
+/// Which requests a run makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repertoire {
+    /// Keys and leases.
+    Common,
+    /// Calls of `Auth`, and of those who log in.
+    Users(Dialect),
+    /// Every call that has one answer, by everybody.
+    Whole(Dialect),
 }
 
 const KEYS: [&[u8]; 12] =
@@ -32,14 +43,20 @@ impl Generator {
     /// The requests of one seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { random: Random::new(seed), world: World::default(), auth: None, values: 0 }
+        Self { random: Random::new(seed), world: World::default(), repertoire: Repertoire::Common, values: 0 }
     }
 
     /// The next request.
     pub fn request(&mut self) -> Request {
-        if let Some(dialect) = self.auth {
-            return auth::generate::request(&mut self.random, dialect, &self.world);
+        match self.repertoire {
+            Repertoire::Common => self.common(),
+            Repertoire::Users(dialect) => auth::generate::request(&mut self.random, dialect, &self.world),
+            Repertoire::Whole(dialect) => whole::request(self, dialect),
         }
+    }
+
+    /// A request of keys and leases.
+    pub(super) fn common(&mut self) -> Request {
         match self.random.below(100) {
             0..24 => Request::Range(kv::range(self)),
             24..46 => Request::Put(kv::put(self)),

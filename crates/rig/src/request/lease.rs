@@ -10,10 +10,14 @@ pub(crate) fn request(generator: &mut Generator) -> Request {
     match generator.random.below(12) {
         0..4 => grant(generator),
         4..7 => Request::Revoke(LeaseRevokeRequest { id: id(generator) }),
-        7..9 => Request::TimeToLive(LeaseTimeToLiveRequest { id: id(generator), keys: generator.random.chance(70) }),
+        7..9 => Request::TimeToLive(time_to_live(generator)),
         9..11 => Request::KeepAlive(LeaseKeepAliveRequest { id: id(generator) }),
         _ => Request::Leases,
     }
+}
+
+pub(crate) fn time_to_live(generator: &mut Generator) -> LeaseTimeToLiveRequest {
+    LeaseTimeToLiveRequest { id: id(generator), keys: generator.random.chance(70) }
 }
 
 /// A lease to name: mostly a living one, sometimes one that never was.
