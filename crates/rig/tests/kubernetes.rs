@@ -69,7 +69,7 @@ async fn what_is_compacted_is_gone_and_events_end() -> Result<()> {
     }
     let first = plane.api().get(&format!("{MAPS}?limit=2"))?.good()?;
     let next = format!("{MAPS}?limit=2&continue={}", first["metadata"]["continue"].as_str().context("a token")?);
-    let ended = watch.next()?.context("the watch ended before its event did")?;
+    let ended = watch.event()?.context("the watch ended before its event did")?;
     ensure!(ended["type"] == "DELETED" && name(&ended["object"]) == "arrived", "not the end of the event: {ended}");
     // A token lives as long as its version; the answer brings another one that goes on from the newest.
     let expired = plane.api().wait(&next, SOON, |reply| reply.status == 410)?;
@@ -96,7 +96,7 @@ async fn the_control_plane_lives_on_when_its_store_or_its_server_is_killed() -> 
         let name_now = format!("after-{round}");
         let made = retried(|| plane.api().ask("POST", MAPS, &config_map(&name_now, "b")))?;
         ensure!(version(&made) > last, "versions went back: {last}, then {}", version(&made));
-        let seen = watch.next()?.context("the watch ended")?;
+        let seen = watch.event()?.context("the watch ended")?;
         ensure!(seen["type"] == "ADDED" && name(&seen["object"]) == name_now, "{seen}");
         plane.restart()?;
         let kept = plane.api().get(MAPS)?;
@@ -127,7 +127,7 @@ fn custom_resources_work(plane: &ControlPlane) -> Result<()> {
     let mut higher = made.clone();
     higher["spec"]["metres"] = json!(5);
     plane.api().ask("PUT", &format!("{tides}/spring"), &higher)?.good()?;
-    let seen = watch.next()?.context("the watch ended")?;
+    let seen = watch.event()?.context("the watch ended")?;
     ensure!(seen["type"] == "MODIFIED" && seen["object"]["spec"]["metres"] == 5, "{seen}");
     plane.api().ask("DELETE", &format!("{definitions}/tides.rig.example"), &Value::Null)?.good()?;
     plane.api().wait(tides, SOON, |reply| reply.status == 404)?;
@@ -185,10 +185,10 @@ fn a_watch_tells_what_happened_since(plane: &ControlPlane) -> Result<()> {
     plane.api().ask("DELETE", &format!("{MAPS}/tide"), &Value::Null)?.good()?;
     let mut watch = plane.api().watch(&format!("{MAPS}?watch=1&resourceVersion={since}"))?;
     for (kind, expected) in expected {
-        let seen = watch.next()?.context("the watch ended")?;
+        let seen = watch.event()?.context("the watch ended")?;
         ensure!(seen["type"] == kind && version(&seen["object"]) == expected, "{seen}");
     }
-    let seen = watch.next()?.context("the watch ended")?;
+    let seen = watch.event()?.context("the watch ended")?;
     ensure!(seen["type"] == "DELETED" && seen["object"]["data"]["value"] == "2", "{seen}");
     Ok(())
 }
@@ -198,7 +198,7 @@ fn is_gone(watch: &mut Watch) -> Result<bool> {
     if watch.status == 410 {
         return Ok(true);
     }
-    let told = watch.next()?.context("the watch ended without a word")?;
+    let told = watch.event()?.context("the watch ended without a word")?;
     Ok(told["type"] == "ERROR" && told["object"]["code"] == 410)
 }
 

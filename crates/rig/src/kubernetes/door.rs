@@ -115,7 +115,7 @@ impl Watch {
     /// # Errors
     ///
     /// When none comes within thirty seconds.
-    pub fn next(&mut self) -> Result<Option<Value>> {
+    pub fn event(&mut self) -> Result<Option<Value>> {
         let mut line = String::new();
         if self.answer.read_line(&mut line)? == 0 {
             return Ok(None);

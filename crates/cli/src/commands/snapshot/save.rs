@@ -73,10 +73,11 @@ impl Target {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        Ok(match self {
+        match self {
             Self::Screen => io::stdout().write_all(bytes)?,
             Self::File { file, .. } => file.write_all(bytes)?,
-        })
+        }
+        Ok(())
     }
 
     fn finish(self) -> Result<(), Failure> {
