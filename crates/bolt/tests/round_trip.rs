@@ -90,6 +90,19 @@ fn buckets_of_every_shape_are_read_as_they_were_written() {
     }
 }
 
+/// bbolt merges a page with its neighbour, and expects one.
+#[test]
+fn no_branch_has_but_one_child() {
+    const PAGE: usize = 1024;
+    for count in 30..900 {
+        let file = written(&[(b"b".to_vec(), Node::Bucket(some_pairs(count, 24, 20)))].into(), PAGE as u32);
+        for (id, page) in file.chunks(PAGE).enumerate() {
+            let is_branch = page[8..10] == [1, 0] && page[..8] == (id as u64).to_le_bytes();
+            assert!(!is_branch || page[10..12] > [1, 0][..], "page {id} of a file of {count} pairs");
+        }
+    }
+}
+
 #[test]
 fn a_walk_begins_where_it_is_asked_to() {
     let pairs = some_pairs(3_000, 4, 20);
