@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tombolo_proto::{
     etcdserverpb::{
-        LeaseGrantRequest, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseRevokeRequest, LeaseTimeToLiveRequest,
-        LeaseTimeToLiveResponse, PutRequest, RangeRequest, WatchCreateRequest,
+        LeaseGrantRequest, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseLeasesRequest, LeaseRevokeRequest,
+        LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, PutRequest, RangeRequest, WatchCreateRequest,
     },
     mvccpb::{KeyValue, event::EventType},
 };
@@ -165,6 +165,10 @@ async fn a_client_of_another_site_renews_and_ends_a_lease_at_its_home() -> Resul
     let (here, there) = (time_to_live(&mut factory, id).await?, time_to_live(&mut ship, id).await?);
     assert_eq!((there.granted_ttl, &there.keys), (here.granted_ttl, &here.keys));
     assert!(there.keys == ["leased"] && (0..=2).contains(&there.ttl), "{there:?}");
+    for (connection, listed) in [(&mut factory, vec![id]), (&mut ship, vec![])] {
+        let leases = connection.lease.lease_leases(LeaseLeasesRequest {}).await?.into_inner().leases;
+        assert_eq!(leases.iter().map(|lease| lease.id).collect::<Vec<_>>(), listed, "each site lists its own");
+    }
     let revision = ship.lease.lease_revoke(LeaseRevokeRequest { id }).await?.into_inner().header;
     assert_eq!(get(&mut ship, "leased").await?, None, "a client reads what it has done");
     assert!(revision.is_some_and(|header| header.revision >> 38 > 0), "in the revisions of the site it asked");
