@@ -70,11 +70,18 @@ async fn a_put_and_a_delete_of_one_key_in_one_transaction_are_refused_however_hi
         vec![nested_op(vec![put_op("a")]), nested_op(vec![nested_op(vec![delete_op("a", "c")])])],
         vec![nested_op(vec![nested_op(vec![delete_op("a", "\0")])]), put_op("d")],
     ];
-    for success in hidden {
-        let status = connection.kv.txn(TxnRequest { success: success.clone(), ..Default::default() }).await.err();
-        let status = status.with_context(|| format!("it was carried out: {success:?}"))?;
-        let expected = (Code::InvalidArgument, "etcdserver: duplicate key given in txn request");
-        assert_eq!((status.code(), status.message()), expected);
+    for ops in hidden {
+        // The branch that would not be taken, too.
+        let [success, failure] = [
+            TxnRequest { success: ops.clone(), ..Default::default() },
+            TxnRequest { failure: ops, ..Default::default() },
+        ];
+        for request in [success, failure] {
+            let status = connection.kv.txn(request.clone()).await.err();
+            let status = status.with_context(|| format!("it was carried out: {request:?}"))?;
+            let expected = (Code::InvalidArgument, "etcdserver: duplicate key given in txn request");
+            assert_eq!((status.code(), status.message()), expected);
+        }
     }
     assert_eq!(revision(&mut connection).await?, 4);
     Ok(())
