@@ -170,19 +170,17 @@ impl Waiting<'_> {
         Ok(Some((ahead, departure)))
     }
 
-    /// Waits for a departure, or for a reason to wait no longer.
+    /// Waits for a departure, or for a reason to wait no longer. The end of the server ends the wait as it ends every watch.
     async fn hear<F>(&mut self, departure: Departure, may_stay: impl Fn() -> F) -> Result<(), LineFault>
     where
         F: Future<Output = Result<(), Fault>>,
     {
-        let mut stopping = self.replica.stopping.clone();
         tokio::select! {
             heard = departure.heard() => {
                 heard?;
                 Ok(may_stay().await?)
             }
             () = self.caller.gone() => Err(LineFault::CallerGone),
-            () = stopping.told() => Err(Fault::Stopped.into()),
         }
     }
 

@@ -44,7 +44,6 @@ impl Observation {
     }
 
     async fn advance(&mut self) -> Result<LeaderResponse, LineFault> {
-        let mut stopping = self.pass.replica().stopping.clone();
         loop {
             if let Some(answer) = self.ready.pop_front() {
                 // What has become a secret meanwhile is not told.
@@ -55,11 +54,7 @@ impl Observation {
                 self.look().await?;
                 continue;
             };
-            let item = tokio::select! {
-                item = watch.outbox.recv() => item,
-                () = stopping.told() => None,
-            };
-            match item {
+            match watch.outbox.recv().await {
                 Some(Item::Deliver(delivery)) => {
                     watch.drained(delivery.cost);
                     self.hear(&delivery)?;
@@ -70,6 +65,7 @@ impl Observation {
                 }
                 Some(Item::Progress(progress)) => watch.drained(progress.cost),
                 Some(Item::Control(_)) => {}
+                // Every watch ends with the server.
                 None => return Err(Fault::Stopped.into()),
             }
         }
