@@ -105,3 +105,13 @@ async fn a_restarted_server_is_signed_in_to_again() -> Result<()> {
     let Some(etcd) = Server::etcd() else { return Ok(()) };
     outlives_a_restart(etcd.in_memory().start().await?).await
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_got_from_tombolo_when_it_is_needed_and_again_when_it_is_void() -> Result<()> {
+    signs_in(Server::tombolo().in_memory().start().await?).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_tombolo_is_signed_in_to_again() -> Result<()> {
+    outlives_a_restart(Server::tombolo().in_memory().start().await?).await
+}
