@@ -7,7 +7,7 @@ sdist aetcd 1.0.0 9d7173c9909ea3fc8a54dc7c82227c0ddf439d1b42c1bd2496956297d76c11
 tools
 serve
 move_port "$work/suite/aetcd" "$work/suite/tests"
-export TEST_ETCD_HTTP_URL=http://localhost:$port ETCDCTL_ENDPOINTS=localhost:$port PYTHONPATH=$work/suite
+export TEST_ETCD_HTTP_URL=http://localhost:$port PYTHONPATH=$work/suite
 # The suite skips the test of the member list itself: it wants three members.
 pytest_suite tests -o asyncio_mode=auto
 count
