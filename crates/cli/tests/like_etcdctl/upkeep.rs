@@ -80,7 +80,7 @@ async fn an_endpoint_that_does_not_answer_does_not_hide_the_others() {
             (text(&output.stdout), output.status.code(), text(&output.stderr))
         });
         assert_eq!((&found.0, found.1), (&expected.0, expected.1), "{command:?}: {found:?}");
-        let account = expected.2.lines().find_map(|line| line.split_once(&format!("{nobody}")).map(|(words, _)| words));
+        let account = expected.2.lines().find_map(|line| line.split_once(&nobody).map(|(words, _)| words));
         let account = account.filter(|words| words.starts_with("Failed")).unwrap_or("Failed to");
         assert!(found.2.contains(account), "{account:?} is not in {:?}", found.2);
     }
