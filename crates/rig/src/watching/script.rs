@@ -1,6 +1,6 @@
 //! What a watch run does next.
 
-use tombolo_proto::etcdserverpb::{WatchCreateRequest, watch_create_request::FilterType};
+use tombolo_proto::etcdserverpb::{PutRequest, WatchCreateRequest, watch_create_request::FilterType};
 
 use super::transcript::Transcript;
 use crate::request::{Request, generate::Generator, kv};
@@ -17,6 +17,11 @@ pub enum Step {
         /// The watcher.
         request: WatchCreateRequest,
     },
+    /// The question how far a stream has got.
+    Progress {
+        /// Which stream.
+        stream: usize,
+    },
     /// The end of a watcher.
     Cancel {
         /// Which stream.
@@ -29,10 +34,13 @@ pub enum Step {
 pub(super) fn next(generator: &mut Generator, streams: &[Transcript]) -> Step {
     let stream = generator.random.below(streams.len());
     match generator.random.below(100) {
-        0..75 => Step::Ask(generator.write()),
-        75..83 => Step::Ask(generator.request()),
-        83..86 => Step::Ask(Request::Compact(kv::compact(generator))),
-        86..98 => Step::Watch { stream, request: watcher(generator) },
+        0..70 => Step::Ask(generator.write()),
+        70 => Step::Ask(Request::Put(large(generator))),
+        71..79 => Step::Ask(generator.request()),
+        79..82 => Step::Ask(Request::Compact(kv::compact(generator))),
+        82..97 => Step::Watch { stream, request: watcher(generator) },
+        97 => Step::Progress { stream },
+        98 if generator.random.chance(30) => Step::Cancel { stream, watch_id: UNKNOWN },
         _ => {
             // The first watcher of each stream is the rig's own.
             let alive: Vec<i64> = streams[stream].alive().skip(1).collect();
@@ -43,6 +51,16 @@ pub(super) fn next(generator: &mut Generator, streams: &[Transcript]) -> Step {
         }
     }
 }
+
+/// A few of these make an answer that has to be split for who asks for fragments.
+fn large(generator: &mut Generator) -> PutRequest {
+    let letter = generator.random.pick(b"xyz");
+    PutRequest { key: generator.key(), value: vec![letter; LARGE_BYTES].into(), ..Default::default() }
+}
+
+const LARGE_BYTES: usize = 600_000;
+/// A watcher that is not there: to end it is answered by nothing.
+pub(super) const UNKNOWN: i64 = 999;
 
 fn watcher(generator: &mut Generator) -> WatchCreateRequest {
     let (key, range_end) = generator.interval();
@@ -64,7 +82,7 @@ fn watcher(generator: &mut Generator) -> WatchCreateRequest {
         prev_kv: random.chance(50),
         // Chosen ids collide with one another, and with those that servers choose.
         watch_id: if random.chance(12) { random.between(1, 9) } else { 0 },
-        fragment: random.chance(10),
+        fragment: random.chance(30),
     }
 }
 

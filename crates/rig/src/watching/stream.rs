@@ -12,7 +12,7 @@ use tombolo_proto::etcdserverpb::{
     WatchCancelRequest, WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse,
     watch_client::WatchClient, watch_request::RequestUnion,
 };
-use tonic::{Status, transport::Channel};
+use tonic::{Request, Status, transport::Channel};
 
 use crate::connect::Connection;
 
@@ -42,7 +42,10 @@ impl WatchStream {
     pub fn open(connection: &Connection) -> Self {
         let (requests, receiver) = mpsc::channel(16);
         let heard = Arc::new(Heard::default());
-        tokio::spawn(listen(connection.watch.clone(), ReceiverStream::new(receiver), Arc::clone(&heard)));
+        // With the token that the connection shows, if it shows one.
+        let signed = connection.wallet.sign(ReceiverStream::new(receiver));
+        let signed = signed.map_err(|why| Status::internal(why.to_string()));
+        tokio::spawn(listen(connection.watch.clone(), signed, Arc::clone(&heard)));
         Self { requests, heard }
     }
 
@@ -152,7 +155,15 @@ impl Heard {
     }
 }
 
-async fn listen(mut watch: WatchClient<Channel>, requests: ReceiverStream<WatchRequest>, heard: Arc<Heard>) {
+async fn listen(
+    mut watch: WatchClient<Channel>,
+    requests: Result<Request<ReceiverStream<WatchRequest>>, Status>,
+    heard: Arc<Heard>,
+) {
+    let requests = match requests {
+        Ok(requests) => requests,
+        Err(status) => return heard.hear(Err(status)),
+    };
     let mut responses = match watch.watch(requests).await {
         Ok(responses) => responses.into_inner(),
         Err(status) => return heard.hear(Err(status)),
