@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod ci;
+mod clients;
 mod demo;
 mod folder;
 mod kubernetes;
@@ -49,6 +50,8 @@ enum Task {
     Kubernetes(kubernetes::Options),
     /// Measure the product, beside a real etcd when there is one.
     Bench(bench::Options),
+    /// Run the test suites of other people's clients on one replica and on a real etcd, and compare; needs the registries.
+    Clients(clients::Options),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Task::Sim(options) => sim::run(&options),
         Task::Kubernetes(options) => kubernetes::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Clients(options) => clients::run(&options),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("xtask: {error:#}");
