@@ -55,17 +55,7 @@ mod tests {
     use tombolo_proto::etcdserverpb::{LeaseLeasesResponse, PutRequest, PutResponse};
 
     use super::is_known;
-    use crate::request::{Answer, Request, operator::OperatorAnswer};
-
-    /// Takes from an answer what an old reference had not yet: `Alarm` has a header since etcd 3.5.
-    pub(crate) const fn overlook(expected: &Answer, got: &mut Answer) {
-        if let (Answer::Operator(OperatorAnswer::Alarm(expected)), Answer::Operator(OperatorAnswer::Alarm(got))) =
-            (expected, got)
-            && expected.header.is_none()
-        {
-            got.header = None;
-        }
-    }
+    use crate::request::{Answer, Request};
 
     fn refused(message: &str) -> Answer {
         Answer::Refused { code: "PermissionDenied".to_owned(), message: message.to_owned() }
