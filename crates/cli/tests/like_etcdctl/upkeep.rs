@@ -154,9 +154,10 @@ async fn learner(bench: &SideBySide) -> u64 {
     members.iter().find(|member| member.is_learner).expect("a learner").id
 }
 
-/// Ids are drawn anew for each member, and members stand in the order of their ids.
+/// Ids are drawn anew for each member, and members stand in the order of their ids. Where a line has sixteen places for one, a short one is padded.
 fn without(text: &str, id: u64) -> Vec<String> {
-    let masked = text.replace(&format!("{id:x}"), "<new>").replace(&id.to_string(), "<new>");
+    let forms = [format!("{id:16x}"), format!("{id:x}"), id.to_string()];
+    let masked = forms.iter().fold(text.to_owned(), |text, form| text.replace(form, "<new>"));
     let mut parts: Vec<String> = masked.split([',', '[', ']', '"', '\n']).map(str::to_owned).collect();
     parts.sort();
     parts

@@ -16,7 +16,10 @@ use tombolo_proto::{
         MemberUpdateRequest, MoveLeaderRequest, PutRequest, RangeRequest, SnapshotRequest, StatusRequest, TxnRequest,
         WatchRequest,
     },
-    v1::{ImportRunRequest, ImportStatusRequest, MeshInviteRequest, MeshMembersRequest, MeshStatusRequest},
+    v1::{
+        BackupSaveRequest, ImportRunRequest, ImportStatusRequest, MeshInviteRequest, MeshMembersRequest,
+        MeshStatusRequest,
+    },
     v3electionpb::{CampaignRequest, LeaderRequest, ProclaimRequest, ResignRequest},
     v3lockpb::{LockRequest, UnlockRequest},
 };
@@ -50,6 +53,7 @@ fn said() -> BTreeMap<String, Method> {
         AuthUserListRequest,
         AuthUserRevokeRoleRequest,
         AuthenticateRequest,
+        BackupSaveRequest,
         CampaignRequest,
         CompactionRequest,
         DefragmentRequest,
