@@ -183,8 +183,8 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_may_not_open_a_store() {
-        let findings = check(&[], &metadata("cli", &[("tombolo-storage", None)])).unwrap();
+    fn the_command_line_may_not_open_an_engine() {
+        let findings = check(&[], &metadata("cli", &[("fjall", None)])).unwrap();
         assert_eq!(findings.len(), 1);
     }
 }
