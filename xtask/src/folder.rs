@@ -39,10 +39,12 @@ fn collect(folder: &Path, prefix: &str, files: &mut Vec<TextFile>) -> io::Result
         let Ok(name) = entry.file_name().into_string() else { continue };
         let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
         let kind = entry.file_type()?;
+        // In a second worktree `.git` is a file that says where the repository lies.
+        if name == ".git" || name == "target" {
+            continue;
+        }
         if kind.is_dir() {
-            if name != ".git" && name != "target" {
-                collect(&entry.path(), &path, files)?;
-            }
+            collect(&entry.path(), &path, files)?;
         } else if kind.is_file()
             && let Ok(text) = String::from_utf8(fs::read(entry.path())?)
         {

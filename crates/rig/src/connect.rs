@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tombolo_proto::etcdserverpb::{
-    auth_client::AuthClient, cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
-    maintenance_client::MaintenanceClient, watch_client::WatchClient,
+use tombolo_proto::{
+    etcdserverpb::{
+        auth_client::AuthClient, cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
+        maintenance_client::MaintenanceClient, watch_client::WatchClient,
+    },
+    v3electionpb::election_client::ElectionClient,
+    v3lockpb::lock_client::LockClient,
 };
 use tonic::transport::{Channel, Endpoint};
 
@@ -31,6 +35,10 @@ pub struct Connection {
     pub cluster: ClusterClient<Channel>,
     /// Status.
     pub maintenance: MaintenanceClient<Channel>,
+    /// Locks.
+    pub lock: LockClient<Channel>,
+    /// Elections.
+    pub election: ElectionClient<Channel>,
     /// The tokens that the server gave over this connection, for requests of the differential rig.
     pub wallet: Wallet,
     /// Who the server is, once it was asked.
@@ -74,6 +82,8 @@ impl Connection {
             auth: AuthClient::new(channel.clone()),
             cluster: ClusterClient::new(channel.clone()),
             maintenance: MaintenanceClient::new(channel.clone()),
+            lock: LockClient::new(channel.clone()),
+            election: ElectionClient::new(channel.clone()),
             wallet: Wallet::default(),
             identity: Identity::default(),
             channel,

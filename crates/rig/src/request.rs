@@ -22,6 +22,7 @@ use self::{
 use crate::connect::Connection;
 
 pub mod auth;
+mod calls;
 pub mod generate;
 pub mod kv;
 pub mod lease;

@@ -9,7 +9,7 @@
 //! Numbers are big-endian, counts and lengths varints. The checksum is BLAKE3 of all before it; every row carries its own hash besides. The rows are
 //! those of the data folder, kept for ever as they are. How a backup becomes a store again is in [`restore`](mod@crate::restore).
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use tombolo_crdt::{ReplicaId, codec::put_varint};
 
 use crate::{
@@ -106,7 +106,7 @@ impl Backup {
             self.last = self.last.max(base.commit);
         }
         let Owner { identity, private, numbers } = &self.owner;
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         out.put_slice(BACKUP_MAGIC);
         out.put_u8(VERSION);
         out.put_u128(identity.mesh.0);
@@ -117,18 +117,16 @@ impl Backup {
         out.put_u64(self.saved.0);
         out.put_u16(self.next_slot.number());
         out.put_u64(self.expected_bytes);
-        let mut lists = Vec::new();
-        put_varint(&mut lists, numbers.lineage.forebears().len() as u64);
+        put_varint(&mut out, numbers.lineage.forebears().len() as u64);
         for Forebear { replica, last } in numbers.lineage.forebears() {
-            lists.put_u64(replica.get());
-            lists.put_i64(last.get());
+            out.put_u64(replica.get());
+            out.put_i64(last.get());
         }
-        put_varint(&mut lists, self.replicas.len() as u64);
+        put_varint(&mut out, self.replicas.len() as u64);
         for replica in &self.replicas {
-            lists.put_u64(replica.get());
+            out.put_u64(replica.get());
         }
-        out.put_slice(&lists);
-        Ok(out.freeze())
+        Ok(out.into())
     }
 
     fn rows(&mut self, from: &[u8], target: usize) -> Result<Bytes, ReadError> {

@@ -22,7 +22,7 @@ use tombolo_proto::{
 };
 use tonic::metadata::MetadataValue;
 
-use super::Answer;
+use super::{Answer, calls::calls};
 use crate::connect::Connection;
 
 pub mod generate;
@@ -67,78 +67,25 @@ impl Wallet {
     }
 }
 
-macro_rules! calls {
-    ($($name:ident, $request:ident, $response:ident, $call:ident, $method:ident;)*) => {
-        /// A call of `Auth`.
-        #[derive(Clone, Debug)]
-        #[expect(missing_docs, reason = "each variant is the call of the same name")]
-        pub enum AuthRequest {
-            $($name($request),)*
-        }
-
-        /// The answer to a call of `Auth` that was not refused.
-        #[derive(Clone, Debug, PartialEq)]
-        #[expect(missing_docs, reason = "each variant is the answer to the call of the same name")]
-        pub enum AuthAnswer {
-            $($name($response),)*
-        }
-
-        impl AuthAnswer {
-            /// The header, which every answer has.
-            #[must_use]
-            pub const fn header(&self) -> Option<&ResponseHeader> {
-                match self {
-                    $(Self::$name(response) => response.header.as_ref(),)*
-                }
-            }
-
-            /// The header, to be changed.
-            pub const fn header_mut(&mut self) -> &mut Option<ResponseHeader> {
-                match self {
-                    $(Self::$name(response) => &mut response.header,)*
-                }
-            }
-        }
-
-        impl AuthRequest {
-            /// Which call it is.
-            #[must_use]
-            pub const fn method(&self) -> Method {
-                match self {
-                    $(Self::$name(_) => Method::$method,)*
-                }
-            }
-
-            async fn call(self, to: &mut Connection) -> Result<Answer> {
-                Ok(match self {
-                    $(Self::$name(message) => {
-                        let request = to.wallet.sign(message)?;
-                        Answer::of(to.auth.$call(request).await, |answer| Answer::Auth(AuthAnswer::$name(answer)))
-                    })*
-                })
-            }
-        }
-    };
-}
-
 calls! {
-    Enable, AuthEnableRequest, AuthEnableResponse, auth_enable, AuthEnable;
-    Disable, AuthDisableRequest, AuthDisableResponse, auth_disable, AuthDisable;
-    Status, AuthStatusRequest, AuthStatusResponse, auth_status, AuthStatus;
-    Authenticate, AuthenticateRequest, AuthenticateResponse, authenticate, Authenticate;
-    UserAdd, AuthUserAddRequest, AuthUserAddResponse, user_add, AuthUserAdd;
-    UserGet, AuthUserGetRequest, AuthUserGetResponse, user_get, AuthUserGet;
-    UserList, AuthUserListRequest, AuthUserListResponse, user_list, AuthUserList;
-    UserDelete, AuthUserDeleteRequest, AuthUserDeleteResponse, user_delete, AuthUserDelete;
-    UserChangePassword, AuthUserChangePasswordRequest, AuthUserChangePasswordResponse, user_change_password, AuthUserChangePassword;
-    UserGrantRole, AuthUserGrantRoleRequest, AuthUserGrantRoleResponse, user_grant_role, AuthUserGrantRole;
-    UserRevokeRole, AuthUserRevokeRoleRequest, AuthUserRevokeRoleResponse, user_revoke_role, AuthUserRevokeRole;
-    RoleAdd, AuthRoleAddRequest, AuthRoleAddResponse, role_add, AuthRoleAdd;
-    RoleGet, AuthRoleGetRequest, AuthRoleGetResponse, role_get, AuthRoleGet;
-    RoleList, AuthRoleListRequest, AuthRoleListResponse, role_list, AuthRoleList;
-    RoleDelete, AuthRoleDeleteRequest, AuthRoleDeleteResponse, role_delete, AuthRoleDelete;
-    RoleGrantPermission, AuthRoleGrantPermissionRequest, AuthRoleGrantPermissionResponse, role_grant_permission, AuthRoleGrantPermission;
-    RoleRevokePermission, AuthRoleRevokePermissionRequest, AuthRoleRevokePermissionResponse, role_revoke_permission, AuthRoleRevokePermission;
+    "`Auth`", AuthRequest, AuthAnswer, Auth;
+    Enable, AuthEnableRequest, AuthEnableResponse, auth, auth_enable, AuthEnable;
+    Disable, AuthDisableRequest, AuthDisableResponse, auth, auth_disable, AuthDisable;
+    Status, AuthStatusRequest, AuthStatusResponse, auth, auth_status, AuthStatus;
+    Authenticate, AuthenticateRequest, AuthenticateResponse, auth, authenticate, Authenticate;
+    UserAdd, AuthUserAddRequest, AuthUserAddResponse, auth, user_add, AuthUserAdd;
+    UserGet, AuthUserGetRequest, AuthUserGetResponse, auth, user_get, AuthUserGet;
+    UserList, AuthUserListRequest, AuthUserListResponse, auth, user_list, AuthUserList;
+    UserDelete, AuthUserDeleteRequest, AuthUserDeleteResponse, auth, user_delete, AuthUserDelete;
+    UserChangePassword, AuthUserChangePasswordRequest, AuthUserChangePasswordResponse, auth, user_change_password, AuthUserChangePassword;
+    UserGrantRole, AuthUserGrantRoleRequest, AuthUserGrantRoleResponse, auth, user_grant_role, AuthUserGrantRole;
+    UserRevokeRole, AuthUserRevokeRoleRequest, AuthUserRevokeRoleResponse, auth, user_revoke_role, AuthUserRevokeRole;
+    RoleAdd, AuthRoleAddRequest, AuthRoleAddResponse, auth, role_add, AuthRoleAdd;
+    RoleGet, AuthRoleGetRequest, AuthRoleGetResponse, auth, role_get, AuthRoleGet;
+    RoleList, AuthRoleListRequest, AuthRoleListResponse, auth, role_list, AuthRoleList;
+    RoleDelete, AuthRoleDeleteRequest, AuthRoleDeleteResponse, auth, role_delete, AuthRoleDelete;
+    RoleGrantPermission, AuthRoleGrantPermissionRequest, AuthRoleGrantPermissionResponse, auth, role_grant_permission, AuthRoleGrantPermission;
+    RoleRevokePermission, AuthRoleRevokePermissionRequest, AuthRoleRevokePermissionResponse, auth, role_revoke_permission, AuthRoleRevokePermission;
 }
 
 impl AuthRequest {

@@ -15,7 +15,7 @@ use tombolo_proto::{
     },
 };
 
-use super::Answer;
+use super::{Answer, calls::calls};
 use crate::connect::Connection;
 
 pub(super) mod generate;
@@ -34,62 +34,8 @@ pub struct Identity {
     pub peer_url: String,
 }
 
-macro_rules! calls {
-    ($($name:ident, $request:ident, $response:ident, $client:ident, $call:ident, $method:ident;)*) => {
-        /// A call of `Cluster` or `Maintenance`.
-        #[derive(Clone, Debug)]
-        #[expect(missing_docs, reason = "each variant is the call of the same name")]
-        pub enum OperatorRequest {
-            $($name($request),)*
-        }
-
-        /// The answer to a call of `Cluster` or `Maintenance` that was not refused.
-        #[derive(Clone, Debug, PartialEq)]
-        #[expect(missing_docs, reason = "each variant is the answer to the call of the same name")]
-        pub enum OperatorAnswer {
-            $($name($response),)*
-        }
-
-        impl OperatorAnswer {
-            /// The header, which every answer has.
-            #[must_use]
-            pub const fn header(&self) -> Option<&ResponseHeader> {
-                match self {
-                    $(Self::$name(response) => response.header.as_ref(),)*
-                }
-            }
-
-            /// The header, to be changed.
-            pub const fn header_mut(&mut self) -> &mut Option<ResponseHeader> {
-                match self {
-                    $(Self::$name(response) => &mut response.header,)*
-                }
-            }
-        }
-
-        impl OperatorRequest {
-            /// Which call it is.
-            #[must_use]
-            pub const fn method(&self) -> Method {
-                match self {
-                    $(Self::$name(_) => Method::$method,)*
-                }
-            }
-
-            async fn call(self, to: &mut Connection) -> Result<Answer> {
-                Ok(match self {
-                    $(Self::$name(message) => {
-                        let request = to.wallet.sign(message)?;
-                        let wrap = |answer| Answer::Operator(OperatorAnswer::$name(answer));
-                        Answer::of(to.$client.$call(request).await, wrap)
-                    })*
-                })
-            }
-        }
-    };
-}
-
 calls! {
+    "`Cluster` or `Maintenance`", OperatorRequest, OperatorAnswer, Operator;
     MemberList, MemberListRequest, MemberListResponse, cluster, member_list, ClusterMemberList;
     MemberAdd, MemberAddRequest, MemberAddResponse, cluster, member_add, ClusterMemberAdd;
     MemberRemove, MemberRemoveRequest, MemberRemoveResponse, cluster, member_remove, ClusterMemberRemove;

@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use futures_util::stream::{self, Stream};
+use tokio::sync::{mpsc, watch};
 use tombolo_auth::{Caller, Policy};
-use tonic::{Extensions, metadata::MetadataMap};
+use tonic::{Extensions, Status, metadata::MetadataMap};
 
 use super::{Effects, Judge, Reach, Rule, Sender, import, rule};
 use crate::{etcd::status::Fault, replica::Replica};
@@ -92,6 +93,22 @@ impl Pass {
         } else {
             std::future::pending().await
         }
+    }
+
+    /// What is sent piece by piece, for as long as the leave to have it holds. A right that is taken away ends it with the reason.
+    pub(crate) fn stream<T: Send>(
+        self,
+        leave: Leave,
+        pieces: mpsc::Receiver<Result<T, Fault>>,
+    ) -> impl Stream<Item = Result<T, Status>> + Send {
+        stream::unfold((self, leave, pieces), async |(pass, leave, mut pieces)| {
+            let piece = pieces.recv().await?;
+            let held = pass.holds(&leave).await;
+            if held.is_err() {
+                pieces.close();
+            }
+            Some((held.and(piece).map_err(Status::from), (pass, leave, pieces)))
+        })
     }
 
     fn sender(&self) -> Sender<'_> {

@@ -2,19 +2,14 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use futures_util::stream::{self, Stream};
+use futures_util::stream::Stream;
 use tokio::sync::mpsc;
 use tombolo_proto::v1::{BackupSaveRequest, BackupSaveResponse, backup_server};
-use tombolo_storage::{ReadError, Slot, Store};
+use tombolo_storage::{Slot, Store};
 use tonic::{Request, Response, Status};
 use tracing::info;
 
-use crate::{
-    clock,
-    etcd::status::Fault,
-    gate::{Gate, Leave, Pass},
-    limits,
-};
+use crate::{clock, etcd::status::Fault, gate::Gate, limits};
 
 /// Copies of everything that a replica holds.
 #[derive(Clone)]
@@ -33,11 +28,11 @@ impl backup_server::Backup for BackupService {
         let (pieces, waiting) = mpsc::channel(limits::SNAPSHOT_PIECES_WAITING_MAX);
         let replica = Arc::clone(pass.replica());
         tokio::spawn(async move { replica.reads.whole(move |store| save(store, next, &pieces)).await });
-        Ok(Response::new(Box::pin(stream::unfold(Sending { waiting, leave, pass }, Sending::next))))
+        Ok(Response::new(Box::pin(pass.stream(leave, waiting))))
     }
 }
 
-type Piece = Result<BackupSaveResponse, ReadError>;
+type Piece = Result<BackupSaveResponse, Fault>;
 
 /// Reads the copy, as fast as somebody takes it; ends when nobody does any more.
 fn save(store: &Store, next: Slot, pieces: &mpsc::Sender<Piece>) {
@@ -45,30 +40,9 @@ fn save(store: &Store, next: Slot, pieces: &mpsc::Sender<Piece>) {
     let expected_bytes = backup.expected_bytes();
     while let Some(piece) = backup.next_piece(limits::SNAPSHOT_PIECE_BYTES).transpose() {
         let is_last = piece.is_err();
-        let response = piece.map(|piece| BackupSaveResponse { piece, expected_bytes });
+        let response = piece.map(|piece| BackupSaveResponse { piece, expected_bytes }).map_err(|why| Fault::from(&why));
         if pieces.blocking_send(response).is_err() || is_last {
             return;
         }
-    }
-}
-
-/// A copy on its way to a client.
-struct Sending {
-    waiting: mpsc::Receiver<Piece>,
-    leave: Leave,
-    pass: Pass,
-}
-
-impl Sending {
-    async fn next(mut self) -> Option<(Result<BackupSaveResponse, Status>, Self)> {
-        let piece = self.waiting.recv().await?;
-        let sent = match self.pass.holds(&self.leave).await {
-            Ok(()) => piece.map_err(|why| Fault::from(&why).into()),
-            Err(why) => {
-                self.waiting.close();
-                Err(why.into())
-            }
-        };
-        Some((sent, self))
     }
 }

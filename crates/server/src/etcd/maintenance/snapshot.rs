@@ -17,7 +17,7 @@ use std::{
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use futures_util::stream::{self, Stream};
+use futures_util::stream::Stream;
 use prost::Message as _;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -71,7 +71,7 @@ pub(super) async fn stream(
     info!(bytes, "a snapshot is sent");
     let (pieces, waiting) = mpsc::channel(limits::SNAPSHOT_PIECES_WAITING_MAX);
     tokio::task::spawn_blocking(move || send(file, bytes, &pieces));
-    Ok(stream::unfold(Sending { waiting, leave, pass }, Sending::next))
+    Ok(pass.stream(leave, waiting))
 }
 
 /// A database of this moment, and how many bytes it has.
@@ -171,7 +171,7 @@ fn nameless(folder: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-type Piece = Result<SnapshotResponse, io::Error>;
+type Piece = Result<SnapshotResponse, Fault>;
 
 /// Reads the file as fast as somebody takes it, and the checksum after it.
 fn send(mut file: File, bytes: u64, pieces: &mpsc::Sender<Piece>) {
@@ -183,7 +183,8 @@ fn send(mut file: File, bytes: u64, pieces: &mpsc::Sender<Piece>) {
         left -= blob.len() as u64;
         checksum.update(&blob);
         let failed = read.is_err();
-        if pieces.blocking_send(read.map(|()| piece(blob, left))).is_err() || failed {
+        let lost = |why| Fault::Internal { what: format!("the snapshot was lost: {why}") };
+        if pieces.blocking_send(read.map(|()| piece(blob, left)).map_err(lost)).is_err() || failed {
             return;
         }
     }
@@ -193,25 +194,4 @@ fn send(mut file: File, bytes: u64, pieces: &mpsc::Sender<Piece>) {
 
 fn piece(blob: Vec<u8>, remaining_bytes: u64) -> SnapshotResponse {
     SnapshotResponse { header: None, remaining_bytes, blob: blob.into(), version: CLUSTER_VERSION.to_owned() }
-}
-
-/// A file on its way to a client.
-struct Sending {
-    waiting: mpsc::Receiver<Piece>,
-    leave: Leave,
-    pass: Pass,
-}
-
-impl Sending {
-    async fn next(mut self) -> Option<(Result<SnapshotResponse, Status>, Self)> {
-        let piece = self.waiting.recv().await?;
-        let sent = match self.pass.holds(&self.leave).await {
-            Ok(()) => piece.map_err(|why| Fault::Internal { what: format!("the snapshot was lost: {why}") }.into()),
-            Err(why) => {
-                self.waiting.close();
-                Err(why.into())
-            }
-        };
-        Some((sent, self))
-    }
 }
