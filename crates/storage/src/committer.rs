@@ -363,16 +363,9 @@ impl Staged {
     pub(crate) fn holds_base(&self) -> bool {
         self.base.is_some() || self.under_way.bases > 0
     }
-
-    /// Takes what is to be written.
-    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
-        let mut changes = std::mem::take(&mut self.changes);
-        changes.extend(self.rows.take().map(|(key, row)| Change::Put(key, row)));
-        changes
-    }
 }
 
-/// The rows of the head state: the staged ones, then the engine's.
+/// The rows of the head state: the staged ones, those on their way, then the engine's.
 pub(crate) struct HeadRows<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) staged: &'a Staged,
@@ -380,7 +373,7 @@ pub(crate) struct HeadRows<'a> {
 
 impl Rows for HeadRows<'_> {
     fn row(&self, commit: u64) -> Result<Option<Bytes>, EngineError> {
-        match self.staged.rows.row(commit) {
+        match self.staged.rows.row(commit).or_else(|| self.staged.under_way.row(commit)) {
             Some(row) => Ok(Some(row)),
             None => self.shared.engine.get(&commit::key(commit)),
         }

@@ -1,15 +1,18 @@
 //! A group of commits on its way to the disk, and to readers.
 //!
-//! Waiting for the disk is most of the time a put takes, and needs nothing of the committer. A caller that has a second thread
-//! for it executes and writes meanwhile, and a sync covers whatever was written before it began:
+//! Writing and waiting for the disk are most of the time a put takes, and need nothing of the committer. A caller that has a second
+//! thread for them executes meanwhile, and a sync covers whatever was sealed before it began:
 //!
-//! 1. [`Committer::seal`] closes a group and writes it; executing goes on at once, and further groups may be sealed;
-//! 2. [`Group::persist`], or [`Disk::sync`], on any thread, waits for the disk;
+//! 1. [`Committer::seal`] closes a group; executing goes on at once, beside what is not written yet, and further groups may be sealed;
+//! 2. [`Group::persist`], or [`Disk::sync`], on any thread, writes what is sealed and waits for the disk;
 //! 3. [`Committer::publish`] makes a group visible, and only then is anything acknowledged. Groups are published in order.
 //!
 //! [`Committer::commit`] is all three.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
 use tombolo_crdt::{Chain, Dot};
@@ -19,6 +22,8 @@ use crate::{
     engine::{Change, Persist},
     fence::Fence,
     import::UNDER_WAY,
+    outbox::{self, Batch},
+    row::sheet::SealedSheet,
     store::{Published, Shared},
     system,
 };
@@ -55,7 +60,8 @@ pub(crate) struct StagedBase {
 /// Groups that were sealed and have not been published.
 #[derive(Default)]
 pub(crate) struct UnderWay {
-    groups: u64,
+    /// The rows of each: the engine may not have them yet.
+    sheets: VecDeque<Arc<SealedSheet>>,
     /// Those of them that hold a compaction.
     pub(crate) bases: u64,
     /// The last group that was published.
@@ -63,7 +69,7 @@ pub(crate) struct UnderWay {
 }
 
 impl Group {
-    /// Waits until the group, and every one written so far, is as durable as the store's [`Durability`](crate::Durability) asks. Failure
+    /// Waits until the group, and every one sealed so far, is written and as durable as the store's [`Durability`](crate::Durability) asks. Failure
     /// is not told here but to whoever publishes the group.
     pub fn persist(&mut self) {
         if !self.is_settled() {
@@ -102,14 +108,14 @@ impl Committer {
     /// When a group that was sealed has not been published: groups are published in order.
     pub fn commit(&mut self) -> Result<Vec<Arc<Commit>>, CommitError> {
         self.check_health()?;
-        assert_eq!(self.staged.under_way.groups, 0, "commit was called while a sealed group is under way");
+        assert!(self.staged.under_way.sheets.is_empty(), "commit was called while a sealed group is under way");
         let Some(mut group) = self.seal()? else { return Ok(Vec::new()) };
         group.persist();
         self.publish(group)
     }
 
-    /// Closes the group of everything executed so far and hands it to the operating system, for the caller to
-    /// [persist](Group::persist) and to [publish](Self::publish). `None` when nothing was executed.
+    /// Closes the group of everything executed so far, for the caller to [persist](Group::persist) and to [publish](Self::publish). Under
+    /// a [`Durability`](crate::Durability) that waits for no sync it is handed to the operating system here. `None` when nothing was executed.
     ///
     /// # Errors
     ///
@@ -117,14 +123,25 @@ impl Committer {
     pub fn seal(&mut self) -> Result<Option<Group>, CommitError> {
         self.check_health()?;
         self.remove_orphans()?;
-        let changes = self.staged.take_changes();
-        if changes.is_empty() {
+        if self.staged.rows.is_empty() && self.staged.changes.is_empty() {
             return Ok(None);
         }
-        self.write(changes, Persist::Os)?;
-        let number = self.shared.reached.note_written(self.shared.durability);
+        let number = self.shared.reached.next_group();
+        let rows = Arc::new(self.staged.rows.seal());
+        let changes = std::mem::take(&mut self.staged.changes);
+        let batch = Batch { group: number, rows: Arc::clone(&rows), changes };
+        self.prepare_write(batch.bytes())?;
+        let is_weak = self.shared.durability.is_weak();
+        self.shared.outbox.put(batch);
+        if is_weak || self.shared.outbox.is_syncing() {
+            self.shared.write_sealed().map_err(|cause| self.poison(cause))?;
+        }
+        if is_weak {
+            self.shared.reached.note_durable(number);
+        }
+        self.shared.reached.note_sealed(number);
         let landmark = self.landmark();
-        self.staged.under_way.groups += 1;
+        self.staged.under_way.sheets.push_back(rows);
         self.staged.under_way.bases += u64::from(landmark.base.is_some());
         let commits = std::mem::take(&mut self.staged.commits);
         Ok(Some(Group { shared: Arc::clone(&self.shared), number, commits, landmark }))
@@ -179,20 +196,31 @@ impl Committer {
         Ok(group.commits)
     }
 
-    /// Writes to the engine; a failure latches.
+    /// Writes what belongs to no group; a failure latches.
     pub(crate) fn write(&mut self, changes: Vec<Change>, persist: Persist) -> Result<(), CommitError> {
+        self.prepare_write(outbox::bytes(&changes))?;
+        self.shared.write_apart(changes, persist).map_err(|cause| self.poison(cause))
+    }
+
+    /// Does what comes before so many bytes are written.
+    fn prepare_write(&mut self, bytes: u64) -> Result<(), CommitError> {
         self.fence.wait_for_reserve(self.head.revision).map_err(|cause| self.poison(cause))?;
-        self.space.note_write(&changes);
+        self.space.note_write(bytes);
         self.sync_timer.note_write();
-        self.shared.engine.write(changes, persist).map_err(|error| self.poison(error.to_string()))
+        Ok(())
     }
 }
 
 impl UnderWay {
+    /// A row of a group that has not been published.
+    pub(crate) fn row(&self, commit: u64) -> Option<Bytes> {
+        self.sheets.iter().rev().find_map(|sheet| sheet.row(commit))
+    }
+
     fn pass(&mut self, group: u64, holds_base: bool) {
         assert_eq!(group, self.published + 1, "a group was published before those sealed before it");
         self.published = group;
-        self.groups -= 1;
+        self.sheets.pop_front();
         self.bases -= u64::from(holds_base);
     }
 }

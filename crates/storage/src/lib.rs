@@ -61,6 +61,7 @@ mod merge;
 mod milestones;
 mod options;
 mod orphans;
+mod outbox;
 mod plan;
 mod query;
 mod quota;

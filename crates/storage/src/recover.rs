@@ -103,6 +103,7 @@ pub(crate) fn open(
         durability: options.durability,
         quota_bytes: options.quota_bytes,
         health: Default::default(),
+        outbox: Default::default(),
         reached: Default::default(),
         is_importing: is_importing.into(),
         applied_by_peers: Mutex::new(None),

@@ -20,6 +20,7 @@ use crate::{
     folder::{Folder, FolderLock, Owner},
     index::{Index, Visible, own_key},
     milestones::Milestones,
+    outbox::Outbox,
     query::{self, Candidate},
     recover,
     system::PublishedSystem,
@@ -102,6 +103,7 @@ pub(crate) struct Shared {
     /// What is held against the rows in use.
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) health: HealthState,
+    pub(crate) outbox: Outbox,
     pub(crate) reached: Reached,
     /// Whether an import is under way: known here from before its beginning is durable until its end is.
     pub(crate) is_importing: AtomicBool,

@@ -1,17 +1,22 @@
 //! The rows of a group, on their way to the engine: written one behind another, to one piece of memory.
 //!
+//! A [`Sheet`] is written to; a [`SealedSheet`] is read by whoever executes and by whoever hands it to the engine, at the same time.
+//!
 //! A row stays in memory until the engine has flushed it. With memory of its own each would take three allocations, for its
 //! key, its content and the count of its owners, and a third more room than it fills. The rows of a group are in one batch
 //! and so are flushed together: none keeps the others longer than it is kept itself.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::{KEY_LEN, Kind, commit::CommitRow};
+use crate::engine::Change;
 
 /// The largest group for whose like room is made beforehand.
 const ROOM_BYTES_MAX: usize = 64 << 10;
 
-/// Rows of successive commits that the engine does not have yet.
+/// Rows of successive commits that are in no group yet.
 #[derive(Default)]
 pub(crate) struct Sheet {
     /// The commit of the first row.
@@ -19,6 +24,13 @@ pub(crate) struct Sheet {
     /// Each row behind its key.
     bytes: Vec<u8>,
     /// Where each row ends.
+    ends: Vec<usize>,
+}
+
+/// The rows of a group, which does not change any more.
+pub(crate) struct SealedSheet {
+    first: u64,
+    bytes: Bytes,
     ends: Vec<usize>,
 }
 
@@ -46,25 +58,49 @@ impl Sheet {
 
     /// A copy of a row that is here.
     pub(crate) fn row(&self, number: u64) -> Option<Bytes> {
-        let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        let end = *self.ends.get(at)?;
-        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
-        Some(Bytes::copy_from_slice(&self.bytes[start + KEY_LEN..end]))
+        Some(Bytes::copy_from_slice(&self.bytes[place(self.first, &self.ends, number)?]))
     }
 
-    /// Takes all rows off, with their keys.
-    pub(crate) fn take(&mut self) -> impl ExactSizeIterator<Item = (Bytes, Bytes)> + use<> {
+    /// Takes all rows off.
+    pub(crate) fn seal(&mut self) -> SealedSheet {
         // The next group is about as large.
         let room = (self.bytes.len() + self.bytes.len() / 8).min(ROOM_BYTES_MAX);
-        let mut bytes = Bytes::from(std::mem::replace(&mut self.bytes, Vec::with_capacity(room)));
-        let ends = std::mem::take(&mut self.ends);
+        let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(room));
+        let count = self.ends.len();
+        let ends = std::mem::replace(&mut self.ends, Vec::with_capacity(count));
+        SealedSheet { first: self.first, bytes: bytes.into(), ends }
+    }
+}
+
+impl SealedSheet {
+    /// Bytes of all rows and their keys.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// A row that is here.
+    pub(crate) fn row(&self, number: u64) -> Option<Bytes> {
+        Some(self.bytes.slice(place(self.first, &self.ends, number)?))
+    }
+
+    /// How to write the rows.
+    pub(crate) fn changes(&self) -> impl ExactSizeIterator<Item = Change> {
         let mut start = 0;
-        ends.into_iter().map(move |end| {
-            let mut row = bytes.split_to(end - start);
+        self.ends.iter().map(move |&end| {
+            let key_end = start + KEY_LEN;
+            let change = Change::Put(self.bytes.slice(start..key_end), self.bytes.slice(key_end..end));
             start = end;
-            (row.split_to(KEY_LEN), row)
+            change
         })
     }
+}
+
+/// Where the row of a commit lies, without its key.
+fn place(first: u64, ends: &[usize], number: u64) -> Option<Range<usize>> {
+    let at = usize::try_from(number.checked_sub(first)?).ok()?;
+    let end = *ends.get(at)?;
+    let start = at.checked_sub(1).map_or(0, |before| ends[before]);
+    Some(start + KEY_LEN..end)
 }
 
 #[cfg(test)]
@@ -112,8 +148,13 @@ mod tests {
                 assert_eq!(sheet.row(*number), Some(row.encode(*number)));
             }
             assert_eq!((sheet.row(rows[0].0 - 1), sheet.row(rows[0].0 + rows.len() as u64)), (None, None));
-            let expected = rows.iter().map(|(number, row)| (commit::key(*number), row.encode(*number)));
-            assert!(sheet.take().eq(expected));
+            let expected = rows.iter().map(|(number, row)| Change::Put(commit::key(*number), row.encode(*number)));
+            let sealed = sheet.seal();
+            assert!(sealed.changes().eq(expected));
+            for (number, row) in &rows {
+                assert_eq!(sealed.row(*number), Some(row.encode(*number)));
+            }
+            assert_eq!((sealed.row(rows[0].0 - 1), sealed.row(rows[0].0 + rows.len() as u64)), (None, None));
             assert!(sheet.is_empty() && sheet.row(rows[0].0).is_none());
         }
     }

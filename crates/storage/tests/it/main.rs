@@ -21,6 +21,7 @@ mod memory;
 mod merge;
 mod mesh;
 mod model;
+mod outbox;
 mod quota;
 mod random;
 mod restore;

@@ -1,0 +1,193 @@
+//! Groups that are sealed and that the engine does not have yet: who executes reads them, and a write that fails is the last.
+
+use std::sync::{
+    Arc,
+    mpsc::{self, Receiver, SyncSender},
+};
+
+use parking_lot::Mutex;
+use tombolo_storage::{
+    CommitError, Event, Health, KeyValue, Request, RequestError, Store,
+    engine::{Change, Engine, EngineError, Persist, Snapshot, memory::MemoryEngine},
+};
+
+use crate::{
+    memory::{Bench, Stop},
+    mesh::{EVERYTHING, Mesh},
+    support::*,
+};
+
+fn commit_rows(engine: &impl Engine) -> usize {
+    engine.snapshot().scan(b"c", b"d").count()
+}
+
+fn texts(store: &Store) -> Vec<(String, String)> {
+    all(store).iter().map(|KeyValue { key, value, .. }| (text(key), text(value))).collect()
+}
+
+#[test]
+fn what_is_executed_reads_the_rows_of_groups_that_nobody_has_written() {
+    let mut bench = Bench::new();
+    let mut groups = Vec::new();
+    for (key, value) in [("a", "1"), ("b", "2")] {
+        bench.try_run(put(key, value)).unwrap();
+        groups.push(bench.committer.seal().unwrap().expect("something was executed"));
+    }
+    assert_eq!(commit_rows(&bench.engine), 0, "both are on their way");
+    for (key, value) in [("a", "1"), ("b", "2")] {
+        let replaced = bench.try_run(put(key, "new")).unwrap();
+        assert_eq!(previous(&replaced).map(|pair| text(&pair.value)).as_deref(), Some(value));
+    }
+    bench.try_run(Request::Compact { revision: 3 }).expect("the rows tell which commit had that revision");
+    for mut group in groups {
+        group.persist();
+        bench.committer.publish(group).unwrap();
+    }
+    bench.commit();
+    let mut bench = bench.reopen(Stop::Crash);
+    bench.sweep();
+    assert_eq!(texts(&bench.store), [("a".into(), "new".into()), ("b".into(), "new".into())]);
+}
+
+#[test]
+fn a_removal_uncovers_a_sibling_that_nobody_has_written() {
+    let mut mesh = Mesh::new(2, 1000);
+    mesh.sites[1].run(Request::LeaseGrant { id: 9, ttl_s: 10 });
+    mesh.sites[1].run(put_leased("lamp", "late", 9));
+    mesh.sites[1].run(Request::LeaseRevoke { id: 9 });
+    let sent = mesh.sites[1].store.arrivals(&mesh.sites[0].store.frontier(), 0, EVERYTHING).unwrap().records;
+    let bench = &mut mesh.sites[0];
+    bench.try_run(put("lamp", "early")).unwrap();
+    let mut groups = vec![bench.committer.seal().unwrap().expect("the loser")];
+    for arrival in sent {
+        bench.committer.ingest(bench.wall, arrival.bytes).unwrap();
+        groups.push(bench.committer.seal().unwrap().expect("a record"));
+    }
+    assert_eq!(commit_rows(&bench.engine), 0, "all are on their way");
+    let mut told = Vec::new();
+    for mut group in groups {
+        group.persist();
+        told.extend(bench.committer.publish(group).unwrap());
+    }
+    let uncovered = told.last().and_then(|commit| commit.events.first());
+    let Some(Event::Put(pair)) = uncovered else { panic!("an uncovering is a put: {uncovered:?}") };
+    assert_eq!((text(&pair.value).as_str(), pair.version), ("early", 3));
+    assert_eq!(value(&bench.store, "lamp").as_deref(), Some("early"));
+}
+
+#[test]
+fn a_write_that_fails_on_another_thread_takes_every_group_that_is_not_durable() {
+    let mut bench = Bench::new();
+    let seal = |bench: &mut Bench, key: &str| {
+        bench.try_run(put(key, "v")).unwrap();
+        bench.committer.seal().unwrap().expect("something was executed")
+    };
+    let mut durable = seal(&mut bench, "a");
+    durable.persist();
+    let lost = [seal(&mut bench, "b"), seal(&mut bench, "c")];
+    bench.engine.fail_in(1);
+    let disk = bench.committer.disk();
+    std::thread::scope(|scope| scope.spawn(|| disk.sync()).join()).unwrap();
+    assert_eq!(bench.store.health(), Health::Poisoned);
+    assert!(lost.iter().all(|group| group.is_settled()) && !disk.is_behind());
+    assert!(matches!(bench.try_run(put("d", "v")), Err(RequestError::Poisoned { .. })));
+    assert!(matches!(bench.committer.seal(), Err(CommitError::Poisoned { .. })));
+    // The disk is well again: what comes after a gap must not be written all the same.
+    bench.engine.fail_in(0);
+    disk.sync();
+    assert!(matches!(bench.committer.maintain(bench.wall), Err(CommitError::Poisoned { .. })));
+    assert_eq!(bench.committer.publish(durable).unwrap().len(), 1);
+    for group in lost {
+        assert!(matches!(bench.committer.publish(group), Err(CommitError::Poisoned { .. })));
+    }
+    assert_eq!(texts(&bench.store), [("a".into(), "v".into())]);
+    assert_eq!(texts(&Bench::on(bench.engine.kill()).store), [("a".into(), "v".into())]);
+}
+
+#[test]
+fn a_slice_of_a_compaction_is_written_behind_what_was_sealed_before() {
+    let mut bench = Bench::new();
+    for round in 0..20 {
+        bench.run(put("a", &round.to_string()));
+    }
+    bench.compact(20);
+    bench.pass_grace();
+    bench.try_run(put("b", "1")).unwrap();
+    let mut group = bench.committer.seal().unwrap().expect("something was executed");
+    let rows = bench.commit_rows().len();
+    bench.committer.maintain(bench.wall).unwrap();
+    assert!(bench.commit_rows().len() < rows - 10);
+    let killed = Bench::on(bench.engine.kill());
+    assert_eq!(value(&killed.store, "b").as_deref(), Some("1"), "who wrote the slice wrote the group before");
+    assert_eq!(value(&bench.store, "b"), None, "and has not published it");
+    group.persist();
+    bench.committer.publish(group).unwrap();
+}
+
+/// An engine whose syncs tell that they have begun, and wait to be told to end.
+struct SlowDisk {
+    rows: Arc<MemoryEngine>,
+    begun: SyncSender<()>,
+    end: Mutex<Receiver<()>>,
+}
+
+impl Engine for SlowDisk {
+    fn write(&self, batch: Vec<Change>, persist: Persist) -> Result<(), EngineError> {
+        self.rows.write(batch, persist)
+    }
+
+    fn persist(&self) -> Result<(), EngineError> {
+        self.begun.send(()).ok();
+        self.end.lock().recv().ok();
+        self.rows.persist()
+    }
+
+    fn snapshot(&self) -> Box<dyn Snapshot> {
+        self.rows.snapshot()
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<bytes::Bytes>, EngineError> {
+        self.rows.get(key)
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.rows.disk_bytes()
+    }
+
+    fn defragment(&self) -> Result<(), EngineError> {
+        self.rows.defragment()
+    }
+}
+
+#[test]
+fn while_the_disk_is_waited_for_who_seals_writes() {
+    let rows = Arc::new(MemoryEngine::new());
+    let ((begun, has_begun), (let_end, end)) = (mpsc::sync_channel(8), mpsc::channel());
+    let engine = SlowDisk { rows: Arc::clone(&rows), begun, end: Mutex::new(end) };
+    // Opening syncs once.
+    let_end.send(()).unwrap();
+    let (store, mut committer) = Store::open_on(Box::new(engine), &options()).unwrap();
+    has_begun.recv().unwrap();
+    let mut seal = |key: &str| {
+        try_run(&mut committer, put(key, "v")).unwrap();
+        committer.seal().unwrap().expect("something was executed")
+    };
+    let mut first = seal("a");
+    assert_eq!(commit_rows(&rows), 0, "the disk has nothing to do: who is about to wait for it writes");
+    let (first, second) = std::thread::scope(|scope| {
+        let syncing = scope.spawn(|| {
+            first.persist();
+            first
+        });
+        has_begun.recv().unwrap();
+        assert_eq!(commit_rows(&rows), 1);
+        let second = seal("b");
+        assert_eq!(commit_rows(&rows), 2, "the next sync has nothing to write");
+        let_end.send(()).unwrap();
+        (syncing.join().unwrap(), second)
+    });
+    assert!(first.is_settled() && !second.is_settled(), "it was written after the sync had begun");
+    committer.publish(first).unwrap();
+    assert!(committer.publish(second).is_err());
+    assert_eq!(texts(&store), [("a".into(), "v".into())]);
+}
