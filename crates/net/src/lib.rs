@@ -15,6 +15,7 @@ pub use session::{
     hello::Hello,
     input::{AskFailure, IngestRefusal, IngestReport, Input, LoadFailure, Loaded},
     limits::{ASK_BODY_BYTES_MAX, Limits, OPERATION_KIND_MAX},
+    link::{Branch, Link},
     message::Message,
     output::{Event, Output},
     standing::{Moment, Standing},

@@ -21,6 +21,7 @@ use self::{
     input::{AskFailure, Input},
     intake::Intake,
     limits::Limits,
+    link::Links,
     message::Message,
     offer::Offer,
     output::Output,
@@ -39,6 +40,7 @@ pub(crate) mod hello;
 pub(crate) mod input;
 mod intake;
 pub(crate) mod limits;
+pub(crate) mod link;
 pub(crate) mod message;
 mod offer;
 pub(crate) mod output;
@@ -86,6 +88,7 @@ pub struct Session {
     left_at: VersionVector,
     comparison: Comparison,
     relay: Relay,
+    links: Links,
     /// When we reached what the peer still lacks.
     lead: LagMeter,
     outputs: VecDeque<Output>,
@@ -120,6 +123,7 @@ impl Session {
             left_at: VersionVector::default(),
             comparison: Comparison::new(Arc::clone(&standing)),
             relay: Relay::default(),
+            links: Links::default(),
             lead,
             outputs: VecDeque::new(),
             is_closed: false,
@@ -190,6 +194,7 @@ impl Session {
             }
             Input::Ask { token, body } => self.ask(token, body),
             Input::Answer { id, body } => self.answer(id, body),
+            Input::Link(link) => self.say_link(link),
             // Whoever calls too early is asked again.
             Input::Deadline => self.deadline = None,
             Input::Stop => return Err(Fault::Stopped),
@@ -213,6 +218,6 @@ impl Session {
         self.lead.note(now, &standing.frontier);
         self.comparison.note(Arc::clone(&standing), self.settings.limits.standings_remembered);
         self.standing = standing;
-        self.tell_at = self.tell_at.or(Some(now.after(self.settings.limits.have_delay_ms)));
+        self.tell_at = self.tell_at.or(Some(self.tell_at(now)));
     }
 }

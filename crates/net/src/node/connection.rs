@@ -297,6 +297,7 @@ impl<H: Host> Driver<'_, H> {
                     self.asking.work(id, async move { host.answer(peer, body).await });
                 }
                 Some(Output::Answered { token, answer }) => self.asking.answered(token, answer),
+                Some(Output::Linked(_)) => {}
                 Some(Output::Event(event)) => self.event(event),
                 Some(Output::Close(fault)) => self.ended = Some(PeerError::Session(fault)),
             }

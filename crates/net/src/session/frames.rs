@@ -33,6 +33,7 @@ impl Session {
             Some(Message::Heartbeat(heartbeat)) => self.take_heartbeat(now, heartbeat),
             Some(Message::Ask { id, body }) => self.take_ask(id, body)?,
             Some(Message::Answer { id, body }) => self.take_answer(id, body)?,
+            Some(Message::Link(link)) => self.take_link(link),
             None => {}
         }
         self.heard_at = now;

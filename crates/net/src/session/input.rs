@@ -6,7 +6,7 @@ use bytes::Bytes;
 use thiserror::Error;
 use tombolo_crdt::{ContextFault, DecodeError, Dot, VersionVector};
 
-use crate::{StabilityRow, Standing};
+use crate::{Link, StabilityRow, Standing};
 
 /// What happened.
 #[derive(Clone, Debug)]
@@ -43,6 +43,9 @@ pub enum Input {
         /// The answer.
         body: Bytes,
     },
+    /// What the peer is to be told of the link, now and until the next. Of a host that never says anything every link carries
+    /// everything.
+    Link(Link),
     /// The moment that was asked for has come.
     Deadline,
     /// The session is no longer wanted.

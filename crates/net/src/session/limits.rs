@@ -36,6 +36,8 @@ pub struct Limits {
     pub standings_remembered: usize,
     /// How long an advance may wait to be told together with later ones.
     pub have_delay_ms: u64,
+    /// The same for a peer of which we want no records: nothing that is told late makes it send too much.
+    pub lazy_have_delay_ms: u64,
     /// The time between heartbeats.
     pub heartbeat_ms: u64,
     /// How long a peer may say nothing.
@@ -68,6 +70,7 @@ impl Default for Limits {
             rows_bytes: 4 << 10,
             standings_remembered: 128,
             have_delay_ms: 10,
+            lazy_have_delay_ms: 200,
             heartbeat_ms: 1_000,
             silence_ms: 5_000,
             hello_ms: 5_000,

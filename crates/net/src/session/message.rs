@@ -8,6 +8,7 @@
 //! 5 bye        code (varint below 2^16) ‖ text (bytes: at most 256 of UTF-8, no control characters)
 //! 28 ask       id (varint, not 0) ‖ question (bytes: at most 4 KiB)
 //! 29 answer    id (varint, not 0) ‖ answer (bytes: at most 4 KiB)
+//! 32 link      see `link`
 //! ```
 //!
 //! One message has one encoding. A kind that is not known is a fault below 128; from there on it is skipped, which leaves room
@@ -23,6 +24,7 @@ use super::{
     heartbeat::Heartbeat,
     hello::Hello,
     limits::{ASK_BODY_BYTES_MAX, Limits},
+    link::Link,
 };
 use crate::Fault;
 
@@ -58,6 +60,8 @@ pub enum Message {
         /// The answer.
         body: Bytes,
     },
+    /// Whether the sender wants records, and where it is in the tree.
+    Link(Link),
 }
 
 pub(crate) const HELLO: u8 = 1;
@@ -67,6 +71,7 @@ pub(crate) const HEARTBEAT: u8 = 4;
 pub(crate) const BYE: u8 = 5;
 pub(crate) const ASK: u8 = 28;
 pub(crate) const ANSWER: u8 = 29;
+pub(crate) const LINK: u8 = 32;
 
 /// The first kind that need not be understood.
 const SKIPPABLE: u8 = 128;
@@ -100,6 +105,10 @@ impl Message {
             }
             Self::Ask { id, body } => encode_passed(&mut out, ASK, *id, body),
             Self::Answer { id, body } => encode_passed(&mut out, ANSWER, *id, body),
+            Self::Link(link) => {
+                out.push(LINK);
+                link.encode(&mut out);
+            }
         }
         out.into()
     }
@@ -132,6 +141,7 @@ impl Message {
                 let (id, body) = decode_passed(&mut reader, "answer")?;
                 Self::Answer { id, body }
             }
+            LINK => Self::Link(Link::decode(&mut reader)?),
             SKIPPABLE.. => return Ok(None),
             kind => return Err(Fault::UnknownMessage { kind }),
         };
@@ -168,7 +178,7 @@ pub(crate) fn some_vector(reader: &mut Reader, limits: &Limits) -> Result<Versio
 
 /// Whether a message of this kind carries no records.
 fn is_control(kind: u8) -> bool {
-    matches!(kind, HELLO | HAVE | HEARTBEAT | BYE | ASK | ANSWER)
+    matches!(kind, HELLO | HAVE | HEARTBEAT | BYE | ASK | ANSWER | LINK)
 }
 
 fn encode_records(records: &[Bytes]) -> Bytes {

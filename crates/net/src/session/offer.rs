@@ -25,6 +25,8 @@ pub(crate) struct Offer {
     /// The first commit that has not been looked at for this peer.
     next: u64,
     is_loading: bool,
+    /// Where the last load began.
+    loaded_from: u64,
     /// Loaded and not sent.
     pending: VecDeque<(Dot, Bytes)>,
     /// Sent and not known to be applied, oldest first, with their sizes.
@@ -124,6 +126,21 @@ impl Offer {
         }
     }
 
+    /// Sends nothing: the peer wants no records. What was loaded is read again when it does.
+    pub(crate) fn rest(&mut self) {
+        if !self.pending.is_empty() {
+            self.pending.clear();
+            self.next = self.loaded_from;
+        }
+    }
+
+    /// Looks no more at what a peer has got from elsewhere, while it wants no records. O(replicas).
+    pub(crate) fn skip(&mut self, standing: &Standing) {
+        if !self.is_loading && self.seen.includes(&standing.frontier) {
+            self.next = self.next.max(standing.commit + 1);
+        }
+    }
+
     /// When the peer is stalled, unless it acknowledges something before.
     pub(crate) fn stalled_at(&self, limits: &Limits) -> Option<Moment> {
         let &(_, bytes) = self.in_flight.front()?;
@@ -202,6 +219,7 @@ impl Offer {
         }
         self.needs_state = false;
         self.is_loading = true;
+        self.loaded_from = self.next;
         let room = self.window.saturating_sub(self.in_flight_bytes);
         let bytes = usize::try_from(room).unwrap_or(usize::MAX).min(limits.batch_bytes).max(1);
         Some(Output::Load { seen: self.seen.clone(), from: self.next, commits: limits.load_commits, bytes })

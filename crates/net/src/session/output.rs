@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tombolo_crdt::{Dot, VersionVector};
 
-use crate::{AskFailure, Fault, Moment, StabilityRow};
+use crate::{AskFailure, Fault, Link, Moment, StabilityRow};
 
 /// What to do, in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +41,8 @@ pub enum Output {
         /// The answer.
         answer: Result<Bytes, AskFailure>,
     },
+    /// What the peer says of the link. Whether it is sent records this session sees to.
+    Linked(Link),
     /// Something that the host may want to know.
     Event(Event),
     /// The session has ended; there is no output after this one. What was sent before is still to be sent.

@@ -19,7 +19,11 @@ impl Session {
         let limits = &self.settings.limits;
         let Some(open) = &mut self.open else { return };
         self.outputs.extend(open.intake.pump(now, &self.standing, limits));
-        open.offer.pump(now, &self.standing, &mut self.told, limits, &mut self.outputs);
+        if self.links.gives() {
+            open.offer.pump(now, &self.standing, &mut self.told, limits, &mut self.outputs);
+        } else {
+            open.offer.rest();
+        }
     }
 
     /// Whether the peer has kept us waiting for too long.
@@ -50,7 +54,7 @@ impl Session {
     }
 
     /// Tells the peer everything that has risen. O(replicas).
-    fn tell(&mut self) {
+    pub(super) fn tell(&mut self) {
         self.tell_at = None;
         let raised = self.standing.frontier.iter().filter(|dot| !self.told.covers(*dot)).collect();
         self.told.join(&raised);
@@ -67,6 +71,11 @@ impl Session {
         self.tell();
         self.heartbeat_at = now.after(self.settings.limits.heartbeat_ms);
         let readiness = self.open.as_ref().map_or(Readiness::Ready, |open| open.intake.readiness());
+        if let Some(open) = &mut self.open
+            && !self.links.gives()
+        {
+            open.offer.skip(&self.standing);
+        }
         let rows = self.relay.take(self.settings.limits.rows_bytes);
         let (wall_ms, digest) = (self.wall_ms(now), self.standing.digest);
         self.send(&Message::Heartbeat(Heartbeat { wall_ms, readiness, digest, rows }));

@@ -13,6 +13,7 @@ mod convergence;
 mod digests;
 mod faults;
 mod flow;
+mod links;
 mod liveness;
 mod messages;
 mod refusals;

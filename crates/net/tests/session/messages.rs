@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 use tombolo_crdt::{Chain, Dot, ReplicaId, VersionVector};
-use tombolo_net::{Heartbeat, Hello, Limits, Message, Readiness, StabilityRow};
+use tombolo_net::{Branch, Heartbeat, Hello, Limits, Link, Message, Readiness, StabilityRow};
 
 use crate::support::toy_store::{id, vector};
 
@@ -25,6 +25,15 @@ fn golden() -> Vec<(Message, &'static str)> {
     let empty = Hello { heads: vec![], floor: VersionVector::new(), digest: 0, ..hello.clone() };
     let row = StabilityRow { member: id(0xb2), frontier: vector(&[(0xa1, 300)]) };
     let heartbeat = Heartbeat { wall_ms: 1_700_000_000_000, readiness: Readiness::Busy, digest: 0xd1, rows: vec![row] };
+    let branch = Branch { rank: 3, epoch: 300, cost: 5, above: vec![id(0xa1), id(0xb2)] };
+    let link = Link { wants_records: true, is_below_you: true, has_room: false, is_crowded: true, branch };
+    let root = Link {
+        wants_records: false,
+        is_below_you: false,
+        has_room: true,
+        is_crowded: false,
+        branch: Branch::default(),
+    };
     vec![
         (
             Message::Hello(hello),
@@ -53,6 +62,8 @@ fn golden() -> Vec<(Message, &'static str)> {
         (Message::Ask { id: 300, body: Bytes::from_static(&[0x51, 0x52]) }, "1c ac02 02 5152"),
         (Message::Answer { id: 300, body: Bytes::from_static(&[0x61]) }, "1d ac02 01 61"),
         (Message::Answer { id: 1, body: Bytes::new() }, "1d 01 00"),
+        (Message::Link(link), "20 0b 03 ac02 05 02 00000000000000a1 00000000000000b2"),
+        (Message::Link(root), "20 04 00 00 00 00"),
     ]
 }
 
@@ -157,6 +168,18 @@ fn any_passed() -> impl Strategy<Value = (u64, Bytes)> {
     (prop_oneof![1..6_u64, 1..=u64::MAX], vec(any::<u8>(), 0..60).prop_map(Bytes::from))
 }
 
+fn any_link() -> impl Strategy<Value = Link> {
+    let branch = (any::<u8>(), any::<u64>(), any::<u64>(), vec(any_id(), 0..5));
+    let branch = branch.prop_map(|(rank, epoch, cost, above)| Branch { rank, epoch, cost, above });
+    (any::<[bool; 4]>(), branch).prop_map(|([wants_records, is_below_you, has_room, is_crowded], branch)| Link {
+        wants_records,
+        is_below_you,
+        has_room,
+        is_crowded,
+        branch,
+    })
+}
+
 fn any_message() -> impl Strategy<Value = Message> {
     prop_oneof![
         any_hello().prop_map(Message::Hello),
@@ -166,6 +189,7 @@ fn any_message() -> impl Strategy<Value = Message> {
         (any::<u16>(), "[^\\p{Cc}]{0,60}").prop_map(|(code, text)| Message::Bye { code, text }),
         any_passed().prop_map(|(id, body)| Message::Ask { id, body }),
         any_passed().prop_map(|(id, body)| Message::Answer { id, body }),
+        any_link().prop_map(Message::Link),
     ]
 }
 
@@ -186,7 +210,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_are_refused_or_canonical(kind in prop_oneof![0..7_u8, 27..31_u8], mut bytes in vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_are_refused_or_canonical(kind in prop_oneof![0..7_u8, 27..34_u8], mut bytes in vec(any::<u8>(), 0..200)) {
         bytes.insert(0, kind);
         check_canonical(bytes)?;
     }

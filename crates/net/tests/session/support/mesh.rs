@@ -62,6 +62,8 @@ pub(crate) struct End {
     pub(crate) asked: Vec<(u64, Bytes)>,
     /// What came of this end's questions.
     pub(crate) answered: Vec<(u64, Result<Bytes, AskFailure>)>,
+    /// What the peer said of the link.
+    pub(crate) linked: Vec<tombolo_net::Link>,
     pub(crate) closed: Option<Fault>,
     /// Every message this end has sent, with its moment.
     pub(crate) sent: Vec<(u64, Message)>,
@@ -211,8 +213,8 @@ impl Mesh {
         let watch = Watch { standing: Arc::clone(&standing), ..Watch::default() };
         let session = Session::new(settings, standing, Moment(self.now), self.wall_ms(own));
         let (events, sent) = (Vec::new(), Vec::new());
-        let (asked, answered) = (Vec::new(), Vec::new());
-        End { node: own, session, events, asked, answered, closed: None, sent, deadline: None, watch }
+        let (asked, answered, linked) = (Vec::new(), Vec::new(), Vec::new());
+        End { node: own, session, events, asked, answered, linked, closed: None, sent, deadline: None, watch }
     }
 
     fn begin(&mut self, link: usize) {
@@ -333,6 +335,7 @@ impl Mesh {
             }
             Output::Asked { id, body } => this.asked.push((id, body)),
             Output::Answered { token, answer } => this.answered.push((token, answer)),
+            Output::Linked(link) => this.linked.push(link),
             Output::Close(fault) => this.closed = Some(fault),
         }
     }
