@@ -19,6 +19,7 @@ mod process;
 mod project;
 mod sim;
 mod steps;
+mod storm;
 mod test;
 mod tidy;
 
@@ -46,6 +47,8 @@ enum Task {
     Demo(demo::Options),
     /// Play a mesh of real stores and sessions on a virtual network and clock, seed after seed.
     Sim(sim::Options),
+    /// Kill sites under load, round after round, on links that come and go, and hold them to what they have acknowledged.
+    Storm(storm::Options),
     /// Run a real Kubernetes control plane on the product.
     Kubernetes(kubernetes::Options),
     /// Measure the product, beside a real etcd when there is one.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Demo(options) => demo::run(&options),
         Task::Sim(options) => sim::run(&options),
+        Task::Storm(options) => storm::run(&options),
         Task::Kubernetes(options) => kubernetes::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Clients(options) => clients::run(&options),

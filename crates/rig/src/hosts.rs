@@ -1,14 +1,14 @@
 //! Hosts of their own for the sites of a mesh: network namespaces of this machine, joined by a bridge.
 //!
-//! Packets between them go through the kernel's network stack as between machines, and its packet filter (nftables) cuts
-//! and loses them. The rig itself reaches every host through the bridge, whatever the filter does between hosts. It needs
-//! root, `ip` and `nft`; names and addresses carry the number of this process, and everything is taken away at the end.
+//! Packets between them go through the kernel's network stack as between machines. Its packet filter (nftables) cuts and loses them
+//! where they arrive, its token bucket (`tbf`) holds back what a host sends, and a [`Relay`] at the bridge delays, doubles and reorders them on their
+//! way, which this kernel may not be able to. The rig itself reaches every host through the bridge, whatever happens between hosts. It needs
+//! root, `ip`, `tc` and `nft`; names and addresses carry the number of this process, and everything is taken away at the end.
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
     io::Write as _,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     process::{self, Command, Stdio},
     sync::{
         Mutex,
@@ -18,7 +18,12 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{relay::Conditions, requirement};
+use crate::{
+    relay::{Conditions, Relay, Traffic},
+    requirement,
+};
+
+mod filter;
 
 /// Some hosts. Dropping them takes them away with all that runs on them.
 #[derive(Debug)]
@@ -26,7 +31,9 @@ pub struct Hosts {
     names: Names,
     count: usize,
     namespaces: Vec<String>,
-    /// Of each direction; what the filters of the hosts do.
+    /// What carries packets from host to host, once it is known where the sites listen.
+    relay: Option<Relay>,
+    /// Of each direction.
     conditions: Mutex<BTreeMap<(usize, usize), Conditions>>,
 }
 
@@ -56,7 +63,7 @@ impl Hosts {
         }
         let namespaces = (0..count).map(|host| names.namespace(host)).collect();
         // Whatever was made is taken away also when the next thing fails.
-        let hosts = Self { names, count, namespaces, conditions: Mutex::default() };
+        let hosts = Self { names, count, namespaces, relay: None, conditions: Mutex::default() };
         hosts.build()?;
         Ok(Some(hosts))
     }
@@ -79,28 +86,49 @@ impl Hosts {
         self.names.address(host).into()
     }
 
-    /// Changes what the hosts do with what they get, given as `(from, to)`. Only cuts and losses are carried out.
+    /// Has packets for the sites, one on each host, go by a relay, and returns where each site is to be found by the others.
     ///
     /// # Errors
     ///
-    /// When a filter cannot be set.
+    /// When a socket or a thread cannot be had.
+    pub fn join(&mut self, sites: &[SocketAddr], seed: u64) -> Result<Vec<SocketAddr>> {
+        let relay = Relay::start_on(self.names.gateway().into(), sites, seed).context("start the relay")?;
+        let relay = self.relay.insert(relay);
+        Ok((0..sites.len()).map(|site| relay.front(site)).collect())
+    }
+
+    /// Changes the conditions of every direction, given as `(from, to)`. A host sends as fast as the slowest of its directions allows.
+    ///
+    /// # Errors
+    ///
+    /// When a filter or a bucket cannot be set.
     pub fn change_all(&self, mut change: impl FnMut(usize, usize, &mut Conditions)) -> Result<()> {
+        let relay = self.relay.as_ref().context("the hosts are not joined")?;
         let mut conditions = self.conditions.lock().expect("nothing panics while it holds the conditions");
-        for to in 0..self.count {
-            for from in (0..self.count).filter(|from| *from != to) {
-                change(from, to, conditions.entry((from, to)).or_default());
-            }
+        for (from, to) in relay.pairs() {
+            change(from, to, conditions.entry((from, to)).or_default());
         }
-        for to in 0..self.count {
-            let mut rules = FILTER.to_owned();
-            for ((from, _), conditions) in conditions.iter().filter(|((_, target), _)| *target == to) {
-                // Writing to a string does not fail.
-                let _ = rule(&mut rules, self.names.address(*from), conditions);
-            }
-            rules.push_str("}\n}\n");
-            self.filter(to, &rules)?;
+        relay.change_all(|from, to, link| {
+            let Conditions { delay, jitter, duplication, reordering, .. } = conditions[&(from, to)];
+            *link = Conditions { delay, jitter, duplication, reordering, ..Conditions::default() };
+        });
+        for host in 0..self.count {
+            let arriving = conditions.iter().filter(|((_, to), _)| *to == host);
+            let rules = filter::rules(
+                self.names.gateway(),
+                arriving.map(|((from, to), conditions)| (relay.sources(*from, *to), *conditions)),
+            );
+            self.filter(host, &rules)?;
+            let leaving = conditions.iter().filter(|((from, _), _)| *from == host);
+            self.pace(host, leaving.filter_map(|(_, conditions)| conditions.bytes_per_s).min())?;
         }
         Ok(())
+    }
+
+    /// What has gone from host to host.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.relay.as_ref().map(Relay::traffic).unwrap_or_default()
     }
 
     fn filter(&self, host: usize, rules: &str) -> Result<()> {
@@ -113,6 +141,28 @@ impl Hosts {
         let status = nft.wait()?;
         ensure!(status.success(), "nft refused:\n{rules}");
         Ok(())
+    }
+
+    /// Holds back what a host sends to others, and not what it answers its clients.
+    fn pace(&self, host: usize, bytes_per_s: Option<u64>) -> Result<()> {
+        let rate = format!("{}bit", bytes_per_s.unwrap_or(UNPACED_BYTES_PER_S).saturating_mul(8));
+        let bucket = ["parent", PACED, "handle", "30:", "tbf", "rate", &rate, "burst", "64kb", "latency", "500ms"];
+        self.tc(host, &[&["qdisc", "replace", "dev", "eth0"], &bucket[..]].concat())
+    }
+
+    /// Gives a host two classes for what it sends, one of which is paced.
+    fn classes(&self, host: usize) -> Result<()> {
+        let dev = ["dev", "eth0"];
+        self.tc(host, &[&["qdisc", "add"], &dev[..], &["root", "handle", "1:", "htb", "default", "1"]].concat())?;
+        for class in ["1:1", PACED] {
+            let class = ["parent", "1:", "classid", class, "htb", "rate", "10gbit", "quantum", "60000"];
+            self.tc(host, &[&["class", "add"], &dev[..], &class[..]].concat())?;
+        }
+        self.pace(host, None)
+    }
+
+    fn tc(&self, host: usize, arguments: &[&str]) -> Result<()> {
+        ip(&[&["netns", "exec", self.namespace(host), "tc"], arguments].concat())
     }
 
     fn build(&self) -> Result<()> {
@@ -129,6 +179,7 @@ impl Hosts {
             ip(&["-n", namespace, "address", "add", &address, "dev", &inside])?;
             ip(&["-n", namespace, "link", "set", &inside, "up"])?;
             ip(&["-n", namespace, "link", "set", "lo", "up"])?;
+            self.classes(host)?;
         }
         Ok(())
     }
@@ -146,18 +197,10 @@ impl Drop for Hosts {
     }
 }
 
-/// The filter of a host, up to its rules. It replaces the one before in one step.
-const FILTER: &str =
-    "table inet rig\ndelete table inet rig\ntable inet rig {\nchain input {\ntype filter hook input priority 0;\n";
-
-fn rule(rules: &mut String, from: Ipv4Addr, conditions: &Conditions) -> std::fmt::Result {
-    if conditions.cut {
-        writeln!(rules, "ip saddr {from} drop")?;
-    } else if conditions.loss > 0 {
-        writeln!(rules, "ip saddr {from} meta l4proto udp numgen random mod 1000 < {} drop", conditions.loss)?;
-    }
-    Ok(())
-}
+/// The class of what is paced; the filter puts packets for other sites into it.
+const PACED: &str = "1:2";
+/// As good as unpaced.
+const UNPACED_BYTES_PER_S: u64 = 1 << 30;
 
 impl Names {
     fn namespace(self, host: usize) -> String {
@@ -195,8 +238,11 @@ fn probe(names: Names) -> Result<()> {
     let namespace = names.namespace(usize::from(u8::MAX));
     ip(&["netns", "add", &namespace])?;
     let listed = ip(&["netns", "exec", &namespace, "nft", "list", "ruleset"]);
+    let paced = ["qdisc", "add", "dev", "lo", "root", "tbf", "rate", "1gbit", "burst", "64kb", "latency", "1ms"];
+    let paced = ip(&[&["netns", "exec", &namespace, "tc"], &paced[..]].concat());
     ip(&["netns", "delete", &namespace])?;
-    listed.context("nftables")
+    listed.context("nftables")?;
+    paced.context("tbf")
 }
 
 fn ip(arguments: &[&str]) -> Result<()> {
@@ -208,7 +254,7 @@ fn ip(arguments: &[&str]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Conditions, FILTER, Ipv4Addr, Names, rule};
+    use super::Names;
 
     #[test]
     fn names_of_interfaces_fit_and_two_sets_share_neither_names_nor_networks() {
@@ -218,19 +264,5 @@ mod tests {
         assert_ne!(names.network(), other.network());
         assert_ne!(names.bridge(), other.bridge());
         assert_ne!(names.network(), Names { process: 4_194_303, number: 9 }.network());
-    }
-
-    #[test]
-    fn a_cut_drops_everything_and_a_loss_some_packets() {
-        let from = Ipv4Addr::new(10, 0, 0, 1);
-        let text = |conditions: Conditions| {
-            let mut text = String::new();
-            rule(&mut text, from, &conditions).unwrap();
-            text
-        };
-        assert_eq!(text(Conditions { cut: true, loss: 5, ..Default::default() }), "ip saddr 10.0.0.1 drop\n");
-        assert!(text(Conditions { loss: 50, ..Default::default() }).contains("mod 1000 < 50 drop"));
-        assert_eq!(text(Conditions::default()), "");
-        assert!(FILTER.starts_with("table inet rig\ndelete table inet rig\n"));
     }
 }

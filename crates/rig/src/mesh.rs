@@ -38,7 +38,7 @@ pub struct Mesh {
 #[derive(Debug)]
 enum Links {
     Relayed(Relay),
-    Direct(Hosts),
+    Hosted(Hosts),
 }
 
 /// How far a site is, and what it makes of it. Equal at all sites of a mesh that has converged.
@@ -78,13 +78,17 @@ impl Mesh {
     /// # Errors
     ///
     /// When a folder or a port is not to be had.
-    pub fn prepare_on(hosts: Hosts, launch: &Launch, names: &[&str], shape: Shape) -> Result<Self> {
+    pub fn prepare_on(mut hosts: Hosts, launch: &Launch, names: &[&str], shape: Shape, seed: u64) -> Result<Self> {
         ensure!(names.len() == shape.sites() && names.len() == hosts.count(), "as many names and hosts as sites");
         let prepare = |(host, name): (usize, &&str)| {
             launch.clone().within(hosts.namespace(host), hosts.address(host)).with("--name", name).prepare()
         };
-        let sites = names.iter().enumerate().map(prepare).collect::<Result<Vec<Server>>>()?;
-        let mesh = Self { sites, links: Links::Direct(hosts), shape };
+        let mut sites = names.iter().enumerate().map(prepare).collect::<Result<Vec<Server>>>()?;
+        let peers: Vec<SocketAddr> = sites.iter().map(Server::peer_address).collect();
+        for (site, front) in sites.iter_mut().zip(hosts.join(&peers, seed)?) {
+            site.set("--initial-advertise-peer-urls", &format!("http://{front}"));
+        }
+        let mesh = Self { sites, links: Links::Hosted(hosts), shape };
         mesh.heal()?;
         Ok(mesh)
     }
@@ -140,7 +144,7 @@ impl Mesh {
         &self.sites
     }
 
-    /// Changes the conditions of every link that this mesh has, given as `(from, to)`. Hosts can cut and lose alone.
+    /// Changes the conditions of every link that this mesh has, given as `(from, to)`.
     ///
     /// # Errors
     ///
@@ -158,7 +162,7 @@ impl Mesh {
                 relay.change_all(shaped);
                 Ok(())
             }
-            Links::Direct(hosts) => hosts.change_all(shaped),
+            Links::Hosted(hosts) => hosts.change_all(shaped),
         }
     }
 
@@ -180,12 +184,12 @@ impl Mesh {
         self.change_links(|_, _, conditions| conditions.cut = false)
     }
 
-    /// What the relay has carried; nothing where there is none.
+    /// What the relay has carried.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         match &self.links {
             Links::Relayed(relay) => relay.traffic(),
-            Links::Direct(_) => Traffic::default(),
+            Links::Hosted(hosts) => hosts.traffic(),
         }
     }
 

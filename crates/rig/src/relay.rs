@@ -30,6 +30,8 @@ mod tests;
 #[derive(Debug)]
 pub struct Relay {
     fronts: Vec<SocketAddr>,
+    /// Of the sockets of pairs: `[from * sites + to]`.
+    pair_ports: Vec<u16>,
     links: Links,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -61,7 +63,7 @@ impl Relay {
     pub fn start_on(address: IpAddr, sites: &[SocketAddr], seed: u64) -> io::Result<Self> {
         let links = Links::new(sites.len(), seed);
         let sockets = Sockets::bind(address, sites.len())?;
-        let fronts = sockets.front_addresses()?;
+        let (fronts, pair_ports) = (sockets.front_addresses()?, sockets.pair_ports()?);
         let fabric = Fabric { sites: sites.to_vec(), links: links.clone(), address };
         let (stop, stopped) = oneshot::channel();
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -72,13 +74,19 @@ impl Relay {
             }
         };
         let thread = thread::Builder::new().name("relay".to_owned()).spawn(run)?;
-        Ok(Self { fronts, links, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { fronts, pair_ports, links, stop: Some(stop), thread: Some(thread) })
     }
 
     /// The address that a site gives its peers as its own.
     #[must_use]
     pub fn front(&self, site: usize) -> SocketAddr {
         self.fronts[site]
+    }
+
+    /// The ports from which packets of one site come to another: what it has sent first, and what it has answered.
+    #[must_use]
+    pub fn sources(&self, from: usize, to: usize) -> [u16; 2] {
+        [self.pair_ports[from * self.sites() + to], self.fronts[from].port()]
     }
 
     /// Sites.

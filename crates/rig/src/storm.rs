@@ -92,7 +92,7 @@ impl Storm {
     pub async fn start_on(hosts: Hosts, launch: &Launch, seed: u64) -> Result<Self> {
         let shape = Shape::full(hosts.count());
         let names = &NAMES[..shape.sites()];
-        Self::begin(Mesh::prepare_on(hosts, launch, names, shape)?, seed).await
+        Self::begin(Mesh::prepare_on(hosts, launch, names, shape, seed)?, seed).await
     }
 
     async fn begin(mut mesh: Mesh, seed: u64) -> Result<Self> {

@@ -63,6 +63,10 @@ impl Sockets {
     pub(super) fn front_addresses(&self) -> io::Result<Vec<SocketAddr>> {
         self.fronts.iter().map(StdSocket::local_addr).collect()
     }
+
+    pub(super) fn pair_ports(&self) -> io::Result<Vec<u16>> {
+        self.pairs.iter().map(|socket| Ok(socket.local_addr()?.port())).collect()
+    }
 }
 
 impl Fabric {
