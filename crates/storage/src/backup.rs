@@ -138,7 +138,8 @@ impl Backup {
                 return Ok(out.into());
             }
             let (kind, number) = Kind::of(&key).ok_or(ReadError::Rot { commit: 0 })?;
-            if kind == Kind::Commit && number > self.last {
+            // What is staged belongs to nobody's state.
+            if (kind == Kind::Commit && number > self.last) || kind == Kind::Staged {
                 continue;
             }
             row::unseal(&row, number).ok_or(ReadError::Rot { commit: number })?;

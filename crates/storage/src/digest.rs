@@ -4,7 +4,7 @@
 //! and go; being a sum and not an exclusive or, an element counted twice does not vanish.
 
 use smallvec::SmallVec;
-use tombolo_crdt::{Element, LeaseRef};
+use tombolo_crdt::{Element, LeaseRef, Operation};
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
 /// What tells a share of the system's data from that of a key: the word in ASCII.
@@ -23,8 +23,11 @@ impl Digest {
         self.0 = self.0.wrapping_add(share(element, key, payload));
     }
 
-    pub(crate) fn remove(&mut self, element: Element, key: &[u8], payload: u64) {
-        self.0 = self.0.wrapping_sub(share(element, key, payload));
+    /// Returns the share that went.
+    pub(crate) fn remove(&mut self, element: Element, key: &[u8], payload: u64) -> u128 {
+        let share = share(element, key, payload);
+        self.0 = self.0.wrapping_sub(share);
+        share
     }
 }
 
@@ -44,8 +47,18 @@ pub(crate) fn system_payload(value: &[u8]) -> u64 {
     xxh3_64_with_seed(value, SYSTEM_DOMAIN)
 }
 
+/// The share of the element that an operation adds; `None` when it adds none.
+pub(crate) fn share_of(element: Element, operation: &Operation) -> Option<u128> {
+    match operation {
+        Operation::Put { key, value, lease, .. } => Some(share(element, key, payload(value, *lease))),
+        Operation::LeaseGrant { id, ttl_s } => Some(share(element, &id.to_be_bytes(), grant_payload(*ttl_s))),
+        Operation::SystemPut { key, value, .. } => Some(share(element, key, system_payload(value))),
+        _ => None,
+    }
+}
+
 /// XXH3-128 of `replica ‖ seq ‖ index ‖ payload ‖ key`. The digest finds faults, not forgers: those meet the chains.
-fn share(element: Element, key: &[u8], payload: u64) -> u128 {
+pub(crate) fn share(element: Element, key: &[u8], payload: u64) -> u128 {
     let mut head = [0; 28];
     head[..8].copy_from_slice(&element.dot.replica.get().to_be_bytes());
     head[8..16].copy_from_slice(&element.dot.seq.to_be_bytes());

@@ -15,13 +15,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use tombolo_crdt::{Chain, Dot};
+use tombolo_crdt::Dot;
 
 use crate::{
     Commit, CommitError, Committer, Disk, SystemSibling,
     engine::{Change, Persist},
     fence::Fence,
     import::UNDER_WAY,
+    log::Stream,
     outbox::{self, Batch},
     row::sheet::SealedSheet,
     store::{Published, Shared},
@@ -40,8 +41,8 @@ pub struct Group {
 /// Where everything stood when a group was closed: what readers are shown once it is durable.
 struct Landmark {
     published: Published,
-    /// The last record of each author of which the group holds records, with its chain.
-    heads: Vec<(Dot, Chain)>,
+    /// The last record of each author of which the group holds records, and where its stream stands after it.
+    heads: Vec<(Dot, Stream)>,
     digest: u128,
     /// What the keys of the system's data hold that the group changed.
     system: Vec<(Bytes, Arc<[SystemSibling]>)>,
@@ -182,8 +183,9 @@ impl Committer {
         {
             let mut state = self.shared.state.write();
             (state.published, state.digest, state.row_bytes) = (published, digest, row_bytes);
-            heads.into_iter().for_each(|(last, chain)| state.advance(last, chain));
+            heads.into_iter().for_each(|(last, stream)| state.advance(last, stream));
             state.pass_milestone();
+            state.index.departed.forget(published.commit);
             system.into_iter().for_each(|(key, siblings)| system::publish(&mut state.system, key, siblings));
             if let Some(StagedBase { horizon, first }) = base {
                 (state.horizon, state.compacted_first) = (horizon, first);

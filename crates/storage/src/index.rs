@@ -3,7 +3,10 @@
 //! Values are not here but in the commit rows that [`Location`]s name; the index is rebuilt from those rows at opening. It
 //! may be ahead of what is published: readers bound what they look at by the published revision.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::Bound,
+};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -11,8 +14,10 @@ use tombolo_crdt::{Element, LeaseRef, Register, ReplicaId};
 
 use crate::{KeyRange, RequestError, row::commit::Location};
 
-use self::keys::Keys;
+pub(crate) use self::departed::Gone;
+use self::{departed::Departed, keys::Keys};
 
+mod departed;
 mod keys;
 
 /// Keys, their history, and the leases they are attached to.
@@ -24,6 +29,8 @@ pub(crate) struct Index {
     homes: HashMap<i64, SmallVec<[ReplicaId; 1]>>,
     /// The removals of ranges, ascending by commit. They may matter to keys that they did not touch here.
     range_removals: Vec<(u64, KeyRange)>,
+    /// What went since what is published.
+    pub(crate) departed: Departed,
 }
 
 /// One key: what it holds, and what of it was visible when.
@@ -138,6 +145,11 @@ impl Index {
         self.keys.entry(key)
     }
 
+    /// The same, and where to note what goes from it.
+    pub(crate) fn entry_and_departed(&mut self, key: &[u8]) -> (&mut KeyEntry, &mut Departed) {
+        (self.keys.entry(key), &mut self.departed)
+    }
+
     pub(crate) fn entry_if_present(&mut self, key: &[u8]) -> Option<&mut KeyEntry> {
         self.keys.get_mut(key)
     }
@@ -232,6 +244,20 @@ impl Index {
         if self.leases.get(&lease).is_some_and(|entry| entry.grants.is_empty() && entry.attached.is_empty()) {
             self.leases.remove(&lease);
         }
+    }
+
+    /// The grants there are, of whatever commit.
+    pub(crate) fn grants(&self) -> impl Iterator<Item = (LeaseRef, &[(Element, Grant)])> {
+        self.leases.iter().map(|(lease, entry)| (*lease, entry.grants.as_slice()))
+    }
+
+    /// The keys above `after`, ascending, whatever is visible of them.
+    pub(crate) fn after<'a>(
+        &'a self,
+        after: Option<&[u8]>,
+    ) -> impl Iterator<Item = (&'a [u8], &'a KeyEntry)> + use<'a> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.keys.range((start, Bound::Unbounded))
     }
 
     /// The leases that exist, with their time to live.

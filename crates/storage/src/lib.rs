@@ -34,6 +34,10 @@ pub use revision::{Revision, Slot, is_foreign};
 pub use standing::Standing;
 pub use store::{Health, Identity, MeshId, Published, Shortage, Sizes, Store};
 pub use system::{SystemEntry, SystemSibling};
+pub use transfer::{
+    CompleteTransfer, ElementRange, Fingerprint, Provider, PublishedTransfer, Pull, Receiver, Refusal, StagedPage,
+    TransferError, TransferFault, TransferProgress,
+};
 
 mod answer;
 mod arrivals;
@@ -75,6 +79,7 @@ mod space;
 mod standing;
 mod store;
 mod system;
+mod transfer;
 mod view;
 
 /// The README's example is a test.

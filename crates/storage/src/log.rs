@@ -70,10 +70,10 @@ impl Log {
         self.streams.iter().map(|(&replica, stream)| (Dot::new(replica, self.frontier.seq(replica)), stream))
     }
 
-    /// The last records, with their chains, of the authors that stand above `frontier`. O(authors).
-    pub(crate) fn heads_above(&self, frontier: &VersionVector) -> Vec<(Dot, Chain)> {
+    /// Where the streams stand of the authors that stand above `frontier`. O(authors, and their contexts).
+    pub(crate) fn heads_above(&self, frontier: &VersionVector) -> Vec<(Dot, Stream)> {
         let above = self.streams().filter(|(last, _)| !frontier.covers(*last));
-        above.map(|(last, stream)| (last, stream.chain)).collect()
+        above.map(|(last, stream)| (last, stream.clone())).collect()
     }
 
     /// The name of this replica's next record.

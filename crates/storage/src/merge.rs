@@ -11,11 +11,10 @@ use smallvec::SmallVec;
 use tombolo_crdt::{Element, Hlc, LeaseRef, Operation, RangeRemove, VersionVector};
 
 use crate::{
-    KeyRange, Revision,
-    digest::{self, Digest},
+    KeyRange, Revision, digest,
     event::LeaseChange,
     head::{Ended, Head},
-    index::{Grant, Held, Index, Shown, Touch, View, own_key},
+    index::{Gone, Grant, Held, Index, Shown, Touch, View, own_key},
     row::commit::{Cleared, CommitRow, Effect, Layer, Part},
     system::SystemValue,
 };
@@ -158,18 +157,18 @@ impl<'a> Merge<'a> {
     /// Changes one key's register, and with it the digest, the leases and what clients see. One search of the index.
     fn write(&mut self, write: Write<'_>) {
         let Write { layer, key, removes, adds } = write;
-        let entry = self.index.entry(key);
+        let (entry, departed) = self.index.entry_and_departed(key);
         // The private layer has no digest: nobody compares it.
         let mut digest = (layer == Layer::Mesh).then_some(&mut self.head.digest);
         let mut detached = Vec::new();
         for &element in removes {
             let Some(sibling) = entry.register.remove(element) else { continue };
-            digest
-                .as_deref_mut()
-                .into_iter()
-                .for_each(|sum: &mut Digest| sum.remove(element, key, sibling.value.payload));
-            detached.extend(sibling.value.lease.map(|lease| (lease, element)));
             let added = sibling.value.commit;
+            if let Some(sum) = digest.as_deref_mut() {
+                let share = sum.remove(element, key, sibling.value.payload);
+                departed.note(Gone { by: self.number, added, element, share });
+            }
+            detached.extend(sibling.value.lease.map(|lease| (lease, element)));
             if self.head.since_base.counts(added, self.number) && !was_shown(&entry.touches, self.number, element) {
                 self.head.since_base.note_write(key, element, added);
             }
@@ -244,7 +243,9 @@ impl<'a> Merge<'a> {
     fn end(&mut self, lease: LeaseRef, elements: &[Element]) {
         let ended = self.index.end(lease, elements);
         for (element, grant) in &ended {
-            self.head.digest.remove(*element, &lease.id.to_be_bytes(), digest::grant_payload(grant.ttl_s));
+            let payload = digest::grant_payload(grant.ttl_s);
+            let share = self.head.digest.remove(*element, &lease.id.to_be_bytes(), payload);
+            self.index.departed.note(Gone { by: self.number, added: grant.commit, element: *element, share });
             self.head.ended.push(Ended { added: grant.commit, by: self.number });
             if self.head.since_base.counts(grant.commit, self.number) {
                 self.head.since_base.note_apart(*element);

@@ -83,7 +83,7 @@ pub(crate) fn open(
         index,
         published,
         frontier: head.mesh.frontier().clone(),
-        chains: head.mesh.streams().map(|(last, stream)| (last.replica, stream.chain)).collect(),
+        streams: head.mesh.streams().map(|(last, stream)| (last.replica, stream.clone())).collect(),
         digest: head.digest.bits(),
         system: head.system.all(),
         row_bytes: tally.bytes,
@@ -112,7 +112,10 @@ pub(crate) fn open(
     let store = Store::from_shared(Arc::clone(&shared));
     let staged = Staged::default();
     let wall = options.wall;
-    Ok((store, Committer { shared, wall, head, staged, compaction, space, fence, sync_timer, tally }))
+    Ok((
+        store,
+        Committer { shared, wall, head, staged, compaction, space, fence, sync_timer, tally, drops_staged: false },
+    ))
 }
 
 /// Reads every row and applies it; `index` is the empty one to begin with.
@@ -225,6 +228,7 @@ impl Recovered {
             self.reach_base()?;
         }
         self.head.replay(&mut self.index, number, row);
+        self.index.departed.forget(number);
         for part in &row.parts {
             if number > base_commit {
                 let log = self.head.log_mut(part.layer);

@@ -169,7 +169,8 @@ fn read_rows(
     let (mut batch, mut batch_bytes, mut transactions) = (Vec::new(), 0, 0);
     let mut last = Bytes::new();
     while let Some((key, row)) = reader.row()? {
-        let (kind, number) = Kind::of(&key).ok_or(RestoreError::Damaged { what: "a row of no known kind" })?;
+        let known = Kind::of(&key).filter(|(kind, _)| *kind != Kind::Staged);
+        let (kind, number) = known.ok_or(RestoreError::Damaged { what: "a row of no known kind" })?;
         row::unseal(&row, number).ok_or(RestoreError::Damaged { what: "a row that does not carry its own hash" })?;
         if key <= last {
             return Err(RestoreError::Damaged { what: "rows out of order" });

@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Commit = b'c' as isize,
     /// `b ‖ ordinal`: what recovery needs to know of rows that compaction dropped, see [`base`].
     Base = b'b' as isize,
+    /// `t ‖ ordinal`: what has come of a transfer and is not joined yet, see [`transfer`](crate::transfer).
+    Staged = b't' as isize,
 }
 
 impl Kind {
@@ -42,7 +44,7 @@ impl Kind {
 
     /// The kind and the number in a key of any kind.
     pub(crate) fn of(key: &[u8]) -> Option<(Self, u64)> {
-        [Self::Commit, Self::Base].into_iter().find_map(|kind| Some((kind, kind.number(key)?)))
+        [Self::Commit, Self::Base, Self::Staged].into_iter().find_map(|kind| Some((kind, kind.number(key)?)))
     }
 
     /// The key just beyond the last row of this kind.

@@ -30,7 +30,7 @@ impl Store {
         Standing {
             published: state.published,
             frontier: state.frontier.clone(),
-            chains: state.chains.clone(),
+            chains: state.streams.iter().map(|(author, stream)| (*author, stream.chain)).collect(),
             digest: state.digest,
             floor: state.floor.vector.clone(),
         }

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use tombolo_crdt::{Chain, Dot, ReplicaId, VersionVector};
+use tombolo_crdt::{Dot, ReplicaId, VersionVector};
 
 use crate::{
     Committer, Durability, KeyValue, OpenError, OpenOptions, RangeAnswer, RangeQuery, ReadError, Revision, Slot,
@@ -19,6 +19,7 @@ use crate::{
     engine::{Engine, EngineError, fjall::FjallEngine},
     folder::{Folder, FolderLock, Owner},
     index::{Index, Visible, own_key},
+    log::Stream,
     milestones::Milestones,
     outbox::Outbox,
     query::{self, Candidate},
@@ -118,8 +119,8 @@ pub(crate) struct State {
     pub(crate) index: Index,
     pub(crate) published: Published,
     pub(crate) frontier: VersionVector,
-    /// The chain of each author's last record in it.
-    pub(crate) chains: BTreeMap<ReplicaId, Chain>,
+    /// Where each author's stream stands at its last record in it.
+    pub(crate) streams: BTreeMap<ReplicaId, Stream>,
     pub(crate) digest: u128,
     pub(crate) system: PublishedSystem,
     pub(crate) row_bytes: u64,
@@ -137,9 +138,9 @@ pub(crate) struct State {
 
 impl State {
     /// Takes note of the last record that is now published of an author.
-    pub(crate) fn advance(&mut self, last: Dot, chain: Chain) {
+    pub(crate) fn advance(&mut self, last: Dot, stream: Stream) {
         self.frontier.raise(last.replica, last.seq);
-        self.chains.insert(last.replica, chain);
+        self.streams.insert(last.replica, stream);
     }
 
     /// Takes note of what is published by now, once in a while.

@@ -7,11 +7,11 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use tombolo_crdt::{Chain, Element, LeaseRef, Operation, Record, RecordHeader, VersionVector};
+use tombolo_crdt::{Element, LeaseRef, Operation};
 
 use crate::{
     index::{Index, Touch, View, own_key},
-    row::commit::{CommitRow, Effect, Part},
+    row::commit::{CommitRow, Effect},
     since_base::SinceBase,
     system::SystemRegisters,
 };
@@ -92,7 +92,7 @@ pub(super) fn fate(needs: &Needs<'_>, number: u64, row: &CommitRow) -> Fate {
     if needed.len() == adds && effects.len() == row.effects.len() && !removes(row) {
         return Fate::Kept;
     }
-    let parts = row.parts.iter().map(|part| reduced(part, &needed)).collect();
+    let parts = row.parts.iter().map(|part| part.remainder(|element| needed.contains(&element))).collect();
     let rest = CommitRow { revision: row.revision, parts, cleared: Vec::new(), effects, ordinals }
         .with_plain_ordinals_left_out();
     if rest == *row { Fate::Kept } else { Fate::Reduced(rest) }
@@ -119,28 +119,6 @@ fn is_needed(needs: &Needs<'_>, element: Element, operation: &Operation) -> bool
 fn is_told(index: &Index, effect: &Effect, number: u64) -> bool {
     let touches = index.get(effect.key()).map(|entry| entry.touches.as_slice()).unwrap_or_default();
     touches.iter().any(|touch| touch.commit == number && touch.view != View::Unchanged)
-}
-
-fn reduced(part: &Part, needed: &HashSet<Element>) -> Part {
-    let dot = part.dot();
-    let (mut indices, mut operations) = (Vec::new(), Vec::new());
-    for (index, operation) in
-        part.numbered().filter(|(index, op)| op.adds() > 0 && needed.contains(&dot.element(*index)))
-    {
-        indices.push(index);
-        operations.push(match operation.clone() {
-            // What it replaced is gone too.
-            Operation::Put { key, value, lease, .. } => Operation::Put { key, value, lease, supersedes: Vec::new() },
-            Operation::SystemPut { key, value, .. } => Operation::SystemPut { key, value, supersedes: Vec::new() },
-            other => other,
-        });
-    }
-    let header =
-        RecordHeader { context_delta: VersionVector::new(), chain: Chain::BEGINNING, ..part.record.header.clone() };
-    let mut record = Record { header, operations };
-    let (bytes, chain) = record.encode(&Chain::BEGINNING);
-    record.header.chain = chain;
-    Part { layer: part.layer, record, bytes, indices: Some(indices), context: None }
 }
 
 /// The keys that a row touches.

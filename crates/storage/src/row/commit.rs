@@ -22,7 +22,7 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 use tombolo_crdt::{
-    DecodeError, Dot, Element, Operation, Record, ReplicaId, VersionVector,
+    Chain, DecodeError, Dot, Element, Hlc, Operation, Record, RecordHeader, ReplicaId, VersionVector,
     codec::{Reader, put_bytes, put_elements, put_varint},
 };
 
@@ -121,6 +121,39 @@ impl Part {
 
     pub(crate) fn dot(&self) -> Dot {
         self.record.header.dot
+    }
+
+    /// What is left of the record when only these elements are needed: the operations that added them.
+    pub(crate) fn remainder(&self, is_needed: impl Fn(Element) -> bool) -> Self {
+        let dot = self.dot();
+        let (mut indices, mut operations) = (Vec::new(), Vec::new());
+        for (index, operation) in self.numbered().filter(|(at, op)| op.adds() > 0 && is_needed(dot.element(*at))) {
+            indices.push(index);
+            operations.push(match operation.clone() {
+                // What it replaced is gone too.
+                Operation::Put { key, value, lease, .. } => {
+                    Operation::Put { key, value, lease, supersedes: Vec::new() }
+                }
+                Operation::SystemPut { key, value, .. } => Operation::SystemPut { key, value, supersedes: Vec::new() },
+                other => other,
+            });
+        }
+        Self::of_remainder(self.layer, dot, self.record.header.hlc, operations, indices)
+    }
+
+    /// A remainder of these operations, each of which adds the element of the index beside it.
+    pub(crate) fn of_remainder(
+        layer: Layer,
+        dot: Dot,
+        hlc: Hlc,
+        operations: Vec<Operation>,
+        indices: Vec<u32>,
+    ) -> Self {
+        let header = RecordHeader { dot, hlc, context_delta: VersionVector::new(), chain: Chain::BEGINNING };
+        let mut record = Record { header, operations };
+        let (bytes, chain) = record.encode(&Chain::BEGINNING);
+        record.header.chain = chain;
+        Self { layer, record, bytes, indices: Some(indices), context: None }
     }
 
     pub(crate) fn removes_ranges(&self) -> bool {

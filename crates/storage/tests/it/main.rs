@@ -29,3 +29,4 @@ mod standing;
 mod store;
 mod support;
 mod system;
+mod transfer;

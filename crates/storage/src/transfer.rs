@@ -1,0 +1,34 @@
+//! Transfers of state: what a replica that is too far behind for the log takes from a peer instead of it.
+//!
+//! A transfer is *pulled*. The receiver sends bodies ([`Receiver::next_pulls`]), the provider answers each with one
+//! ([`Provider::answer`]), and whoever carries them needs to know nothing of what is in them. What comes is staged durably, out
+//! of sight ([`Committer::stage`](crate::Committer::stage)), and when all is there it is joined with the state of that moment, in one
+//! step as far as anybody can tell ([`Committer::publish_transfer`](crate::Committer::publish_transfer)).
+//!
+//! A checkpoint is the same thing for a receiver that has nothing. The provider holds on to one moment of its store and
+//! remembers nothing else; a receiver that was cut off, or restarted, goes on with what it has staged, at the same provider or at another.
+//! `docs/format.md` has the bytes. Only the mesh layer is transferred.
+
+pub use self::{
+    fault::{Refusal, TransferFault},
+    fingerprint::{ElementRange, Fingerprint},
+    provider::Provider,
+    publish::{PublishedTransfer, TransferError},
+    receiver::{CompleteTransfer, Pull, Receiver, TransferProgress},
+    staging::StagedPage,
+};
+
+mod body;
+mod compare;
+mod fault;
+mod fingerprint;
+mod fragment;
+mod header;
+pub(crate) mod list;
+mod provider;
+mod publish;
+mod receiver;
+mod staging;
+
+/// Bytes of a page above which nothing is added to it. One element may be larger.
+pub(crate) const PAGE_BYTES: usize = 1 << 20;

@@ -1,0 +1,170 @@
+//! Comparing two sorted sets of elements that lie at two replicas, by what their ranges add up to.
+//!
+//! A range that adds up to the same here and there is the same. One that does not is cut where our own elements cut it into
+//! sixteen equal parts, until what is left is small enough to be told by name. It takes a number of questions that grows with what differs,
+//! and of rounds that grows with its logarithm; nobody remembers anything for it but us.
+
+use std::collections::VecDeque;
+
+use tombolo_crdt::Element;
+
+use super::{
+    ElementRange, Fingerprint, TransferFault,
+    body::{Names, check_of},
+    list::{Listed, fingerprint, within},
+};
+
+/// Parts that a range is cut into.
+const PARTS: usize = 16;
+/// Elements, here and there, up to which a range is told by name.
+const NAMED_MAX: u64 = 128;
+/// Ranges asked about at once.
+const RANGES_AT_ONCE: usize = 256;
+
+/// A comparison under way.
+pub(crate) struct Comparison {
+    own: Vec<Listed>,
+    /// Ranges whose sums are to be asked for.
+    open: VecDeque<ElementRange>,
+    /// Ranges that are to be told by name.
+    leaves: VecDeque<ElementRange>,
+    asked: usize,
+    found: Difference,
+}
+
+/// What a comparison has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Difference {
+    /// Elements that are here and not there.
+    pub(crate) only_here: Vec<Listed>,
+    /// The places of those that are there and not here: from, and up to.
+    pub(crate) only_there: Vec<(u64, u64)>,
+    /// Elements that hold something else here than there, with their places there.
+    pub(crate) differing: Vec<(Element, u64)>,
+}
+
+/// What is to be asked next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    Sums(Vec<ElementRange>),
+    Names(ElementRange),
+}
+
+impl Comparison {
+    /// Compares our elements with others of which only the fingerprint is known.
+    pub(crate) fn new(own: Vec<Listed>, theirs: Fingerprint) -> Self {
+        let mut comparison =
+            Self { own, open: VecDeque::new(), leaves: VecDeque::new(), asked: 0, found: Difference::default() };
+        comparison.sum(ElementRange::ALL, 0, theirs);
+        comparison
+    }
+
+    /// The next question, if one can be asked now.
+    pub(crate) fn ask(&mut self) -> Option<Question> {
+        let question = if self.open.is_empty() {
+            Question::Names(self.leaves.pop_front()?)
+        } else {
+            Question::Sums(self.open.drain(..self.open.len().min(RANGES_AT_ONCE)).collect())
+        };
+        self.asked += 1;
+        Some(question)
+    }
+
+    /// Takes back a question that will not be answered.
+    pub(crate) fn put_back(&mut self, question: Question) {
+        self.asked -= 1;
+        match question {
+            Question::Sums(ranges) => self.open.extend(ranges),
+            Question::Names(range) => self.leaves.push_back(range),
+        }
+    }
+
+    /// Takes the sums of the ranges that were asked about.
+    pub(crate) fn sums(&mut self, ranges: &[ElementRange], sums: &[(u64, Fingerprint)]) -> Result<(), TransferFault> {
+        if ranges.len() != sums.len() {
+            return Err(TransferFault::WrongAnswer);
+        }
+        self.asked -= 1;
+        for (range, (first, theirs)) in ranges.iter().zip(sums) {
+            self.sum(*range, *first, *theirs);
+        }
+        Ok(())
+    }
+
+    /// Takes the names of a range.
+    pub(crate) fn names(&mut self, range: &ElementRange, names: &Names) -> Result<(), TransferFault> {
+        if let Some((element, _)) = names.names.iter().find(|(element, _)| !range.contains(*element)) {
+            return Err(TransferFault::OutOfPlace { element: *element });
+        }
+        let told = match names.names.last() {
+            Some((last, _)) if !names.is_whole => ElementRange { to: Some(after(*last)), ..*range },
+            // A part of a range is at least one element of it.
+            None if !names.is_whole => return Err(TransferFault::WrongAnswer),
+            _ => *range,
+        };
+        self.asked -= 1;
+        if told.to != range.to {
+            self.open.push_back(ElementRange { from: told.to, to: range.to });
+        }
+        let (_, own) = within(&self.own, &told);
+        let mut own = own.iter().peekable();
+        for (place, (element, check)) in (names.first..).zip(&names.names) {
+            while let Some(listed) = own.next_if(|listed| listed.element < *element) {
+                self.found.only_here.push(*listed);
+            }
+            match own.next_if(|listed| listed.element == *element) {
+                Some(listed) if check_of(listed.share) != *check => self.found.differing.push((*element, place)),
+                Some(_) => {}
+                None => self.found.only_there.push((place, place + 1)),
+            }
+        }
+        self.found.only_here.extend(own);
+        Ok(())
+    }
+
+    /// What was found, once there is nothing more to ask.
+    pub(crate) fn done(&self) -> Option<&Difference> {
+        (self.asked == 0 && self.open.is_empty() && self.leaves.is_empty()).then_some(&self.found)
+    }
+
+    fn sum(&mut self, range: ElementRange, first: u64, theirs: Fingerprint) {
+        let (_, own) = within(&self.own, &range);
+        let ours = fingerprint(own);
+        if ours == theirs {
+            return;
+        }
+        if ours.count == 0 {
+            self.found.only_there.push((first, first.saturating_add(theirs.count)));
+        } else if theirs.count == 0 {
+            self.found.only_here.extend_from_slice(own);
+        } else if ours.count.saturating_add(theirs.count) <= NAMED_MAX {
+            self.leaves.push_back(range);
+        } else {
+            let cuts = cuts(own);
+            let from = std::iter::once(range.from).chain(cuts.iter().copied().map(Some));
+            let to = cuts.iter().copied().map(Some).chain([range.to]);
+            let parts = from.zip(to).map(|(from, to)| ElementRange { from, to });
+            // A cut at the very beginning cuts off nothing.
+            self.open.extend(parts.filter(|part| part.from.is_none() || part.from < part.to || part.to.is_none()));
+        }
+    }
+}
+
+/// Where a range is cut: into equal parts of our own elements or, when there are few of them, around each.
+fn cuts(own: &[Listed]) -> Vec<Element> {
+    if own.len() <= PARTS / 2 {
+        let mut cuts: Vec<Element> = own.iter().flat_map(|l| [l.element, after(l.element)]).collect();
+        cuts.dedup();
+        cuts
+    } else {
+        (1..PARTS).map(|part| own[part * own.len() / PARTS].element).collect()
+    }
+}
+
+/// The first name that can follow an element.
+fn after(element: Element) -> Element {
+    match element.index.checked_add(1) {
+        Some(index) => element.dot.element(index),
+        None => tombolo_crdt::Dot::new(element.dot.replica, element.dot.seq + 1).element(0),
+    }
+}

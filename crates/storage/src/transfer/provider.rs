@@ -1,0 +1,234 @@
+//! The providing side: it holds on to a moment of its store for whoever takes it, and answers.
+//!
+//! What it remembers is the moment: the engine's snapshot of it, and the list of its elements. A receiver that comes back finds it as it was,
+//! until it has not asked for [`PINNED_FOR`].
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tombolo_crdt::{Operation, VersionVector};
+
+use super::{
+    PAGE_BYTES, Refusal, TransferFault,
+    body::{Ask, Half, NAMES_MAX, Names, Page, check_of},
+    fragment,
+    header::Header,
+    list::{Listed, Moment, fingerprint, within},
+};
+use crate::{
+    ReadError, Store,
+    row::commit::{CommitRow, Layer, Part},
+    view::read_row,
+};
+
+/// How long a moment is held on to after it was last asked for.
+pub(crate) const PINNED_FOR: Duration = Duration::from_secs(600);
+/// Moments that are held on to at a time.
+const PINS_MAX: usize = 2;
+
+/// Answers the pulls of receivers. Any thread may ask it; an answer reads the disk.
+pub struct Provider {
+    store: Store,
+    pins: Mutex<Vec<Pin>>,
+}
+
+struct Pin {
+    used: Duration,
+    pinned: Arc<Pinned>,
+}
+
+/// A moment that is held on to.
+struct Pinned {
+    snapshot: u64,
+    header: Header,
+    moment: Moment,
+    above: Vec<Listed>,
+    within: Vec<Listed>,
+}
+
+impl Provider {
+    /// A provider of this store that holds on to nothing.
+    pub fn new(store: &Store) -> Self {
+        Self { store: store.clone(), pins: Mutex::new(Vec::new()) }
+    }
+
+    /// Answers a pull with a page, at a moment of a clock that never goes back. What it cannot give it refuses in a page as well.
+    ///
+    /// The answer to an opening takes as long as it takes to look at every key, and the others as long as reading a page from the disk does.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`](TransferFault::Malformed): the peer breaks the protocol. [`Read`](TransferFault::Read): a row of ours is damaged; the peer is to be told
+    /// [`refusal`](Self::refusal).
+    pub fn answer(&self, now: Duration, pull: Bytes) -> Result<Bytes, TransferFault> {
+        let page = match Ask::decode(pull)? {
+            Ask::Open(vector) => self.open(now, vector)?,
+            Ask::Resume(snapshot) => {
+                let found = self.find(now, snapshot);
+                found.map_or(Page::Refusal(Refusal::Gone), |pinned| pinned.header_page())
+            }
+            Ask::Close(snapshot) => {
+                self.pins.lock().retain(|pin| pin.pinned.snapshot != snapshot);
+                Page::Refusal(Refusal::Gone)
+            }
+            Ask::Elements { snapshot, from, to } => {
+                self.find(now, snapshot).map_or(Ok(Page::Refusal(Refusal::Gone)), |pinned| pinned.elements(from, to))?
+            }
+            Ask::Fingerprints { snapshot, half, ranges } => match self.find(now, snapshot) {
+                None => Page::Refusal(Refusal::Gone),
+                Some(pinned) => {
+                    let sums = ranges.iter().map(|range| {
+                        let (first, found) = within(pinned.half(half), range);
+                        (first as u64, fingerprint(found))
+                    });
+                    Page::Fingerprints { snapshot, sums: sums.collect() }
+                }
+            },
+            Ask::Names { snapshot, half, range } => match self.find(now, snapshot) {
+                None => Page::Refusal(Refusal::Gone),
+                Some(pinned) => {
+                    let (first, found) = within(pinned.half(half), &range);
+                    let names = found.iter().take(NAMES_MAX).map(|listed| (listed.element, check_of(listed.share)));
+                    let is_whole = found.len() <= NAMES_MAX;
+                    let names = Names { first: first as u64, is_whole, names: names.collect() };
+                    Page::Names { snapshot, names }
+                }
+            },
+        };
+        Ok(page.encode())
+    }
+
+    /// The page that tells a peer why it gets none.
+    pub fn refusal(why: Refusal) -> Bytes {
+        Page::Refusal(why).encode()
+    }
+
+    /// Lets go of what nobody has asked for lately. Returns the moments that are still held on to.
+    pub fn expire(&self, now: Duration) -> usize {
+        let mut pins = self.pins.lock();
+        pins.retain(|pin| now.saturating_sub(pin.used) < PINNED_FOR);
+        pins.len()
+    }
+
+    fn open(&self, now: Duration, asked: VersionVector) -> Result<Page, TransferFault> {
+        if self.expire(now) >= PINS_MAX {
+            return Ok(Page::Refusal(Refusal::Busy));
+        }
+        let pinned = Arc::new(Pinned::of(Moment::of(&self.store)?, asked));
+        let page = pinned.header_page();
+        let mut pins = self.pins.lock();
+        pins.retain(|pin| pin.pinned.snapshot != pinned.snapshot);
+        if pins.len() >= PINS_MAX {
+            return Ok(Page::Refusal(Refusal::Busy));
+        }
+        pins.push(Pin { used: now, pinned });
+        Ok(page)
+    }
+
+    fn find(&self, now: Duration, snapshot: u64) -> Option<Arc<Pinned>> {
+        let mut pins = self.pins.lock();
+        let pin = pins.iter_mut().find(|pin| pin.pinned.snapshot == snapshot)?;
+        pin.used = now;
+        Some(Arc::clone(&pin.pinned))
+    }
+}
+
+impl Pinned {
+    fn of(mut moment: Moment, asked: VersionVector) -> Self {
+        let elements = std::mem::take(&mut moment.elements);
+        let all = elements.len() as u64;
+        let (within, above): (Vec<_>, Vec<_>) =
+            elements.into_iter().partition(|listed| asked.covers_element(listed.element));
+        let header = Header {
+            vector: moment.vector.clone(),
+            streams: moment.streams.clone(),
+            heads: Vec::new(),
+            digest: moment.digest,
+            bytes: moment.row_bytes / all.max(1) * above.len() as u64,
+            above: fingerprint(&above),
+            within: fingerprint(&within),
+            asked,
+        };
+        Self { snapshot: header.snapshot(), header, moment, above, within }
+    }
+
+    fn half(&self, half: Half) -> &[Listed] {
+        match half {
+            Half::Above => &self.above,
+            Half::Within => &self.within,
+        }
+    }
+
+    fn header_page(&self) -> Page {
+        Page::Header { snapshot: self.snapshot, header: self.header.clone() }
+    }
+
+    fn elements(&self, from: u64, to: u64) -> Result<Page, TransferFault> {
+        let place = |at: u64| usize::try_from(at).map_or(self.above.len(), |at| at.min(self.above.len()));
+        let wanted = &self.above[place(from)..place(to).max(place(from))];
+        let mut out = Vec::new();
+        let mut next = place(from);
+        // Elements of one record are neighbours, and lie in one row.
+        for record in wanted.chunk_by(|a, b| a.element.dot == b.element.dot && a.commit == b.commit) {
+            let taken = self.put_some(&mut out, record)?;
+            next += taken;
+            if taken < record.len() {
+                break;
+            }
+        }
+        Ok(Page::Elements {
+            snapshot: self.snapshot,
+            from: place(from) as u64,
+            next: next as u64,
+            fragments: out.into(),
+        })
+    }
+
+    /// Puts as many elements of a record on a page as it has room for, and returns how many. One that is larger than a page has a page of its own.
+    fn put_some(&self, out: &mut Vec<u8>, record: &[Listed]) -> Result<usize, ReadError> {
+        let (len, mut count) = (out.len(), record.len());
+        while count > 0 {
+            fragment::put(out, &self.remainder(&record[..count])?);
+            if out.len() <= PAGE_BYTES || (len == 0 && count == 1) {
+                break;
+            }
+            out.truncate(len);
+            count = if len == 0 { count.div_ceil(2) } else { 0 };
+        }
+        Ok(count)
+    }
+
+    /// What the row of some elements, all of one record, holds of them. Its hash is checked: rot is not handed on.
+    fn remainder(&self, record: &[Listed]) -> Result<Part, ReadError> {
+        let Some(first) = record.first() else { return Err(ReadError::Rot { commit: 0 }) };
+        if first.commit == 0 {
+            return self.system(record);
+        }
+        let row: CommitRow = read_row(&*self.moment.snapshot, first.commit)?;
+        let damaged = ReadError::Rot { commit: first.commit };
+        let part = row.parts.iter().find(|part| part.dot() == first.element.dot);
+        let Some(part) = part else { return Err(damaged) };
+        let is_wanted = |element| record.binary_search_by_key(&element, |listed| listed.element).is_ok();
+        let remainder = part.remainder(is_wanted);
+        // What the index knows of them, and the receiver will hold the sum against.
+        let is_known = fragment::elements(&remainder).eq(record.iter().map(|listed| (listed.element, listed.share)));
+        if is_known { Ok(remainder) } else { Err(damaged) }
+    }
+
+    /// The same of the system's data, which is in memory.
+    fn system(&self, record: &[Listed]) -> Result<Part, ReadError> {
+        let (mut indices, mut operations, mut hlc) = (Vec::new(), Vec::new(), None);
+        for listed in record {
+            let (key, sibling) =
+                self.moment.system.get(&listed.element).ok_or(ReadError::Rot { commit: self.moment.commit })?;
+            hlc = Some(sibling.hlc);
+            indices.push(listed.element.index);
+            let (key, value) = (key.clone(), sibling.value.clone());
+            operations.push(Operation::SystemPut { key, value, supersedes: Vec::new() });
+        }
+        let dot = record.first().map(|listed| listed.element.dot);
+        let (Some(dot), Some(hlc)) = (dot, hlc) else { return Err(ReadError::Rot { commit: self.moment.commit }) };
+        Ok(Part::of_remainder(Layer::Mesh, dot, hlc, operations, indices))
+    }
+}

@@ -1,0 +1,412 @@
+//! The receiving side: what is to be asked next, and what has come.
+//!
+//! It is a value that holds no connection. Whoever drives it sends what [`next_pulls`](Receiver::next_pulls) says, gives it the answers, in whatever
+//! order they come, hands what [`take`](Receiver::take) returns to the committer, and says when a connection is [`cut`](Receiver::cut). It can be
+//! dropped at any moment: [`resume`](Receiver::resume) finds on disk what had come.
+//!
+//! What is staged claims nothing. At every beginning it is compared with what the provider has, range by range, so that it is of
+//! use whoever the next provider is.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use tombolo_crdt::{Chain, Dot, Element, VersionVector, codec::Reader};
+
+use super::{
+    Fingerprint, Refusal, StagedPage, TransferFault,
+    body::{Ask, Half, Page},
+    compare::{Comparison, Question},
+    fragment,
+    header::Header,
+    list::{Listed, Moment},
+    staging::Staging,
+};
+use crate::{ReadError, Store};
+
+/// Elements asked for at once, when their size is not known better.
+const ELEMENTS_AT_ONCE: u64 = 4096;
+/// Bytes of elements asked for at once, about.
+const BYTES_AT_ONCE: u64 = 512 << 10;
+
+/// Takes a transfer. There is at most one of a store at a time.
+pub struct Receiver {
+    store: Store,
+    /// The ordinal of the next staged row.
+    next_row: u64,
+    /// What is staged and counts, with its share.
+    staged: BTreeMap<Element, u128>,
+    staged_bytes: u64,
+    /// What is staged and does not count, unless it came again in a row above this one.
+    excluded: HashMap<Element, u64>,
+    phase: Phase,
+    outstanding: BTreeMap<u64, Asked>,
+    next_pull: u64,
+}
+
+enum Phase {
+    /// Nobody has been asked for this moment yet, or it may be held on to still.
+    Opening {
+        resumes: Option<(u64, Header)>,
+    },
+    Taking(Box<Taking>),
+}
+
+/// A moment that is being taken.
+struct Taking {
+    snapshot: u64,
+    header: Header,
+    /// Our last commit when it was asked for.
+    since: u64,
+    above: Comparison,
+    within: Comparison,
+    /// Places of elements that are to be asked for; unknown before it is known what is staged already.
+    missing: Option<Vec<(u64, u64)>>,
+}
+
+enum Asked {
+    Opening { vector: VersionVector, commit: u64 },
+    Resuming,
+    Elements { from: u64, to: u64 },
+    Compared { half: Half, question: Question },
+}
+
+/// A body to be sent to the provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pull {
+    /// Names the answer.
+    pub id: u64,
+    /// What is sent.
+    pub body: Bytes,
+}
+
+/// How far a transfer has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransferProgress {
+    /// Elements staged.
+    pub elements: u64,
+    /// Elements there will be, once that is known.
+    pub elements_total: Option<u64>,
+    /// Bytes staged.
+    pub bytes: u64,
+    /// About how many there will be, once that is known.
+    pub bytes_total: Option<u64>,
+}
+
+/// A transfer of which everything has come, to be [joined](crate::Committer::publish_transfer).
+#[derive(Clone, Debug)]
+pub struct CompleteTransfer {
+    pub(crate) header: Header,
+    /// Our last commit when the provider was asked.
+    pub(crate) since: u64,
+    /// Our elements that the provider's vector covers and the provider lacks.
+    pub(crate) removed: Vec<Listed>,
+    /// Staged elements that do not count, unless in a row above this one.
+    pub(crate) excluded: HashMap<Element, u64>,
+    /// All that are staged and count.
+    pub(crate) staged: std::collections::BTreeSet<Element>,
+}
+
+impl Receiver {
+    /// Begins, or goes on with what is staged. Reads all staged rows.
+    ///
+    /// # Errors
+    ///
+    /// The engine cannot read.
+    pub fn resume(store: &Store) -> Result<Self, ReadError> {
+        let Staging { header, elements: staged, bytes, next } = Staging::read(&*store.shared().engine.snapshot())?;
+        Ok(Self {
+            store: store.clone(),
+            next_row: next,
+            staged,
+            staged_bytes: bytes,
+            excluded: HashMap::new(),
+            phase: Phase::Opening { resumes: header },
+            outstanding: BTreeMap::new(),
+            next_pull: 0,
+        })
+    }
+
+    /// What is to be sent now, so that at most `outstanding_max` pulls are on their way; none when all that can be asked is.
+    pub fn next_pulls(&mut self, outstanding_max: usize) -> Vec<Pull> {
+        let mut pulls = Vec::new();
+        while self.outstanding.len() < outstanding_max {
+            let Some((ask, asked)) = self.ask() else { break };
+            self.outstanding.insert(self.next_pull, asked);
+            pulls.push(Pull { id: self.next_pull, body: ask.encode() });
+            self.next_pull += 1;
+        }
+        pulls
+    }
+
+    /// The connection is gone, and with it every answer that has not come. The next one may lead to another provider.
+    pub fn cut(&mut self) {
+        let outstanding = std::mem::take(&mut self.outstanding);
+        if let Phase::Taking(taking) = std::mem::replace(&mut self.phase, Phase::Opening { resumes: None }) {
+            self.phase = Phase::Opening { resumes: Some((taking.since, taking.header)) };
+        }
+        drop(outstanding);
+    }
+
+    /// Takes the answer to a pull, and returns what is to be staged. A fault changes nothing but that the pull counts as answered:
+    /// the provider is not to be asked any more.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`](TransferFault::Refused) is a provider's right. Every other fault but [`Read`](TransferFault::Read) says that it is at fault, or
+    /// that we are.
+    pub fn take(&mut self, pull: u64, page: Bytes) -> Result<Vec<StagedPage>, TransferFault> {
+        let asked = self.outstanding.remove(&pull).ok_or(TransferFault::Unasked { pull })?;
+        match (asked, Page::decode(page)?) {
+            (Asked::Resuming, Page::Refusal(Refusal::Gone)) => {
+                self.phase = Phase::Opening { resumes: None };
+                Ok(Vec::new())
+            }
+            (_, Page::Refusal(why)) => Err(TransferFault::Refused(why)),
+            (Asked::Opening { vector, commit }, Page::Header { snapshot, header }) => {
+                if header.asked != vector {
+                    return Err(TransferFault::WrongAnswer);
+                }
+                self.begin(snapshot, header, commit)
+            }
+            (Asked::Resuming, Page::Header { snapshot, header }) => match &self.phase {
+                Phase::Opening { resumes: Some((since, known)) } if *known == header => {
+                    let since = *since;
+                    self.begin(snapshot, header, since)
+                }
+                _ => Err(TransferFault::WrongAnswer),
+            },
+            (Asked::Elements { from, to }, Page::Elements { snapshot, from: begins, next, fragments }) => {
+                self.check_snapshot(snapshot)?;
+                if begins != from || next > to || next < from {
+                    return Err(TransferFault::WrongAnswer);
+                }
+                self.elements((from, next, to), fragments)
+            }
+            (Asked::Compared { half, question }, answer) => self.compared(half, question, answer),
+            _ => Err(TransferFault::WrongAnswer),
+        }
+    }
+
+    /// How far it has come.
+    pub fn progress(&self) -> TransferProgress {
+        let header = match &self.phase {
+            Phase::Taking(taking) => Some(&taking.header),
+            Phase::Opening { resumes } => resumes.as_ref().map(|(_, header)| header),
+        };
+        TransferProgress {
+            elements: self.staged.len() as u64,
+            elements_total: header.map(|header| header.above.count),
+            bytes: self.staged_bytes,
+            bytes_total: header.map(|header| header.bytes),
+        }
+    }
+
+    /// The vector up to which the transfer leads, once it is known.
+    pub fn vector(&self) -> Option<&VersionVector> {
+        match &self.phase {
+            Phase::Taking(taking) => Some(&taking.header.vector),
+            Phase::Opening { .. } => None,
+        }
+    }
+
+    /// The heads in the provider's header, with what their authors signed them with. It is for the caller to verify them.
+    pub fn heads(&self) -> &[(Dot, Chain, Bytes)] {
+        match &self.phase {
+            Phase::Taking(taking) => &taking.header.heads,
+            Phase::Opening { .. } => &[],
+        }
+    }
+
+    /// The whole transfer, once everything has come; `None` while something is missing.
+    ///
+    /// # Errors
+    ///
+    /// What came is not what the header promised.
+    pub fn complete(&self) -> Result<Option<CompleteTransfer>, TransferFault> {
+        let Phase::Taking(taking) = &self.phase else { return Ok(None) };
+        let Some(within) = taking.within.done() else { return Ok(None) };
+        if taking.missing.as_ref().is_none_or(|missing| !missing.is_empty()) || !self.outstanding.is_empty() {
+            return Ok(None);
+        }
+        let found: Fingerprint = self.staged.values().copied().sum();
+        if found != taking.header.above {
+            return Err(TransferFault::Fingerprint { promised: taking.header.above, found });
+        }
+        Ok(Some(CompleteTransfer {
+            header: taking.header.clone(),
+            since: taking.since,
+            removed: within.only_here.clone(),
+            excluded: self.excluded.clone(),
+            staged: self.staged.keys().copied().collect(),
+        }))
+    }
+
+    fn ask(&mut self) -> Option<(Ask, Asked)> {
+        let taking = match &mut self.phase {
+            Phase::Opening { .. } if !self.outstanding.is_empty() => return None,
+            Phase::Opening { resumes: Some((_, header)) } => {
+                return Some((Ask::Resume(header.snapshot()), Asked::Resuming));
+            }
+            Phase::Opening { resumes: None } => {
+                let standing = self.store.standing();
+                let (vector, commit) = (standing.frontier, standing.published.commit);
+                return Some((Ask::Open(vector.clone()), Asked::Opening { vector, commit }));
+            }
+            Phase::Taking(taking) => taking,
+        };
+        let snapshot = taking.snapshot;
+        for (half, comparison) in [(Half::Above, &mut taking.above), (Half::Within, &mut taking.within)] {
+            if let Some(question) = comparison.ask() {
+                let ask = match question.clone() {
+                    Question::Sums(ranges) => Ask::Fingerprints { snapshot, half, ranges },
+                    Question::Names(range) => Ask::Names { snapshot, half, range },
+                };
+                return Some((ask, Asked::Compared { half, question }));
+            }
+        }
+        let (from, to) = taking.next_elements()?;
+        Some((Ask::Elements { snapshot, from, to }, Asked::Elements { from, to }))
+    }
+
+    fn begin(&mut self, snapshot: u64, header: Header, since: u64) -> Result<Vec<StagedPage>, TransferFault> {
+        header.check()?;
+        if snapshot != header.snapshot() {
+            return Err(TransferFault::WrongAnswer);
+        }
+        check_streams(&self.store, &header)?;
+        // What the provider does not know, or what we have by now, is not part of this transfer.
+        let is_part = |e: &Element| header.vector.covers_element(*e) && !header.asked.covers_element(*e);
+        let others: Vec<Element> = self.staged.keys().filter(|element| !is_part(element)).copied().collect();
+        others.into_iter().for_each(|element| self.exclude(element));
+        let staged = self.staged.iter().map(|(element, share)| Listed { element: *element, commit: 0, share: *share });
+        let above = Comparison::new(staged.collect(), header.above);
+        let own = if header.asked.is_empty() { Vec::new() } else { Moment::of(&self.store)?.elements };
+        let is_common = |e: Element| header.asked.covers_element(e) && header.vector.covers_element(e);
+        let own = own.into_iter().filter(|listed| is_common(listed.element)).collect();
+        let within = Comparison::new(own, header.within);
+        let staged = StagedPage::header(self.next_row, since, &header);
+        self.next_row += 1;
+        let taking = Taking { snapshot, header, since, above, within, missing: None };
+        self.phase = Phase::Taking(Box::new(taking));
+        self.settle()?;
+        Ok(vec![staged])
+    }
+
+    fn check_snapshot(&self, snapshot: u64) -> Result<&Taking, TransferFault> {
+        match &self.phase {
+            Phase::Taking(taking) if taking.snapshot == snapshot => Ok(taking),
+            _ => Err(TransferFault::WrongAnswer),
+        }
+    }
+
+    /// Takes the elements from one place to the next, of which more were asked for.
+    fn elements(&mut self, (from, next, to): (u64, u64, u64), bytes: Bytes) -> Result<Vec<StagedPage>, TransferFault> {
+        let Phase::Taking(taking) = &mut self.phase else { return Err(TransferFault::WrongAnswer) };
+        let mut reader = Reader::new(bytes.clone());
+        let mut found: Vec<(Element, u128)> = Vec::new();
+        while reader.remaining() > 0 {
+            let part = fragment::read(&mut reader)?;
+            for (element, share) in fragment::elements(&part) {
+                let header = &taking.header;
+                let is_in_order = found.last().is_none_or(|(last, _)| *last < element);
+                if !is_in_order || !header.vector.covers_element(element) || header.asked.covers_element(element) {
+                    return Err(TransferFault::OutOfPlace { element });
+                }
+                if self.staged.contains_key(&element) {
+                    return Err(TransferFault::Twice { element });
+                }
+                found.push((element, share));
+            }
+        }
+        // A page that brings nothing would be asked for for ever.
+        if found.len() as u64 != next - from || next == from {
+            return Err(TransferFault::WrongAnswer);
+        }
+        if next < to {
+            taking.missing.get_or_insert_default().push((next, to));
+        }
+        self.staged.extend(found);
+        let staged = StagedPage::page(self.next_row, &bytes);
+        self.next_row += 1;
+        self.staged_bytes += staged.bytes() as u64;
+        Ok(vec![staged])
+    }
+
+    fn compared(&mut self, half: Half, question: Question, answer: Page) -> Result<Vec<StagedPage>, TransferFault> {
+        let Phase::Taking(taking) = &mut self.phase else { return Err(TransferFault::WrongAnswer) };
+        let comparison = match half {
+            Half::Above => &mut taking.above,
+            Half::Within => &mut taking.within,
+        };
+        match (question, answer) {
+            (Question::Sums(ranges), Page::Fingerprints { snapshot, sums }) if snapshot == taking.snapshot => {
+                comparison.sums(&ranges, &sums)?;
+            }
+            (Question::Names(range), Page::Names { snapshot, names }) if snapshot == taking.snapshot => {
+                comparison.names(&range, &names)?;
+            }
+            _ => return Err(TransferFault::WrongAnswer),
+        }
+        self.settle()?;
+        Ok(Vec::new())
+    }
+
+    /// Draws the conclusions of comparisons that have ended.
+    fn settle(&mut self) -> Result<(), TransferFault> {
+        let Phase::Taking(taking) = &mut self.phase else { return Ok(()) };
+        if let Some((element, _)) = taking.within.done().and_then(|found| found.differing.first()) {
+            return Err(TransferFault::Differs { element: *element });
+        }
+        let Some(above) = taking.above.done().filter(|_| taking.missing.is_none()) else { return Ok(()) };
+        // What another provider had and this one lacks it has removed, or we would not have asked it. Where they differ, this one is asked.
+        let others = above.only_here.iter().map(|listed| listed.element);
+        let others: Vec<Element> = others.chain(above.differing.iter().map(|(element, _)| *element)).collect();
+        let places = above.differing.iter().map(|(_, place)| (*place, place + 1));
+        let mut missing: Vec<(u64, u64)> = above.only_there.iter().copied().chain(places).collect();
+        missing.sort_unstable();
+        missing.reverse();
+        taking.missing = Some(missing);
+        others.into_iter().for_each(|element| self.exclude(element));
+        Ok(())
+    }
+
+    fn exclude(&mut self, element: Element) {
+        if self.staged.remove(&element).is_some() {
+            self.excluded.insert(element, self.next_row - 1);
+        }
+    }
+}
+
+impl Taking {
+    /// The next elements to ask for: so many that they fill a good part of a page.
+    fn next_elements(&mut self) -> Option<(u64, u64)> {
+        let (from, to) = self.missing.as_mut()?.pop()?;
+        let size = self.header.bytes / self.header.above.count.max(1);
+        let count = BYTES_AT_ONCE.checked_div(size).unwrap_or(ELEMENTS_AT_ONCE).clamp(1, ELEMENTS_AT_ONCE);
+        let until = to.min(from.saturating_add(count));
+        if until < to {
+            self.missing.get_or_insert_default().push((until, to));
+        }
+        Some((from, until))
+    }
+}
+
+/// Refuses a provider whose streams are not the ones that we have, as far as that can be seen.
+fn check_streams(store: &Store, header: &Header) -> Result<(), TransferFault> {
+    let own = store.identity().replica;
+    let standing = store.standing();
+    let beyond = Dot::new(own, header.vector.seq(own));
+    if !standing.frontier.covers(beyond) {
+        return Err(TransferFault::AheadOfUs { dot: beyond });
+    }
+    for (replica, stream) in &header.streams {
+        let dot = Dot::new(*replica, header.vector.seq(*replica));
+        let Some(ours) = standing.chains.get(replica).filter(|_| standing.frontier.seq(*replica) == dot.seq) else {
+            continue;
+        };
+        if *ours != stream.chain {
+            return Err(TransferFault::Forked { dot, ours: *ours, theirs: stream.chain });
+        }
+    }
+    Ok(())
+}
