@@ -1,4 +1,4 @@
-//! Writers that each wait for their put, on one thread that also executes and writes, beside one that syncs.
+//! Writers that each wait for their put, on one thread that also executes, beside one that syncs. Either of them writes: the store decides.
 //!
 //! A writer is a task that brings its put to the committer and sleeps until the group it is in is published. A group is sealed when half
 //! of the writers wait for it and the disk has nothing to do, or when everybody waits; what a sync has covered is published
@@ -45,7 +45,7 @@ pub(super) struct Work {
 /// What the two threads share.
 struct Line {
     disk: Disk,
-    /// Rung when a group is written, or nothing more will be.
+    /// Rung when a group is sealed, or nothing more will be.
     written: Bell,
     /// Rung when a sync has ended.
     synced: Bell,
@@ -134,7 +134,7 @@ async fn one_writer(work: Work, numbers: Range<u64>, values: Values, shared: Rc<
 }
 
 impl Line {
-    /// Syncs until everything is written and synced. Returns how often.
+    /// Syncs until everything is sealed and synced. Returns how often.
     fn sync(&self) -> u64 {
         let mut syncs = 0;
         loop {
