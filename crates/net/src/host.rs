@@ -47,6 +47,14 @@ pub trait Host: Send + Sync + 'static {
         async { Bytes::new() }
     }
 
+    /// Answers a pull of a peer with a page of this replica's state: about a mebibyte, at most
+    /// [`PAGE_BODY_BYTES_MAX`](crate::PAGE_BODY_BYTES_MAX), empty when there is none. Up to
+    /// [`Limits::pulls_max`](crate::Limits::pulls_max) run at a time for one peer.
+    fn page(&self, peer: ReplicaId, pull: Bytes) -> impl Future<Output = Bytes> + Send {
+        let _ = (peer, pull);
+        async { Bytes::new() }
+    }
+
     /// Takes note of what a session found out. Must not block.
     fn event(&self, peer: ReplicaId, event: Event);
 

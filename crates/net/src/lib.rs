@@ -14,10 +14,11 @@ pub use session::{
     heartbeat::Heartbeat,
     hello::Hello,
     input::{AskFailure, IngestRefusal, IngestReport, Input, LoadFailure, Loaded},
-    limits::{ASK_BODY_BYTES_MAX, Limits, OPERATION_KIND_MAX},
+    limits::{ASK_BODY_BYTES_MAX, Limits, OPERATION_KIND_MAX, PAGE_BODY_BYTES_MAX, PULL_BODY_BYTES_MAX},
     link::{Branch, Link},
     message::Message,
     output::{Event, Output},
+    packing::{BadPacking, Unpacker},
     standing::{Moment, Standing},
     status::{Behind, Digests, PeerStatus, Readiness},
 };

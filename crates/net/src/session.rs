@@ -5,7 +5,7 @@
 //!
 //! * nothing is offered before the peer's hello has been judged, and nothing that was not in a standing;
 //! * no more is sent unacknowledged than the peer grants, and no more is held for it than we grant;
-//! * a question of the host is answered, or said to have failed, exactly once;
+//! * a question of the host is answered, or said to have failed, exactly once, and so is a pull;
 //! * a peer that breaks a rule gets a named [`Fault`] and is closed. The store is not touched by any of them.
 //!
 //! It authenticates nobody, and keeps nothing beyond the connection: the next session starts from the next hello.
@@ -15,7 +15,6 @@ use std::{collections::VecDeque, sync::Arc};
 use tombolo_crdt::{ReplicaId, VersionVector};
 
 use self::{
-    asks::Asks,
     comparison::Comparison,
     hello::Hello,
     input::{AskFailure, Input},
@@ -25,7 +24,9 @@ use self::{
     message::Message,
     offer::Offer,
     output::Output,
+    packing::Unpacker,
     peer::Peer,
+    questions::Questions,
     relay::Relay,
     standing::{Moment, Standing},
 };
@@ -44,14 +45,17 @@ pub(crate) mod link;
 pub(crate) mod message;
 mod offer;
 pub(crate) mod output;
+pub(crate) mod packing;
 mod peer;
 mod pulse;
+mod questions;
 mod relay;
 pub(crate) mod standing;
 pub(crate) mod status;
+mod transfer;
 
 /// The version of the protocol.
-pub const PROTOCOL: u8 = 1;
+pub const PROTOCOL: u8 = 2;
 
 /// Who talks to whom.
 #[derive(Clone, Debug)]
@@ -74,6 +78,8 @@ pub struct Session {
     standing: Arc<Standing>,
     /// What the peer has been told that we have: our hello, our haves and the records that we sent.
     told: VersionVector,
+    /// The floor in our hello.
+    said_floor: VersionVector,
     /// When to tell it what has risen since, at the latest.
     tell_at: Option<Moment>,
     /// A moment and what the wall clock showed then.
@@ -101,7 +107,11 @@ struct Open {
     peer: Peer,
     offer: Offer,
     intake: Intake,
-    asks: Asks,
+    unpacker: Unpacker,
+    asks: Questions,
+    pulls: Questions,
+    /// The floor that the peer has been told.
+    told_floor: VersionVector,
 }
 
 impl Session {
@@ -114,6 +124,7 @@ impl Session {
         lead.note(now, &standing.frontier);
         let mut session = Self {
             told: standing.frontier.clone(),
+            said_floor: standing.floor.clone(),
             tell_at: None,
             wall: (now, wall_ms),
             heard_at: now,
@@ -173,7 +184,13 @@ impl Session {
     fn take(&mut self, now: Moment, input: Input) -> Result<(), Fault> {
         match input {
             Input::Frame(payload) => return self.take_frame(now, payload),
-            Input::Arriving => self.heard_at = if self.open.is_some() { now } else { self.heard_at },
+            Input::Arriving => {
+                if let Some(open) = &mut self.open {
+                    // Its haves come behind what is arriving.
+                    open.offer.excuse(now);
+                    self.heard_at = now;
+                }
+            }
             Input::Advanced { standing, wall_ms } => self.advance(now, standing, wall_ms),
             Input::Rows(mut rows) => {
                 // The peer knows its own row, and ours.
@@ -195,6 +212,8 @@ impl Session {
             Input::Ask { token, body } => self.ask(token, body),
             Input::Answer { id, body } => self.answer(id, body),
             Input::Link(link) => self.say_link(link),
+            Input::Pull { token, body } => self.pull(token, body),
+            Input::Page { id, body } => self.page(id, body),
             // Whoever calls too early is asked again.
             Input::Deadline => self.deadline = None,
             Input::Stop => return Err(Fault::Stopped),
@@ -204,8 +223,10 @@ impl Session {
 
     /// Gives up what is unanswered. Returns what the peer had.
     fn part(&mut self, open: Open) -> VersionVector {
-        let lost = |token| Output::Answered { token, answer: Err(AskFailure::Closed) };
-        self.outputs.extend(open.asks.into_unanswered().map(lost));
+        let unanswered = |token| Output::Answered { token, answer: Err(AskFailure::Closed) };
+        self.outputs.extend(open.asks.into_unanswered().map(unanswered));
+        let unpulled = |token| Output::Pulled { token, page: Err(AskFailure::Closed) };
+        self.outputs.extend(open.pulls.into_unanswered().map(unpulled));
         open.peer.frontier
     }
 

@@ -1,4 +1,4 @@
-//! Questions to a peer and their answers, on whatever connection there is.
+//! Questions to a peer and their answers, and pulls and their pages, on whatever connection there is.
 //!
 //! A question goes out once, on the newest connection, and is not sent again when that ends: whether it was acted upon is not
 //! known then, and only the host knows whether asking twice is harmless. Questions beyond what a session lets be unanswered wait here, a
@@ -16,7 +16,7 @@ use tokio::{
 use tombolo_crdt::ReplicaId;
 
 use super::Node;
-use crate::{ASK_BODY_BYTES_MAX, AskFailure};
+use crate::{ASK_BODY_BYTES_MAX, AskFailure, PULL_BODY_BYTES_MAX};
 
 /// Why a question has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -66,26 +66,46 @@ impl Node {
         patience: Duration,
     ) -> impl Future<Output = Result<Bytes, AskError>> + Send + use<> {
         let connection = self.peers.find(peer).and_then(|peer| peer.asks());
-        async move {
-            let (bytes, max) = (body.len(), ASK_BODY_BYTES_MAX);
-            if bytes > max {
-                return Err(AskError::TooLarge { bytes, max });
-            }
-            let (reply, replied) = oneshot::channel();
-            let sent = connection.ok_or(AskError::NotConnected)?.try_send(Question { body, reply });
-            sent.map_err(|why| match why {
-                mpsc::error::TrySendError::Full(_) => AskError::TooMany,
-                mpsc::error::TrySendError::Closed(_) => AskError::NotConnected,
-            })?;
-            match timeout(patience, replied).await {
-                Ok(replied) => replied.unwrap_or(Err(AskError::Lost)),
-                Err(_) => Err(AskError::TimedOut { after: patience }),
-            }
-        }
+        put(connection, body, ASK_BODY_BYTES_MAX, patience)
+    }
+
+    /// Pulls a page of a peer's state: it is given `body`, at most [`PULL_BODY_BYTES_MAX`], and its host's page comes back. Beyond
+    /// [`Limits::pulls_max`](crate::Limits::pulls_max) pulls wait here. Otherwise like [`Node::ask`].
+    pub fn pull(
+        &self,
+        peer: ReplicaId,
+        body: Bytes,
+        patience: Duration,
+    ) -> impl Future<Output = Result<Bytes, AskError>> + Send + use<> {
+        let connection = self.peers.find(peer).and_then(|peer| peer.pulls());
+        put(connection, body, PULL_BODY_BYTES_MAX, patience)
     }
 }
 
-/// A connection's questions, both ways, beside its session.
+/// Puts a question to a connection, and waits for the answer.
+async fn put(
+    connection: Option<mpsc::Sender<Question>>,
+    body: Bytes,
+    max: usize,
+    patience: Duration,
+) -> Result<Bytes, AskError> {
+    let bytes = body.len();
+    if bytes > max {
+        return Err(AskError::TooLarge { bytes, max });
+    }
+    let (reply, replied) = oneshot::channel();
+    let sent = connection.ok_or(AskError::NotConnected)?.try_send(Question { body, reply });
+    sent.map_err(|why| match why {
+        mpsc::error::TrySendError::Full(_) => AskError::TooMany,
+        mpsc::error::TrySendError::Closed(_) => AskError::NotConnected,
+    })?;
+    match timeout(patience, replied).await {
+        Ok(replied) => replied.unwrap_or(Err(AskError::Lost)),
+        Err(_) => Err(AskError::TimedOut { after: patience }),
+    }
+}
+
+/// A connection's questions of one kind, both ways, beside its session.
 pub(crate) struct Asking {
     waiting: mpsc::Receiver<Question>,
     /// Questions that the session has, by token.

@@ -45,7 +45,8 @@ pub(crate) async fn run<H: Host>(shared: &Shared<H>, peer: &Peer, stream: Stream
     let session = Arc::new(Mutex::new(session));
     let serial = shared.next_serial();
     let (asks, asking) = Asking::new(shared.config.limits.asks_max);
-    let superseded = peer.enter(serial, dialed, stream.connection.clone(), session.clone(), asks);
+    let (pulls, pulling) = Asking::new(shared.config.limits.pulls_max);
+    let superseded = peer.enter(serial, dialed, stream.connection.clone(), session.clone(), [asks, pulls]);
     shared.connected(peer, &stream, dialed);
 
     let mut stream = stream;
@@ -58,6 +59,7 @@ pub(crate) async fn run<H: Host>(shared: &Shared<H>, peer: &Peer, stream: Stream
         stream,
         outbox: Outbox::default(),
         asking,
+        pulling,
         load_waiting: None,
         load: None,
         ingest: None,
@@ -92,6 +94,7 @@ struct Driver<'a, H> {
     stream: Stream,
     outbox: Outbox,
     asking: Asking,
+    pulling: Asking,
     /// A load that waits until what was loaded before is on its way.
     load_waiting: Option<(VersionVector, u64, usize, usize)>,
     load: Answer<Result<Loaded, LoadFailure>>,
@@ -119,6 +122,7 @@ enum Wake {
     Read(Result<Option<Chunk>, ReadError>),
     Written(Result<(), WriteError>),
     Asking(News),
+    Pulling(News),
     Loaded(Result<Loaded, LoadFailure>),
     Ingested(IngestReport),
     Deadline,
@@ -156,6 +160,7 @@ impl<H: Host> Driver<'_, H> {
             read = self.stream.recv.read_chunk(CHUNK_BYTES_MAX, true) => Wake::Read(read),
             written = self.outbox.write(&mut self.stream.send) => Wake::Written(written),
             news = self.asking.next() => Wake::Asking(news),
+            news = self.pulling.next() => Wake::Pulling(news),
             loaded = answer(&mut self.load) => Wake::Loaded(loaded),
             report = answer(&mut self.ingest) => Wake::Ingested(report),
             () = async { match until { Some(until) => sleep_until(until).await, None => pending().await } } => {
@@ -179,6 +184,8 @@ impl<H: Host> Driver<'_, H> {
             Wake::Written(Err(_)) => self.ended = Some(self.stream.lost()),
             Wake::Asking(News::Ask(token, body)) => self.handle(Input::Ask { token, body }),
             Wake::Asking(News::Answer(id, body)) => self.handle(Input::Answer { id, body }),
+            Wake::Pulling(News::Ask(token, body)) => self.handle(Input::Pull { token, body }),
+            Wake::Pulling(News::Answer(id, body)) => self.handle(Input::Page { id, body }),
             Wake::Loaded(loaded) => self.handle(Input::Loaded(loaded)),
             Wake::Ingested(report) => {
                 self.newest(sources);
@@ -298,6 +305,11 @@ impl<H: Host> Driver<'_, H> {
                 }
                 Some(Output::Answered { token, answer }) => self.asking.answered(token, answer),
                 Some(Output::Linked(_)) => {}
+                Some(Output::PullAsked { id, body }) => {
+                    let (host, peer) = (self.shared.host.clone(), self.peer.replica);
+                    self.pulling.work(id, async move { host.page(peer, body).await });
+                }
+                Some(Output::Pulled { token, page }) => self.pulling.answered(token, page),
                 Some(Output::Event(event)) => self.event(event),
                 Some(Output::Close(fault)) => self.ended = Some(PeerError::Session(fault)),
             }

@@ -1,7 +1,8 @@
 //! Frames that wait for the transport.
 //!
 //! They go out in order, but that questions and answers overtake what the transport has not been offered yet: somebody waits for
-//! them, and a window of records may be ahead of them. What the transport has taken is in order for good: behind megabytes of
+//! them, and a window of records may be ahead of them. Pages of transfers take turns with the rest, so that neither keeps the other waiting for
+//! more than a page or a handful of frames. What the transport has taken is in order for good: behind megabytes of
 //! records on a slow link a question takes as long as they do.
 
 use std::{collections::VecDeque, future::pending};
@@ -19,6 +20,8 @@ pub(crate) struct Outbox {
     /// Frames that overtake the rest.
     hasty: VecDeque<Bytes>,
     rest: VecDeque<Bytes>,
+    /// Frames that take turns with the rest.
+    bulk: VecDeque<Bytes>,
     bytes: usize,
 }
 
@@ -31,6 +34,8 @@ impl Outbox {
             self.begun.extend([framing::header(&payload), payload]);
         } else if Message::overtakes(&payload) {
             self.hasty.push_back(payload);
+        } else if Message::is_bulk(&payload) {
+            self.bulk.push_back(payload);
         } else {
             self.rest.push_back(payload);
         }
@@ -42,7 +47,7 @@ impl Outbox {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.begun.is_empty() && self.hasty.is_empty() && self.rest.is_empty()
+        self.begun.is_empty() && self.hasty.is_empty() && self.rest.is_empty() && self.bulk.is_empty()
     }
 
     /// Writes what the transport takes now, at least something. Waits for ever when there is nothing to write. Nothing is lost
@@ -69,6 +74,9 @@ impl Outbox {
         {
             bytes += payload.len();
             self.begun.extend([framing::header(&payload), payload]);
+        }
+        if let Some(page) = self.bulk.pop_front() {
+            self.begun.extend([framing::header(&page), page]);
         }
     }
 }
@@ -106,6 +114,23 @@ mod tests {
         assert_eq!(begun(&mut outbox), [ask(1), ask(2), large]);
         outbox.push(ask(3));
         assert_eq!(begun(&mut outbox), [ask(3), small.clone(), small]);
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn pages_and_the_rest_take_turns() {
+        let mut outbox = Outbox::default();
+        let (small, large) = (records(100), records(BEGUN_BYTES));
+        let page = |id| Message::Page { id, body: Bytes::from(vec![1; 100]) }.encode();
+        [small.clone(), page(1), page(2), large.clone(), large.clone()]
+            .into_iter()
+            .for_each(|frame| outbox.push(frame));
+        assert_eq!(begun(&mut outbox), [small]);
+        assert_eq!(begun(&mut outbox), [large.clone(), page(1)]);
+        outbox.push(page(3));
+        outbox.push(ask(1));
+        assert_eq!(begun(&mut outbox), [ask(1), large, page(2)]);
+        assert_eq!(begun(&mut outbox), [page(3)], "with nobody else there they go one after the other");
         assert!(outbox.is_empty());
     }
 

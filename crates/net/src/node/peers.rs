@@ -84,7 +84,15 @@ struct Live {
     connection: Connection,
     session: Arc<Mutex<Session>>,
     asks: mpsc::Sender<Question>,
+    pulls: mpsc::Sender<Question>,
     supersede: Option<oneshot::Sender<()>>,
+}
+
+impl State {
+    fn staying(&self) -> Option<&Live> {
+        let staying = self.live.iter().rfind(|live| live.supersede.is_some());
+        staying.or(self.live.last())
+    }
 }
 
 impl Peers {
@@ -142,7 +150,7 @@ impl Peer {
         dialed: bool,
         connection: Connection,
         session: Arc<Mutex<Session>>,
-        asks: mpsc::Sender<Question>,
+        [asks, pulls]: [mpsc::Sender<Question>; 2],
     ) -> oneshot::Receiver<()> {
         let mut state = self.state.lock();
         for older in state.live.iter_mut().filter(|older| older.dialed == dialed || self.chooses) {
@@ -153,16 +161,19 @@ impl Peer {
         }
         state.lost = None;
         let (supersede, superseded) = oneshot::channel();
-        state.live.push(Live { serial, dialed, connection, session, asks, supersede: Some(supersede) });
+        state.live.push(Live { serial, dialed, connection, session, asks, pulls, supersede: Some(supersede) });
         self.connections.send_replace(state.live.len());
         superseded
     }
 
     /// Where questions for it go: the newest connection of those that nothing has superseded.
     pub(crate) fn asks(&self) -> Option<mpsc::Sender<Question>> {
-        let state = self.state.lock();
-        let staying = state.live.iter().rfind(|live| live.supersede.is_some());
-        staying.or(state.live.last()).map(|live| live.asks.clone())
+        self.state.lock().staying().map(|live| live.asks.clone())
+    }
+
+    /// Where pulls go.
+    pub(crate) fn pulls(&self) -> Option<mpsc::Sender<Question>> {
+        self.state.lock().staying().map(|live| live.pulls.clone())
     }
 
     /// A connection has ended.

@@ -5,6 +5,8 @@
 use thiserror::Error;
 use tombolo_crdt::{ContextFault, DecodeError, Dot, ReplicaId};
 
+use crate::BadPacking;
+
 /// Why a session ended.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Fault {
@@ -141,6 +143,29 @@ pub enum Fault {
         /// The number.
         id: u64,
     },
+    /// The peer packed something that cannot be unpacked.
+    #[error("the peer sent packed bytes that are not what they should be: {0}")]
+    BadPacking(#[from] BadPacking),
+    /// The peer pulls more pages than it may at a time.
+    #[error("the peer pulls more than {max} pages without waiting for them")]
+    TooManyPulls {
+        /// How many it may.
+        max: usize,
+    },
+    /// The peer gives a pull a number that is not above its last.
+    #[error("the peer makes pull {id} after pull {last}")]
+    StalePull {
+        /// The number.
+        id: u64,
+        /// Its last.
+        last: u64,
+    },
+    /// The peer sends a page that was not pulled, or was sent.
+    #[error("the peer sends a page for pull {id}, which is not open")]
+    UnaskedPage {
+        /// The number.
+        id: u64,
+    },
     /// The peer did not say hello in time.
     #[error("the peer said no hello")]
     NoHello,
@@ -216,6 +241,10 @@ impl Fault {
             Self::TooManyAsks { .. } => 23,
             Self::StaleAsk { .. } => 24,
             Self::UnaskedAnswer { .. } => 25,
+            Self::BadPacking(_) => 26,
+            Self::TooManyPulls { .. } => 27,
+            Self::StalePull { .. } => 28,
+            Self::UnaskedPage { .. } => 29,
         }
     }
 }

@@ -5,14 +5,15 @@ use tombolo_crdt::VersionVector;
 
 use super::{
     Open, Session,
-    asks::Asks,
     heartbeat::Heartbeat,
     hello::Hello,
     intake::Intake,
     message::Message,
     offer::Offer,
     output::{Event, Output},
+    packing::Unpacker,
     peer::Peer,
+    questions::Questions,
     standing::Moment,
     status::Readiness,
 };
@@ -29,11 +30,15 @@ impl Session {
             Some(Message::Hello(_)) => return Err(Fault::OutOfTurn { kind }),
             _ if self.open.is_none() => return Err(Fault::OutOfTurn { kind }),
             Some(Message::Records(records)) => self.take_records(now, records)?,
+            Some(Message::Packed { bytes, packed }) => self.take_packed(now, bytes, &packed)?,
             Some(Message::Have(raised)) => self.take_have(now, &raised)?,
             Some(Message::Heartbeat(heartbeat)) => self.take_heartbeat(now, heartbeat),
             Some(Message::Ask { id, body }) => self.take_ask(id, body)?,
             Some(Message::Answer { id, body }) => self.take_answer(id, body)?,
             Some(Message::Link(link)) => self.take_link(link),
+            Some(Message::Pull { id, body }) => self.take_pull(now, id, body)?,
+            Some(Message::Page { id, body }) => self.take_page(now, id, body)?,
+            Some(Message::Floor(floor)) => self.take_floor(floor)?,
             None => {}
         }
         self.heard_at = now;
@@ -47,14 +52,31 @@ impl Session {
         let window = hello.window.min(self.settings.limits.window_bytes);
         let offer = Offer::new(self.settings.peer, &peer.frontier, window);
         self.outputs.push_back(Output::Event(Event::Established { kinds: hello.kinds }));
-        self.open = Some(Open { peer, offer, intake: Intake::default(), asks: Asks::default() });
+        self.open = Some(Open {
+            peer,
+            offer,
+            intake: Intake::default(),
+            unpacker: Unpacker::default(),
+            asks: Questions::default(),
+            pulls: Questions::default(),
+            told_floor: self.said_floor.clone(),
+        });
+        self.note_floor();
         self.compare(now, hello.wall_ms, hello.digest);
         self.heartbeat_at = now.after(self.settings.limits.heartbeat_ms);
         Ok(())
     }
 
+    fn take_packed(&mut self, now: Moment, bytes: u64, packed: &[u8]) -> Result<(), Fault> {
+        let Some(Open { unpacker, .. }) = &mut self.open else { return Ok(()) };
+        let records = unpacker.unpack(bytes, packed, &self.settings.limits)?;
+        self.take_records(now, records)
+    }
+
     fn take_records(&mut self, now: Moment, records: Vec<Bytes>) -> Result<(), Fault> {
         let Some(Open { peer, offer, intake, .. }) = &mut self.open else { return Ok(()) };
+        // Its haves come behind what it sends, which may be much for the link.
+        offer.excuse(now);
         for dot in intake.receive(records, &self.settings.limits)? {
             peer.note_sent(dot);
             offer.note_has(dot);

@@ -46,13 +46,28 @@ pub enum Input {
     /// What the peer is to be told of the link, now and until the next. Of a host that never says anything every link carries
     /// everything.
     Link(Link),
+    /// The host wants a page of the peer's state. [`Output::Pulled`](crate::Output::Pulled) says what came of it, once.
+    Pull {
+        /// What the host knows it by.
+        token: u64,
+        /// Which page: at most [`PULL_BODY_BYTES_MAX`](crate::PULL_BODY_BYTES_MAX).
+        body: Bytes,
+    },
+    /// The host's answer to [`Output::PullAsked`](crate::Output::PullAsked). Empty when it has none. One that is longer than
+    /// [`PAGE_BODY_BYTES_MAX`](crate::PAGE_BODY_BYTES_MAX) is sent as an empty one.
+    Page {
+        /// The pull's number.
+        id: u64,
+        /// The page.
+        body: Bytes,
+    },
     /// The moment that was asked for has come.
     Deadline,
     /// The session is no longer wanted.
     Stop,
 }
 
-/// Why a question has no answer.
+/// Why a question has no answer, or a pull no page.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AskFailure {
     /// The peer has not said hello. Nothing was sent.

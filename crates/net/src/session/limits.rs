@@ -6,6 +6,12 @@ pub const OPERATION_KIND_MAX: u64 = 7;
 /// The longest body of a question, and of an answer: what a request of a client needs, and no place for data.
 pub const ASK_BODY_BYTES_MAX: usize = 4 << 10;
 
+/// The longest body of a pull: a vector of every replica there ever was, and some.
+pub const PULL_BODY_BYTES_MAX: usize = 512 << 10;
+
+/// The longest body of a page. Providers aim at a mebibyte; something larger that cannot be cut goes alone.
+pub const PAGE_BODY_BYTES_MAX: usize = tombolo_crdt::RECORD_BYTES_MAX;
+
 /// Bounds and intervals of a session. The defaults are what a mesh runs with; tests and simulations shorten them.
 ///
 /// Sizes bound what one peer can make this replica hold: a window of records, one frame, and vectors of
@@ -30,6 +36,8 @@ pub struct Limits {
     pub window_bytes: u64,
     /// Questions that one side may have unanswered.
     pub asks_max: usize,
+    /// Pages of a transfer that one side may have pulled and not got: with the size of a page, what a link carries in a round trip.
+    pub pulls_max: usize,
     /// Bytes of stability rows in one heartbeat; a single row may exceed it.
     pub rows_bytes: usize,
     /// Recent standings remembered, to compare digests with a peer that is a moment behind.
@@ -67,6 +75,7 @@ impl Default for Limits {
             load_commits: 4096,
             window_bytes: 4 << 20,
             asks_max: 256,
+            pulls_max: 4,
             rows_bytes: 4 << 10,
             standings_remembered: 128,
             have_delay_ms: 10,

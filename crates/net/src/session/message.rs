@@ -6,12 +6,16 @@
 //! 3 have       version vector, not empty
 //! 4 heartbeat  see `heartbeat`
 //! 5 bye        code (varint below 2^16) ‖ text (bytes: at most 256 of UTF-8, no control characters)
+//! 6 packed     records as 2 has them, compressed: see `packing`
+//! 16 pull      id (varint, not 0) ‖ body: see `packing`
+//! 17 page      id (varint, not 0) ‖ body: see `packing`
+//! 18 floor     version vector, not empty
 //! 28 ask       id (varint, not 0) ‖ question (bytes: at most 4 KiB)
 //! 29 answer    id (varint, not 0) ‖ answer (bytes: at most 4 KiB)
 //! 32 link      see `link`
 //! ```
 //!
-//! One message has one encoding. A kind that is not known is a fault below 128; from there on it is skipped, which leaves room
+//! One message has one encoding, as far as nothing is compressed in it. A kind that is not known is a fault below 128; from there on it is skipped, which leaves room
 //! for messages that need not be understood. `docs/protocol.md` lists what is reserved.
 
 use bytes::Bytes;
@@ -23,8 +27,9 @@ use tombolo_crdt::{
 use super::{
     heartbeat::Heartbeat,
     hello::Hello,
-    limits::{ASK_BODY_BYTES_MAX, Limits},
+    limits::{ASK_BODY_BYTES_MAX, Limits, PAGE_BODY_BYTES_MAX, PULL_BODY_BYTES_MAX},
     link::Link,
+    packing,
 };
 use crate::Fault;
 
@@ -35,6 +40,13 @@ pub enum Message {
     Hello(Hello),
     /// Records, as their authors wrote them, in the order in which the sender applied them. At least one.
     Records(Vec<Bytes>),
+    /// Records, compressed in one stream with those of earlier frames. [`Unpacker`](crate::Unpacker) reads them.
+    Packed {
+        /// What the list has, unpacked.
+        bytes: u64,
+        /// The next bytes of the stream.
+        packed: Bytes,
+    },
     /// The entries of the sender's frontier that rose above what it had said or sent. At least one.
     Have(VersionVector),
     /// A sign of life.
@@ -62,6 +74,22 @@ pub enum Message {
     },
     /// Whether the sender wants records, and where it is in the tree.
     Link(Link),
+    /// The sender wants a page of a transfer of state.
+    Pull {
+        /// Its number: each of the sender's is above the one before.
+        id: u64,
+        /// Which page.
+        body: Bytes,
+    },
+    /// A page that the peer pulled; empty when there is none.
+    Page {
+        /// The pull's number.
+        id: u64,
+        /// The page.
+        body: Bytes,
+    },
+    /// The sender's log has become complete only from here on, which is above what the peer has.
+    Floor(VersionVector),
 }
 
 pub(crate) const HELLO: u8 = 1;
@@ -69,6 +97,10 @@ pub(crate) const RECORDS: u8 = 2;
 pub(crate) const HAVE: u8 = 3;
 pub(crate) const HEARTBEAT: u8 = 4;
 pub(crate) const BYE: u8 = 5;
+pub(crate) const PACKED: u8 = 6;
+pub(crate) const PULL: u8 = 16;
+pub(crate) const PAGE: u8 = 17;
+pub(crate) const FLOOR: u8 = 18;
 pub(crate) const ASK: u8 = 28;
 pub(crate) const ANSWER: u8 = 29;
 pub(crate) const LINK: u8 = 32;
@@ -90,10 +122,12 @@ impl Message {
                 hello.encode(&mut out);
             }
             Self::Records(records) => return encode_records(records),
-            Self::Have(raised) => {
-                out.push(HAVE);
-                raised.encode(&mut out);
+            Self::Packed { bytes, packed } => {
+                out.push(PACKED);
+                put_varint(&mut out, *bytes);
+                out.extend_from_slice(packed);
             }
+            Self::Have(raised) => encode_vector(&mut out, HAVE, raised),
             Self::Heartbeat(heartbeat) => {
                 out.push(HEARTBEAT);
                 heartbeat.encode(&mut out);
@@ -109,6 +143,9 @@ impl Message {
                 out.push(LINK);
                 link.encode(&mut out);
             }
+            Self::Pull { id, body } => encode_carried(&mut out, PULL, *id, body),
+            Self::Page { id, body } => encode_carried(&mut out, PAGE, *id, body),
+            Self::Floor(floor) => encode_vector(&mut out, FLOOR, floor),
         }
         out.into()
     }
@@ -130,6 +167,19 @@ impl Message {
         let message = match kind {
             HELLO => Self::Hello(Hello::decode(&mut reader, limits)?),
             RECORDS => Self::Records(decode_records(&mut reader)?),
+            PACKED => {
+                let bytes = reader.varint("packed records")?;
+                return Ok(Some(Self::Packed { bytes, packed: reader.rest() }));
+            }
+            PULL => {
+                let (id, body) = decode_carried(reader, "pull", PULL_BODY_BYTES_MAX)?;
+                return Ok(Some(Self::Pull { id, body }));
+            }
+            PAGE => {
+                let (id, body) = decode_carried(reader, "page", PAGE_BODY_BYTES_MAX)?;
+                return Ok(Some(Self::Page { id, body }));
+            }
+            FLOOR => Self::Floor(some_vector(&mut reader, limits)?),
             HAVE => Self::Have(some_vector(&mut reader, limits)?),
             HEARTBEAT => Self::Heartbeat(Heartbeat::decode(&mut reader, limits)?),
             BYE => decode_bye(&mut reader)?,
@@ -153,7 +203,13 @@ impl Message {
     /// others say. The hello stays first.
     #[cfg(feature = "quic")]
     pub(crate) fn overtakes(payload: &[u8]) -> bool {
-        matches!(payload.first(), Some(&(ASK | ANSWER)))
+        matches!(payload.first(), Some(&(ASK | ANSWER | PULL)))
+    }
+
+    /// Whether a frame has no place among what others say, and may wait while they go.
+    #[cfg(feature = "quic")]
+    pub(crate) fn is_bulk(payload: &[u8]) -> bool {
+        payload.first() == Some(&PAGE)
     }
 
     /// The last message of a session that ended so.
@@ -178,11 +234,17 @@ pub(crate) fn some_vector(reader: &mut Reader, limits: &Limits) -> Result<Versio
 
 /// Whether a message of this kind carries no records.
 fn is_control(kind: u8) -> bool {
-    matches!(kind, HELLO | HAVE | HEARTBEAT | BYE | ASK | ANSWER | LINK)
+    matches!(kind, HELLO | HAVE | HEARTBEAT | BYE | ASK | ANSWER | PULL | FLOOR | LINK)
+}
+
+/// What a list of records takes: the count, and each with its length.
+pub(crate) fn records_size(records: &[Bytes]) -> usize {
+    let varint = |value: usize| ((usize::BITS - (value | 1).leading_zeros()) as usize).div_ceil(7);
+    varint(records.len()) + records.iter().map(|record| varint(record.len()) + record.len()).sum::<usize>()
 }
 
 fn encode_records(records: &[Bytes]) -> Bytes {
-    let mut out = Vec::with_capacity(16 + records.iter().map(|record| record.len() + 5).sum::<usize>());
+    let mut out = Vec::with_capacity(1 + records_size(records));
     out.push(RECORDS);
     put_varint(&mut out, records.len() as u64);
     for record in records {
@@ -191,7 +253,7 @@ fn encode_records(records: &[Bytes]) -> Bytes {
     out.into()
 }
 
-fn decode_records(reader: &mut Reader) -> Result<Vec<Bytes>, Fault> {
+pub(crate) fn decode_records(reader: &mut Reader) -> Result<Vec<Bytes>, Fault> {
     let what = "records";
     let count = reader.varint(what)?;
     // A false count is seen before anything is allocated for it.
@@ -222,6 +284,25 @@ fn decode_passed(reader: &mut Reader, what: &'static str) -> Result<(u64, Bytes)
     let body = reader.bytes(what)?;
     let (bytes, max) = (body.len(), ASK_BODY_BYTES_MAX);
     if bytes > max { Err(DecodeError::TooLarge { what, bytes, max }.into()) } else { Ok((id, body)) }
+}
+
+fn encode_carried(out: &mut Vec<u8>, kind: u8, id: u64, body: &[u8]) {
+    out.push(kind);
+    put_varint(out, id);
+    packing::put_body(out, body);
+}
+
+fn decode_carried(mut reader: Reader, what: &'static str, max: usize) -> Result<(u64, Bytes), Fault> {
+    let id = reader.varint(what)?;
+    if id == 0 {
+        return Err(DecodeError::NotCanonical { what }.into());
+    }
+    Ok((id, packing::take_body(reader, what, max)?))
+}
+
+fn encode_vector(out: &mut Vec<u8>, kind: u8, vector: &VersionVector) {
+    out.push(kind);
+    vector.encode(out);
 }
 
 fn decode_bye(reader: &mut Reader) -> Result<Message, Fault> {

@@ -12,8 +12,8 @@ use tombolo_crdt::{Dot, ReplicaId, VersionVector};
 use super::{
     input::{LoadFailure, Loaded},
     limits::Limits,
-    message::Message,
     output::{Event, Output},
+    packing::Packer,
     standing::{Moment, Standing},
 };
 
@@ -40,8 +40,10 @@ pub(crate) struct Offer {
     retry_at: Option<Moment>,
     /// What a load said the peer must have for the log to be complete for it.
     refused_floor: VersionVector,
-    needs_state: bool,
+    /// What the peer lacks and our log has forgotten, with all below it.
+    lacking: Option<VersionVector>,
     is_unreadable: bool,
+    packer: Packer,
 }
 
 impl Offer {
@@ -116,7 +118,7 @@ impl Offer {
         outputs: &mut VecDeque<Output>,
     ) {
         while let Some(frame) = self.next_frame(now, standing, told, limits) {
-            outputs.push_back(Output::Send(Message::Records(frame).encode()));
+            outputs.push_back(Output::Send(self.packer.pack(frame).encode()));
         }
         if self.retry_at.is_some_and(|at| now >= at) {
             self.retry_at = None;
@@ -152,8 +154,9 @@ impl Offer {
         self.retry_at
     }
 
-    pub(crate) fn needs_state(&self) -> bool {
-        self.needs_state
+    /// The floor that the peer is below.
+    pub(crate) fn lacking(&self) -> Option<&VersionVector> {
+        self.lacking.as_ref()
     }
 
     /// Bytes of records that the peer does not acknowledge yet.
@@ -208,16 +211,16 @@ impl Offer {
     fn load(&mut self, standing: &Standing, limits: &Limits) -> Option<Output> {
         if self.seen.includes(&standing.frontier) {
             self.next = standing.commit + 1;
-            self.needs_state = false;
+            self.lacking = None;
             return None;
         }
         for floor in [&standing.floor, &self.refused_floor] {
             if !self.seen.includes(floor) {
-                let is_news = !std::mem::replace(&mut self.needs_state, true);
-                return is_news.then(|| Output::Event(Event::NeedsState { floor: floor.clone() }));
+                let was_above = self.lacking.replace(floor.clone()).is_none();
+                return was_above.then(|| Output::Event(Event::NeedsState { floor: floor.clone() }));
             }
         }
-        self.needs_state = false;
+        self.lacking = None;
         self.is_loading = true;
         self.loaded_from = self.next;
         let room = self.window.saturating_sub(self.in_flight_bytes);

@@ -43,6 +43,21 @@ pub enum Output {
     },
     /// What the peer says of the link. Whether it is sent records this session sees to.
     Linked(Link),
+    /// The peer pulls a page of a transfer of state. Answer with [`Input::Page`](crate::Input::Page), in any order. At most
+    /// [`Limits::pulls_max`](crate::Limits::pulls_max) are unanswered.
+    PullAsked {
+        /// The pull's number.
+        id: u64,
+        /// Which page.
+        body: Bytes,
+    },
+    /// What came of an [`Input::Pull`](crate::Input::Pull). An empty page says that the peer has none.
+    Pulled {
+        /// What the host knows it by.
+        token: u64,
+        /// The page.
+        page: Result<Bytes, AskFailure>,
+    },
     /// Something that the host may want to know.
     Event(Event),
     /// The session has ended; there is no output after this one. What was sent before is still to be sent.
@@ -60,6 +75,11 @@ pub enum Event {
     /// The peer lacks records that are no longer in our log: it needs a transfer of state.
     NeedsState {
         /// What it would have to have.
+        floor: VersionVector,
+    },
+    /// We lack records that are no longer in the peer's log.
+    LacksState {
+        /// What we would have to have.
         floor: VersionVector,
     },
     /// The peer's clock is this far ahead of ours (behind, when negative), in milliseconds.

@@ -21,6 +21,7 @@ impl Session {
         self.outputs.extend(open.intake.pump(now, &self.standing, limits));
         if self.links.gives() {
             open.offer.pump(now, &self.standing, &mut self.told, limits, &mut self.outputs);
+            self.tell_floor();
         } else {
             open.offer.rest();
         }

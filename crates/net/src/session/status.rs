@@ -99,7 +99,7 @@ impl Session {
             skew_ms: peer.skew_ms,
             peer_readiness: peer.readiness,
             own_readiness: intake.readiness(),
-            peer_needs_state: offer.needs_state(),
+            peer_needs_state: offer.lacking().is_some(),
             own_needs_state: !own.includes(&peer.floor),
         }
     }

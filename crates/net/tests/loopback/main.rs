@@ -93,7 +93,8 @@ async fn two_nodes_exchange_what_they_had_and_what_they_write() {
     second.host.write(10);
     until_converged(&[&founder, &second]).await;
     let (there, here) = (founder.peer(&second), second.peer(&founder));
-    assert!(there.sent_bytes > 5 << 20 && here.received_bytes > 5 << 20);
+    assert!(there.sent_bytes > 1 << 13 && here.received_bytes > 1 << 13);
+    assert!(there.sent_bytes < 1 << 20, "one value resembles the other");
     assert!(there.rtt.unwrap() < Duration::from_secs(1));
     assert!(there.status.is_established && matches!(here.state, PeerState::Connected));
 }
@@ -246,7 +247,7 @@ async fn frames_that_break_the_rules_close_with_a_named_fault() {
     let malformed: fn(&Fault) -> bool = |fault| matches!(fault, Fault::Malformed(_));
     let broken: [(&[u8], u64, _); 3] = [
         (&[0xff, 0xff, 0xff, 0xff, 1], 2, too_large),
-        (&[0, 0, 0, 3, 1, 1, 3], 1, malformed),
+        (&[0, 0, 0, 3, 1, 2, 3], 1, malformed),
         (&[0, 0, 0, 0], 1, malformed),
     ];
     for (bytes, code, is_expected) in broken {

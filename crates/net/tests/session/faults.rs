@@ -48,11 +48,11 @@ fn a_stranger_is_refused() {
 #[test]
 fn another_protocol_is_named() {
     let mut bytes = Message::Hello(good()).encode().to_vec();
-    bytes[1] = 2;
+    bytes[1] = 9;
     bytes.push(0);
     let mut script = Script::new(&ToyStore::new(1), Limits::default());
     let outputs = script.say_bytes(&bytes);
-    assert_eq!(closed(&script, &outputs), Fault::WrongProtocol { found: 2 });
+    assert_eq!(closed(&script, &outputs), Fault::WrongProtocol { found: 9 });
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn frames_that_are_no_messages_are_refused() {
 
 #[test]
 fn a_kind_that_is_not_known_is_a_fault_below_128_and_skipped_above() {
-    for kind in [0, 6, 127] {
+    for kind in [0, 7, 127] {
         assert_eq!(refused_bytes(&[kind, 1, 2, 3]), Fault::UnknownMessage { kind });
     }
     let mut script = Script::open(&ToyStore::new(1), &ToyStore::new(2));

@@ -16,5 +16,7 @@ mod flow;
 mod links;
 mod liveness;
 mod messages;
+mod packing;
 mod refusals;
 mod rows;
+mod transfers;

@@ -37,14 +37,14 @@ fn golden() -> Vec<(Message, &'static str)> {
     vec![
         (
             Message::Hello(hello),
-            "01 01 00112233445566778899aabbccddeeff 00000000000000a1 0000018bcfe56800 07 80808002 \
+            "01 02 00112233445566778899aabbccddeeff 00000000000000a1 0000018bcfe56800 07 80808002 \
              02 00000000000000a1 ac02 c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1 \
              00000000000000b2 01 00000000000000000000000000000000 \
              01 00000000000000a1 02 000000000000000000000000000000d1",
         ),
         (
             Message::Hello(empty),
-            "01 01 00112233445566778899aabbccddeeff 00000000000000a1 0000018bcfe56800 07 80808002 \
+            "01 02 00112233445566778899aabbccddeeff 00000000000000a1 0000018bcfe56800 07 80808002 \
              00 00 00000000000000000000000000000000",
         ),
         (
@@ -53,6 +53,11 @@ fn golden() -> Vec<(Message, &'static str)> {
              25 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa \
              26 bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
         ),
+        (Message::Packed { bytes: 300, packed: Bytes::from_static(&[0x28, 0xb5, 0x2f, 0xfd]) }, "06 ac02 28b52ffd"),
+        (Message::Pull { id: 300, body: Bytes::from_static(&[0x51, 0x52]) }, "10 ac02 02 5152"),
+        (Message::Page { id: 300, body: Bytes::from_static(&[0x61]) }, "11 ac02 01 61"),
+        (Message::Page { id: 1, body: Bytes::new() }, "11 01 00"),
+        (Message::Floor(vector(&[(0xa1, 300)])), "12 01 00000000000000a1 ac02"),
         (Message::Have(vector(&[(0xa1, 300), (0xb2, 2)])), "03 02 00000000000000a1 ac02 00000000000000b2 02"),
         (
             Message::Heartbeat(heartbeat),
@@ -88,7 +93,8 @@ fn golden_messages_are_read_as_they_were_meant() {
 
 #[test]
 fn no_golden_message_is_read_from_a_part_of_it() {
-    for (message, bytes) in golden() {
+    // Where packed records end, only the stream knows that they are a part of.
+    for (message, bytes) in golden().into_iter().filter(|(message, _)| !matches!(message, Message::Packed { .. })) {
         let bytes = hex(bytes);
         for len in 0..bytes.len() {
             let read = Message::decode(Bytes::copy_from_slice(&bytes[..len]), &Limits::default());
@@ -190,6 +196,9 @@ fn any_message() -> impl Strategy<Value = Message> {
         any_passed().prop_map(|(id, body)| Message::Ask { id, body }),
         any_passed().prop_map(|(id, body)| Message::Answer { id, body }),
         any_link().prop_map(Message::Link),
+        any_passed().prop_map(|(id, body)| Message::Pull { id, body }),
+        any_passed().prop_map(|(id, body)| Message::Page { id, body }),
+        some_vector().prop_map(Message::Floor),
     ]
 }
 
@@ -210,7 +219,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_are_refused_or_canonical(kind in prop_oneof![0..7_u8, 27..34_u8], mut bytes in vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_are_refused_or_canonical(kind in prop_oneof![0..7_u8, 15..20_u8, 27..34_u8], mut bytes in vec(any::<u8>(), 0..200)) {
         bytes.insert(0, kind);
         check_canonical(bytes)?;
     }

@@ -86,6 +86,7 @@ impl Host for PeerHost {
                     "it lacks records that are no longer kept: it has to join anew".to_owned(),
                 );
             }
+            Event::LacksState { .. } => {}
             Event::Skew(ms) => {
                 let (by, way) = (ms.unsigned_abs() / 1_000, if ms < 0 { "behind" } else { "ahead of" });
                 let text = format!("its clock is {by}s {way} ours: of concurrent writes the later clock's win");

@@ -77,8 +77,9 @@ impl Simulation<'_> {
                     let at = self.sites[site].clocks.when_monotonic(moment.0, self.now);
                     self.agenda.at(at, Happening::Deadline { site, connection, ticket });
                 }
-                // Simulated sites ask each other nothing, and are too few for links that only announce.
+                // Simulated sites ask each other nothing, pull nothing, and are too few for links that only announce.
                 Output::Asked { .. } | Output::Answered { .. } | Output::Linked(_) => {}
+                Output::PullAsked { .. } | Output::Pulled { .. } => {}
                 Output::Event(event) => self.session_event(site, connection, peer, event)?,
                 Output::Close(fault) => {
                     self.note(format_args!("s{site} ends session {} with s{peer}: {fault}", connection.0));

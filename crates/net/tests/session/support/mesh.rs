@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tombolo_crdt::{Dot, RecordHeader, ReplicaId, VersionVector};
 use tombolo_net::{
     AskFailure, Event, Fault, Input, Limits, LoadFailure, Loaded, Message, Moment, Output, PeerStatus, Session,
-    Settings, Stability, StabilityRow, Standing,
+    Settings, Stability, StabilityRow, Standing, Unpacker,
 };
 
 use super::toy_store::ToyStore;
@@ -65,8 +65,16 @@ pub(crate) struct End {
     /// What the peer said of the link.
     pub(crate) linked: Vec<tombolo_net::Link>,
     pub(crate) closed: Option<Fault>,
-    /// Every message this end has sent, with its moment.
+    /// Pulls of the peer, with their numbers.
+    pub(crate) pull_asked: Vec<(u64, Bytes)>,
+    /// What came of this end's pulls.
+    pub(crate) pulled: Vec<(u64, Result<Bytes, AskFailure>)>,
+    /// Every message this end has sent, with its moment. Packed records are there as plain ones.
     pub(crate) sent: Vec<(u64, Message)>,
+    /// Bytes of the stream that this end has sent, with the lengths of frames.
+    pub(crate) stream_bytes: u64,
+    /// Reads what this end sends.
+    unpacker: Unpacker,
     deadline: Option<Moment>,
     watch: Watch,
 }
@@ -86,7 +94,7 @@ struct Watch {
 }
 
 enum Happening {
-    Frame { link: usize, end: usize, generation: u64, payload: Bytes },
+    Frame { link: usize, end: usize, generation: u64, payload: Bytes, message: Message },
     Loaded { link: usize, end: usize, generation: u64, answer: Result<Loaded, LoadFailure> },
     Ingest { link: usize, end: usize, generation: u64, records: Vec<Bytes> },
     Deadline { link: usize, end: usize, generation: u64, at: Moment },
@@ -213,8 +221,22 @@ impl Mesh {
         let watch = Watch { standing: Arc::clone(&standing), ..Watch::default() };
         let session = Session::new(settings, standing, Moment(self.now), self.wall_ms(own));
         let (events, sent) = (Vec::new(), Vec::new());
-        let (asked, answered, linked) = (Vec::new(), Vec::new(), Vec::new());
-        End { node: own, session, events, asked, answered, linked, closed: None, sent, deadline: None, watch }
+        End {
+            node: own,
+            session,
+            events,
+            asked: Vec::new(),
+            answered: Vec::new(),
+            linked: Vec::new(),
+            pull_asked: Vec::new(),
+            pulled: Vec::new(),
+            closed: None,
+            sent,
+            stream_bytes: 0,
+            unpacker: Unpacker::default(),
+            deadline: None,
+            watch,
+        }
     }
 
     fn begin(&mut self, link: usize) {
@@ -246,14 +268,13 @@ impl Mesh {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Frame { link, end, generation, payload } if self.is_current(link, end, generation) => {
+            Happening::Frame { link, end, generation, payload, message } if self.is_current(link, end, generation) => {
                 match &mut self.links[link].frames_left {
                     Some(0) => return self.cut(link),
                     Some(left) => *left -= 1,
                     None => {}
                 }
                 self.links[link].frames_arrived += 1;
-                let message = Message::decode(payload.clone(), &self.limits).unwrap().unwrap();
                 self.links[link].ends[end].watch.heard(&message);
                 self.input(link, end, Input::Frame(payload));
             }
@@ -306,10 +327,11 @@ impl Mesh {
         let this = &mut self.links[link].ends[end];
         match output {
             Output::Send(payload) => {
-                let message = Message::decode(payload.clone(), &self.limits).unwrap().unwrap();
+                let message = this.read(payload.clone(), &self.limits);
                 this.watch.said(&message, window);
-                this.sent.push((self.now, message));
-                self.schedule(delay_ms, Happening::Frame { link, end: 1 - end, generation, payload });
+                this.sent.push((self.now, message.clone()));
+                this.stream_bytes += 4 + payload.len() as u64;
+                self.schedule(delay_ms, Happening::Frame { link, end: 1 - end, generation, payload, message });
             }
             Output::Load { seen, from, commits, bytes } => {
                 assert!(!std::mem::replace(&mut this.watch.is_loading, true), "two loads at a time");
@@ -336,6 +358,8 @@ impl Mesh {
             Output::Asked { id, body } => this.asked.push((id, body)),
             Output::Answered { token, answer } => this.answered.push((token, answer)),
             Output::Linked(link) => this.linked.push(link),
+            Output::PullAsked { id, body } => this.pull_asked.push((id, body)),
+            Output::Pulled { token, page } => this.pulled.push((token, page)),
             Output::Close(fault) => this.closed = Some(fault),
         }
     }
@@ -345,6 +369,18 @@ impl Node {
     fn new(own: u64) -> Self {
         let (store, stability, frontiers) = (ToyStore::new(own), Stability::new(), vec![VersionVector::new()]);
         Self { store, stability, frontiers, ingest_ms: 1, wall_offset_ms: 0 }
+    }
+}
+
+impl End {
+    /// What a frame of this end says.
+    fn read(&mut self, payload: Bytes, limits: &Limits) -> Message {
+        match Message::decode(payload, limits).unwrap().unwrap() {
+            Message::Packed { bytes, packed } => {
+                Message::Records(self.unpacker.unpack(bytes, &packed, limits).unwrap())
+            }
+            message => message,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tombolo_crdt::Chain;
 use tombolo_net::{
     Event, Fault, Heartbeat, Hello, IngestReport, Input, Limits, Loaded, Message, Moment, OPERATION_KIND_MAX, Output,
-    Readiness, Session, Settings, Standing,
+    Readiness, Session, Settings, Standing, Unpacker,
 };
 
 use super::{
@@ -22,6 +22,7 @@ pub(crate) struct Script {
     /// The last deadline that was asked for.
     pub(crate) deadline: Option<u64>,
     pub(crate) deadlines: usize,
+    unpacker: Unpacker,
 }
 
 impl Script {
@@ -29,7 +30,7 @@ impl Script {
     pub(crate) fn new(store: &ToyStore, limits: Limits) -> Self {
         let settings = Settings { mesh: MESH, own: store.own, peer: id(2), limits: limits.clone() };
         let session = Session::new(settings, store.standing(), Moment(0), WALL_MS);
-        let mut script = Self { session, now: 0, limits, deadline: None, deadlines: 0 };
+        let mut script = Self { session, now: 0, limits, deadline: None, deadlines: 0, unpacker: Unpacker::default() };
         let hello = script.drain();
         assert!(matches!(script.messages(&hello)[..], [Message::Hello(_)]), "{hello:?}");
         script
@@ -95,9 +96,18 @@ impl Script {
         frames.map(|frame| Message::decode(frame, &self.limits).unwrap().unwrap()).collect()
     }
 
+    /// Puts plain records in the place of packed ones, which can be read but once.
+    fn unpack(&mut self, output: &mut Output) {
+        let Output::Send(frame) = output else { return };
+        if let Ok(Some(Message::Packed { bytes, packed })) = Message::decode(frame.clone(), &self.limits) {
+            *frame = Message::Records(self.unpacker.unpack(bytes, &packed, &self.limits).unwrap()).encode();
+        }
+    }
+
     fn drain(&mut self) -> Vec<Output> {
-        let outputs: Vec<Output> = std::iter::from_fn(|| self.session.poll()).collect();
-        for output in &outputs {
+        let mut outputs: Vec<Output> = std::iter::from_fn(|| self.session.poll()).collect();
+        for output in &mut outputs {
+            self.unpack(output);
             if let Output::Deadline(at) = output {
                 self.deadline = Some(at.0);
                 self.deadlines += 1;
