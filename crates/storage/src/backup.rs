@@ -1,10 +1,12 @@
 //! A copy of everything a store holds, of one moment: all rows of both layers and of the system's data, as a stream of bytes.
 //!
 //! ```text
-//! backup := "tombolo snapshot\n" ‖ version (1) = 1 ‖ head ‖ { key length ‖ key ‖ row length ‖ row } ‖ 0 ‖ checksum (32)
+//! backup := "tombolo snapshot\n" ‖ version (1) ‖ head ‖ { key length ‖ key ‖ row length ‖ row } ‖ 0 ‖ checksum (32)
 //! head   := mesh (16) ‖ replica (8) ‖ private (8) ‖ revision (8) ‖ commit (8) ‖ saved, ms (8) ‖ next slot (2) ‖ expected bytes (8)
-//!           ‖ count ‖ { forebear (8) ‖ its last revision (8) } ‖ count ‖ { replica whose leases are counted there (8) }
+//!           ‖ count ‖ { forebear (8) ‖ its last revision (8) [ ‖ its first (8) ] } [ ‖ the replica's first (8) ] ‖ count ‖ { replica whose leases are counted there (8) }
 //! ```
+//!
+//! The version is 1, or 2 with what stands in brackets: first revisions are written down when one of them is not the beginning of its slot.
 //!
 //! Numbers are big-endian, counts and lengths varints. The checksum is BLAKE3 of all before it; every row carries its own hash besides. The rows are
 //! those of the data folder, kept for ever as they are. How a backup becomes a store again is in [`restore`](mod@crate::restore).
@@ -24,6 +26,7 @@ use crate::{
 /// How a backup begins.
 pub const BACKUP_MAGIC: &[u8; 17] = b"tombolo snapshot\n";
 pub(crate) const VERSION: u8 = 1;
+pub(crate) const VERSION_WITH_GAPS: u8 = 2;
 
 /// A backup under way: it holds on to one moment of the store, and yields it piece by piece.
 pub struct Backup {
@@ -105,10 +108,11 @@ impl Backup {
             let base = BaseRow::decode(&row, ordinal, identity.replica, self.owner.private).ok_or_else(rot)?;
             self.last = self.last.max(base.commit);
         }
-        let Owner { identity, private, numbers } = &self.owner;
+        let Owner { identity, private, numbers, .. } = &self.owner;
         let mut out = Vec::new();
         out.put_slice(BACKUP_MAGIC);
-        out.put_u8(VERSION);
+        let has_gaps = numbers.has_gaps();
+        out.put_u8(if has_gaps { VERSION_WITH_GAPS } else { VERSION });
         out.put_u128(identity.mesh.0);
         out.put_u64(identity.replica.get());
         out.put_u64(private.get());
@@ -118,9 +122,15 @@ impl Backup {
         out.put_u16(self.next_slot.number());
         out.put_u64(self.expected_bytes);
         put_varint(&mut out, numbers.lineage.forebears().len() as u64);
-        for Forebear { replica, last } in numbers.lineage.forebears() {
+        for Forebear { replica, first, last } in numbers.lineage.forebears() {
             out.put_u64(replica.get());
             out.put_i64(last.get());
+            if has_gaps {
+                out.put_i64(first.get());
+            }
+        }
+        if has_gaps {
+            out.put_i64(numbers.begins.get());
         }
         put_varint(&mut out, self.replicas.len() as u64);
         for replica in &self.replicas {

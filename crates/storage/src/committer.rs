@@ -17,6 +17,7 @@ use crate::{
     durability::SyncTimer,
     engine::{Change, EngineError},
     error::IngestError,
+    event::LeaseChange,
     fence::FenceKeeper,
     group::{StagedBase, UnderWay},
     head::Head,
@@ -216,6 +217,11 @@ impl Committer {
             assert_eq!(gate, Ok(()), "a record was brought to the commit without having passed the gate");
         }
         let (row, leases, system) = self.head.merge(&mut self.shared.state.write().index, parts, given);
+        self.stage(row, leases, system)
+    }
+
+    /// Stages the row of the head's commit, and what is told of it.
+    fn stage(&mut self, row: CommitRow, leases: Vec<LeaseChange>, system: Vec<Bytes>) -> Result<(), ReadError> {
         let number = self.head.commit;
         let revision = row.revision;
         self.tally.add(Tally::of(self.staged.rows.write(number, &row)));
@@ -226,6 +232,12 @@ impl Committer {
         self.staged.commits.push(Arc::new(Commit { number, revision, events, leases, system }));
         self.fence.reserve(self.head.revision);
         Ok(())
+    }
+
+    /// Commits a row without a record, which is of this replica's clients alone. Its effects are in the index already.
+    pub(crate) fn append_own(&mut self, row: CommitRow) -> Result<(), ReadError> {
+        (self.head.commit, self.head.revision) = (self.head.commit + 1, row.revision);
+        self.stage(row, Vec::new(), Vec::new())
     }
 
     /// Brings the disk up to date, when the durability promises that it is by now.

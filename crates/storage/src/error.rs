@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use thiserror::Error;
-use tombolo_crdt::{ContextFault, DecodeError, Dot};
+use tombolo_crdt::{ContextFault, DecodeError, Dot, ReplicaId};
 
 use crate::{ImportFault, engine::EngineError};
 
@@ -77,6 +77,28 @@ pub enum IdentityLoss {
     /// A sync failed: nobody knows what is on disk.
     #[error("an earlier sync or write to it failed")]
     FailedSync,
+    /// Another replica has records under its name that are not in its log.
+    #[error("another replica has other records under its name than are here, or more: {dot} is disputed by {by}")]
+    Disputed {
+        /// The record.
+        dot: Dot,
+        /// Who has it.
+        by: ReplicaId,
+    },
+}
+
+impl IdentityLoss {
+    /// The cause in a word, as folders, alarms and metrics name it.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Copied => "copied",
+            Self::LostSuffix { .. } => "lost-suffix",
+            Self::ForkedLog { .. } => "forked-log",
+            Self::UncleanWeakDurability => "weak-durability",
+            Self::FailedSync => "failed-sync",
+            Self::Disputed { .. } => "disputed",
+        }
+    }
 }
 
 /// Why a read was not answered.

@@ -165,6 +165,11 @@ impl FenceFile {
         Ok(newest.map(|(generation, fence)| (Self { file, generation }, fence)))
     }
 
+    /// The number of the last writing.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
     pub(crate) fn write(&mut self, fence: &Fence) -> io::Result<()> {
         self.generation += 1;
         let at = (self.generation % 2) * SLOT_BYTES;

@@ -10,28 +10,21 @@
 //! The manifest is checked before the engine opens: an engine that cannot find its files may make new ones.
 
 use std::{
-    fmt::Write as _,
     fs::{self, File},
     io::{self, Write as _},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    time::UNIX_EPOCH,
 };
 
 use tombolo_crdt::ReplicaId;
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
-    Founding, Identity, IdentityLoss, MeshId, OpenError, OpenOptions, Revision, Slot,
+    Founding, Identity, IdentityLoss, MeshId, OnLoss, OpenError, OpenOptions, Revision, Slot,
     engine::{Engine, fjall::missing_file},
     fence::{Fence, FenceFile},
-    lineage::{Forebear, Lineage, Numbers},
+    lineage::Numbers,
+    manifest::{self, Birth},
+    succession::dispute::Dispute,
 };
-
-/// The format of data folders.
-const FORMAT: u32 = 1;
-/// That of folders whose store has forebears: who does not know of them would take their revisions for a stranger's.
-const FORMAT_WITH_FOREBEARS: u32 = 2;
 
 /// Who a folder belongs to, in both layers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +34,8 @@ pub(crate) struct Owner {
     pub(crate) private: ReplicaId,
     /// Which revisions are ours.
     pub(crate) numbers: Numbers,
+    /// The generation of the fence that a predecessor in this folder left: up to there it speaks of that one's log.
+    pub(crate) inherited_fence: u64,
 }
 
 impl Owner {
@@ -59,7 +54,7 @@ impl Owner {
         // However poor the draw, the layers never share a name: each has a seq 1 of its own.
         let private = Some(mint_replica(word(24))).filter(|private| *private != identity.replica);
         let private = private.unwrap_or_else(|| mint_replica(!word(24)));
-        Self { identity, private, numbers: identity.slot.into() }
+        Self { identity, private, numbers: identity.slot.into(), inherited_fence: 0 }
     }
 
     /// Whether the time of a lease with this home is counted here.
@@ -69,7 +64,7 @@ impl Owner {
 }
 
 /// 0 names nobody, and of all draws it is as good as any other to be replaced.
-fn mint_replica(bits: u64) -> ReplicaId {
+pub(crate) fn mint_replica(bits: u64) -> ReplicaId {
     const INSTEAD_OF_ZERO: ReplicaId = match ReplicaId::new(1) {
         Some(id) => id,
         None => unreachable!(),
@@ -86,6 +81,10 @@ pub(crate) struct Folder {
     pub(crate) owner: Owner,
     pub(crate) fence: Fence,
     pub(crate) fence_file: FenceFile,
+    /// Why its replica must not write any more, as far as that is known before the rows are read.
+    pub(crate) loss: Option<IdentityLoss>,
+    /// A peer's claim against its replica that was marked in the folder.
+    pub(crate) dispute: Option<Dispute>,
 }
 
 /// The right to write in a folder, until it is dropped.
@@ -107,7 +106,7 @@ impl Folder {
         let lock = lock(path)?;
         let manifest = path.join("MANIFEST");
         if manifest.exists() {
-            return Self::check(path, lock);
+            return Self::check(path, lock, options.on_loss);
         }
         check_unowned(path)?;
         Self::create(path, lock, Owner::found(options))
@@ -116,7 +115,7 @@ impl Folder {
     /// Who a folder belongs to, as its manifest says; `None` when it is absent, or nothing was ever acknowledged in it.
     pub(crate) fn peek(path: &Path) -> Result<Option<Identity>, OpenError> {
         match fs::read_to_string(path.join("MANIFEST")) {
-            Ok(text) => parse(&text).map(|(owner, _)| Some(owner.identity)),
+            Ok(text) => manifest::parse(&text).map(|(owner, _)| Some(owner.identity)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if path.exists() {
                     check_unowned(path)?;
@@ -149,7 +148,8 @@ impl Folder {
             fs::remove_file(&fence_path).map_err(io_error("remove", path, "FENCE"))?;
         }
         let fence_file = FenceFile::create(&fence_path, &fence).map_err(io_error("create", path, "FENCE"))?;
-        Ok(Self { path: path.to_owned(), is_new: true, lock, owner, fence, fence_file })
+        let (loss, dispute) = (None, None);
+        Ok(Self { path: path.to_owned(), is_new: true, lock, owner, fence, fence_file, loss, dispute })
     }
 
     /// Completes a new folder, once its engine has its files, and has turned out to be empty.
@@ -163,13 +163,13 @@ impl Folder {
         self.seal()
     }
 
-    /// Completes a new folder: from here on its rows are somebody's.
+    /// Writes the manifest, in one step: from here on the rows are its owner's.
     pub(crate) fn seal(&self) -> Result<(), OpenError> {
         let manifest = self.path.join("MANIFEST");
         let draft = self.path.join("MANIFEST.new");
         let write = || {
             let mut file = File::create(&draft)?;
-            let text = render(&self.owner, birth(&file)?);
+            let text = manifest::render(&self.owner, Birth::of(&file)?);
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
             fs::rename(&draft, &manifest)?;
@@ -178,11 +178,11 @@ impl Folder {
         write().map_err(io_error("write", &self.path, "MANIFEST"))
     }
 
-    fn check(path: &Path, lock: FolderLock) -> Result<Self, OpenError> {
+    fn check(path: &Path, lock: FolderLock, on_loss: OnLoss) -> Result<Self, OpenError> {
         let file = File::open(path.join("MANIFEST")).map_err(io_error("open", path, "MANIFEST"))?;
         let text = io::read_to_string(&file).map_err(io_error("read", path, "MANIFEST"))?;
-        let (owner, born) = parse(&text)?;
-        if born != birth(&file).map_err(io_error("inspect", path, "MANIFEST"))? {
+        let (owner, born) = manifest::parse(&text)?;
+        if born != Birth::of(&file).map_err(io_error("inspect", path, "MANIFEST"))? {
             return Err(OpenError::NeedsNewIdentity { cause: IdentityLoss::Copied });
         }
         if let Some(missing) = missing_file(&Self::engine_path(path)) {
@@ -190,98 +190,21 @@ impl Folder {
         }
         let fence = FenceFile::open(&path.join("FENCE")).map_err(io_error("open", path, "FENCE"))?;
         let (fence_file, fence) = fence.ok_or_else(|| damaged("neither slot of FENCE is sound".to_owned()))?;
-        let loss = match fence {
-            Fence { has_failed: true, .. } => Some(IdentityLoss::FailedSync),
-            Fence { is_weak: true, is_clean: false, .. } => Some(IdentityLoss::UncleanWeakDurability),
+        // All that a predecessor's fence said is in the manifest.
+        let is_inherited = fence_file.generation() <= owner.inherited_fence;
+        let fence = if is_inherited { Fence::new(owner.numbers.begins) } else { fence };
+        let dispute = Dispute::load(path)?.filter(|dispute| dispute.replica == owner.identity.replica);
+        let loss = match (&fence, &dispute) {
+            (Fence { has_failed: true, .. }, _) => Some(IdentityLoss::FailedSync),
+            (Fence { is_weak: true, is_clean: false, .. }, _) => Some(IdentityLoss::UncleanWeakDurability),
+            (_, Some(dispute)) => Some(dispute.loss()),
             _ => None,
         };
         match loss {
-            Some(cause) => Err(OpenError::NeedsNewIdentity { cause }),
-            None => Ok(Self { path: path.to_owned(), is_new: false, lock, owner, fence, fence_file }),
+            Some(cause) if on_loss == OnLoss::Refuse => Err(OpenError::NeedsNewIdentity { cause }),
+            loss => Ok(Self { path: path.to_owned(), is_new: false, lock, owner, fence, fence_file, loss, dispute }),
         }
     }
-}
-
-/// What tells this file from a copy of it: its inode, and the moment of its birth, which no copy can take along.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Birth {
-    inode: u64,
-    /// 0 on file systems that do not know.
-    nanos: u128,
-}
-
-fn birth(file: &File) -> io::Result<Birth> {
-    let metadata = file.metadata()?;
-    let created = metadata.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-    Ok(Birth { inode: metadata.ino(), nanos: created.map_or(0, |since| since.as_nanos()) })
-}
-
-fn render(owner: &Owner, birth: Birth) -> String {
-    let Owner { identity, private, numbers } = owner;
-    let lineage = &numbers.lineage;
-    let format = if *lineage == Lineage::default() { FORMAT } else { FORMAT_WITH_FOREBEARS };
-    let mut text = format!(
-        "tombolo data folder\nformat {format}\nmesh {:032x}\nreplica {:016x}\nprivate {:016x}\nslot {}\ninode {}\nborn {}\n",
-        identity.mesh.0,
-        identity.replica.get(),
-        private.get(),
-        identity.slot.number(),
-        birth.inode,
-        birth.nanos,
-    );
-    // Writing to a string does not fail.
-    for forebear in lineage.forebears() {
-        let _ = writeln!(text, "forebear {:016x} {}", forebear.replica.get(), forebear.last);
-    }
-    for replica in lineage.bequeathers() {
-        let _ = writeln!(text, "leases-of {:016x}", replica.get());
-    }
-    let hash = xxh3_64(text.as_bytes());
-    let _ = writeln!(text, "hash {hash:016x}");
-    text
-}
-
-fn parse(text: &str) -> Result<(Owner, Birth), OpenError> {
-    let unreadable = || damaged("MANIFEST is not readable".to_owned());
-    // The format comes first: a newer one may look different from here on.
-    let format = field(text, "format").and_then(|value| value.parse().ok()).ok_or_else(unreadable)?;
-    if format > FORMAT_WITH_FOREBEARS {
-        return Err(OpenError::NewerFormat { found: format, known: FORMAT_WITH_FOREBEARS });
-    }
-    let end = text.rfind("hash ").ok_or_else(unreadable)?;
-    if text[end..] != format!("hash {:016x}\n", xxh3_64(&text.as_bytes()[..end])) {
-        return Err(damaged("MANIFEST does not carry its own hash".to_owned()));
-    }
-    let hex = |name| field(text, name).and_then(|value| u128::from_str_radix(value, 16).ok());
-    let replica = |name| hex(name).and_then(|bits| u64::try_from(bits).ok()).and_then(ReplicaId::new);
-    let number = |name| field(text, name).and_then(|value| value.parse::<u128>().ok());
-    let read = || {
-        let slot = number("slot").and_then(|slot| u16::try_from(slot).ok()).and_then(Slot::new)?;
-        let identity = Identity { mesh: MeshId(hex("mesh")?), replica: replica("replica")?, slot };
-        let birth = Birth { inode: u64::try_from(number("inode")?).ok()?, nanos: number("born")? };
-        let numbers = Numbers { slot, lineage: lineage(text)? };
-        Some((Owner { identity, private: replica("private")?, numbers }, birth))
-    };
-    read().ok_or_else(unreadable)
-}
-
-fn lineage(text: &str) -> Option<Lineage> {
-    let replica = |digits: &str| u64::from_str_radix(digits, 16).ok().and_then(ReplicaId::new);
-    let forebear = |value: &str| {
-        let (digits, last) = value.split_once(' ')?;
-        Some(Forebear { replica: replica(digits)?, last: Revision::new(last.parse().ok()?)? })
-    };
-    let forebears = fields(text, "forebear").map(forebear).collect::<Option<_>>()?;
-    let bequeathers = fields(text, "leases-of").map(replica).collect::<Option<_>>()?;
-    Some(Lineage::new(forebears, bequeathers))
-}
-
-fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    fields(text, name).next()
-}
-
-fn fields<'a>(text: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
-    text.lines().filter_map(move |line| line.strip_prefix(name)?.strip_prefix(' '))
 }
 
 fn create_private_dir(path: &Path) -> Result<(), OpenError> {
@@ -332,7 +255,7 @@ pub(crate) fn damaged(what: String) -> OpenError {
     OpenError::Damaged { what }
 }
 
-fn io_error(action: &'static str, folder: &Path, name: &str) -> impl FnOnce(io::Error) -> OpenError {
+pub(crate) fn io_error(action: &'static str, folder: &Path, name: &str) -> impl FnOnce(io::Error) -> OpenError {
     let path = folder.join(name);
     move |source| OpenError::Io { action, path, source }
 }
@@ -347,21 +270,6 @@ mod tests {
 
     fn options() -> OpenOptions {
         OpenOptions::new(WallTime(0), std::array::from_fn(|at| at as u8))
-    }
-
-    /// A manifest as the first version wrote it. Read for ever.
-    const V1: &str = "tombolo data folder\nformat 1\nmesh 000102030405060708090a0b0c0d0e0f\nreplica 1011121314151617\n\
-        private 18191a1b1c1d1e1f\nslot 7\ninode 4711\nborn 1700000000123456789\nhash fda58844f3ef9f9f\n";
-
-    #[test]
-    fn a_manifest_of_the_first_version_reads() {
-        let (owner, birth) = parse(V1).unwrap();
-        assert_eq!(owner.identity.mesh, MeshId(0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f));
-        assert_eq!(owner.identity.replica.get(), 0x1011_1213_1415_1617);
-        assert_eq!(owner.private.get(), 0x1819_1a1b_1c1d_1e1f);
-        assert_eq!(owner.identity.slot.number(), 7);
-        assert_eq!(birth, Birth { inode: 4711, nanos: 1_700_000_000_123_456_789 });
-        assert_eq!(render(&owner, birth), V1);
     }
 
     #[test]

@@ -107,14 +107,15 @@ impl Head {
         (row, leases, system)
     }
 
-    /// Applies a row read back at recovery. Its effects are taken as they are: the state they were made from may be gone.
+    /// Applies a row read back at recovery. Its effects are taken as they are: the state they were made from may be gone, or there was no record
+    /// behind them.
     pub(crate) fn replay(&mut self, index: &mut Index, number: u64, row: &CommitRow) {
         let mut merge = Merge::replay(self, index, number, row);
         for part in &row.parts {
             merge.part(part);
         }
         merge.cleared(&row.cleared);
-        if row.is_remainder() {
+        if row.is_remainder() || row.parts.is_empty() {
             merge.left_over(&row.effects);
         }
         (self.commit, self.revision) = (number, row.revision);

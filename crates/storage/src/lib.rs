@@ -26,13 +26,15 @@ pub use history::{HistoryBudget, HistoryChunk, SiblingValue};
 pub use import::{Import, ImportEnd, ImportFault, ImportedChange, ImportedLease, ImportedPair, ImportedTransaction};
 pub use kept::{Below, Kept, KeptSpan};
 pub use key_range::{KeyRange, RangeEnd};
-pub use options::{Founding, OpenOptions, WallTime};
+pub use lineage::Predecessor;
+pub use options::{Founding, OnLoss, OpenOptions, WallTime};
 pub use request::{
     Comparison, Delete, Guard, Op, Operand, Order, Put, RangeQuery, Request, SortTarget, SystemWrite, Transaction,
 };
 pub use revision::{Revision, Slot, is_foreign};
 pub use standing::Standing;
 pub use store::{Health, Identity, MeshId, Published, Shortage, Sizes, Store};
+pub use succession::dispute::Dispute;
 pub use system::{SystemEntry, SystemSibling};
 pub use transfer::{
     CompleteTransfer, ElementRange, Fingerprint, Provider, PublishedTransfer, Pull, Receiver, Refusal, StagedPage,
@@ -61,6 +63,7 @@ mod kept;
 mod key_range;
 mod lineage;
 mod log;
+mod manifest;
 mod merge;
 mod milestones;
 mod options;
@@ -78,6 +81,7 @@ mod since_base;
 mod space;
 mod standing;
 mod store;
+mod succession;
 mod system;
 mod transfer;
 mod view;

@@ -21,6 +21,18 @@ pub struct OpenOptions {
     pub quota_bytes: Option<u64>,
     /// Who a new folder belongs to. Opening an existing folder does not use it.
     pub founding: Founding,
+    /// What to do about a folder whose identity must not be used again.
+    pub on_loss: OnLoss,
+}
+
+/// What to do about a folder whose identity must not be used again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLoss {
+    /// Refuse it, and leave it as it is.
+    #[default]
+    Refuse,
+    /// Go on in the same folder under a new name, which [`entropy`](OpenOptions::entropy) is minted from. A copied folder is refused all the same.
+    Succeed,
 }
 
 /// Who a new folder belongs to.
@@ -43,6 +55,7 @@ pub enum Founding {
 impl OpenOptions {
     /// The default: fsync before a commit counts as done; no quota; a new folder begins a mesh of its own.
     pub fn new(wall: WallTime, entropy: [u8; 32]) -> Self {
-        Self { durability: Durability::Fsync, wall, entropy, quota_bytes: None, founding: Founding::NewMesh }
+        let (durability, founding, on_loss) = (Durability::Fsync, Founding::NewMesh, OnLoss::Refuse);
+        Self { durability, wall, entropy, quota_bytes: None, founding, on_loss }
     }
 }

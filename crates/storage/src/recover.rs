@@ -14,7 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use tombolo_crdt::Clock;
 
 use crate::{
-    Committer, IdentityLoss, OpenError, OpenOptions, ReadError, Store,
+    CommitError, Committer, IdentityLoss, OnLoss, OpenError, OpenOptions, ReadError, Revision, Store,
     committer::{Staged, unknown_kind},
     compaction::Compaction,
     digest::Digest,
@@ -30,11 +30,12 @@ use crate::{
     row::{
         Kind, Tally,
         base::BaseRow,
-        commit::{self, CommitRow, Layer},
+        commit::{self, CommitRow, Layer, Part},
     },
     since_base::SinceBase,
     space::{RESERVE_BYTES, Space},
     store::{Published, Shared, State},
+    succession::{self, Estate},
     system::SystemRegisters,
 };
 
@@ -50,6 +51,8 @@ struct Recovered {
     milestones: Milestones,
     /// The chains at the commit the fence speaks of, if its row is whole.
     fenced: Option<[Option<Position>; 2]>,
+    /// The revision after the last record of our own that nobody disputes, if its row is there.
+    undisputed: Option<Revision>,
 }
 
 pub(crate) fn open(
@@ -58,12 +61,21 @@ pub(crate) fn open(
     owner: Option<Owner>,
     options: &OpenOptions,
 ) -> Result<(Store, Committer), OpenError> {
-    let owner = folder.as_ref().map(|folder| folder.owner.clone()).or(owner);
-    let owner = owner.ok_or_else(|| damaged("nobody owns the rows".to_owned()))?;
-    let fence = folder.as_ref().map(|folder| folder.fence);
-    let recovered = replay(&*engine, &owner, fence.map_or(0, |fence| fence.commit), Index::new(&options.entropy))?;
-    if let Some(fence) = &fence {
-        check_fence(fence, &recovered)?;
+    let mut folder = folder;
+    let found = folder.as_ref().map(|folder| folder.owner.clone()).or(owner);
+    let mut owner = found.ok_or_else(|| damaged("nobody owns the rows".to_owned()))?;
+    let mut recovered = replay(&*engine, &owner, Sought::of(folder.as_ref()), Index::new(&options.entropy))?;
+    if let Some(folder) = &mut folder
+        && let Some(cause) = folder.loss.clone().or_else(|| disagreement(&folder.fence, &recovered))
+    {
+        if options.on_loss == OnLoss::Refuse {
+            return Err(OpenError::NeedsNewIdentity { cause });
+        }
+        // What is certain by now must be on disk before anybody relies on it.
+        engine.persist()?;
+        succession::succeed(folder, &cause, &recovered.estate(folder.dispute.is_some()), options)?;
+        owner = folder.owner.clone();
+        recovered = replay(&*engine, &owner, Sought::default(), Index::new(&options.entropy))?;
     }
     let space = Space::of(folder.as_ref().map(|folder| folder.path.as_path()), RESERVE_BYTES, options.quota_bytes);
     // A killed process may have left rows that the system has and the disk has not: they are about to be shown.
@@ -112,20 +124,40 @@ pub(crate) fn open(
     let store = Store::from_shared(Arc::clone(&shared));
     let staged = Staged::default();
     let wall = options.wall;
-    Ok((
-        store,
-        Committer { shared, wall, head, staged, compaction, space, fence, sync_timer, tally, drops_staged: false },
-    ))
+    let drops_staged = false;
+    let mut committer =
+        Committer { shared, wall, head, staged, compaction, space, fence, sync_timer, tally, drops_staged };
+    committer.restamp().map_err(|why| match why {
+        CommitError::Read(why) => unreadable(why),
+        CommitError::Poisoned { cause } => damaged(format!("revisions that are nobody's cannot be replaced: {cause}")),
+    })?;
+    Ok((store, committer))
+}
+
+/// What is looked for in the rows besides the state.
+#[derive(Clone, Copy, Default)]
+struct Sought {
+    /// The commit that the fence speaks of.
+    fenced_commit: u64,
+    /// The last record of our own that nobody disputes.
+    common: u64,
+}
+
+impl Sought {
+    fn of(folder: Option<&Folder>) -> Self {
+        let common = |folder: &Folder| folder.dispute.as_ref().map_or(0, |dispute| dispute.common);
+        folder.map_or(Self::default(), |folder| Self { fenced_commit: folder.fence.commit, common: common(folder) })
+    }
 }
 
 /// Reads every row and applies it; `index` is the empty one to begin with.
-fn replay(engine: &dyn Engine, owner: &Owner, fenced_commit: u64, index: Index) -> Result<Recovered, OpenError> {
-    let slot = owner.identity.slot;
+fn replay(engine: &dyn Engine, owner: &Owner, sought: Sought, index: Index) -> Result<Recovered, OpenError> {
+    let begins = owner.numbers.begins;
     let base = newest_base(engine, owner)?;
     let mut recovered = Recovered {
         head: Head {
             commit: 0,
-            revision: slot.beginning(),
+            revision: begins,
             numbers: owner.numbers.clone(),
             compacted: base.as_ref().map_or(-1, |(_, base)| base.compacted),
             mesh: Log::new(owner.identity.replica),
@@ -142,6 +174,7 @@ fn replay(engine: &dyn Engine, owner: &Owner, fenced_commit: u64, index: Index) 
         tally: Tally::default(),
         milestones: Milestones::default(),
         fenced: None,
+        undisputed: None,
     };
     let result: Result<(), OpenError> = thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel(4);
@@ -149,7 +182,7 @@ fn replay(engine: &dyn Engine, owner: &Owner, fenced_commit: u64, index: Index) 
         for rows in receiver {
             for (number, size, row) in rows.map_err(unreadable)? {
                 check_kinds(number, &row)?;
-                recovered.apply(number, &row, fenced_commit).map_err(unreadable)?;
+                recovered.apply(number, &row, sought).map_err(unreadable)?;
                 recovered.tally.add(size);
             }
         }
@@ -157,8 +190,8 @@ fn replay(engine: &dyn Engine, owner: &Owner, fenced_commit: u64, index: Index) 
     });
     result?;
     recovered.finish()?;
-    // What was restored was counted in lower slots: from here on it is counted in this one.
-    recovered.head.revision = recovered.head.revision.max(slot.beginning());
+    // What was counted by forebears lies below: from here on it is counted from there.
+    recovered.head.revision = recovered.head.revision.max(begins);
     Ok(recovered)
 }
 
@@ -213,7 +246,7 @@ fn older_bases(engine: &dyn Engine, newest: u64) -> Result<Vec<u64>, EngineError
 }
 
 impl Recovered {
-    fn apply(&mut self, number: u64, row: &CommitRow, fenced_commit: u64) -> Result<(), ReadError> {
+    fn apply(&mut self, number: u64, row: &CommitRow, sought: Sought) -> Result<(), ReadError> {
         let (base_commit, swept) = self.base.as_ref().map_or((0, 0), |(_, base)| (base.commit, base.progress.swept));
         let expected = self.head.commit + 1;
         // Rows that compaction has seen may be missing; above them the next one is the next one.
@@ -242,7 +275,11 @@ impl Recovered {
         if number > base_commit {
             self.milestones.note(number, self.head.mesh.frontier());
         }
-        if number == fenced_commit {
+        let is_common = |part: &Part| part.dot().replica == self.head.mesh.own() && part.dot().seq <= sought.common;
+        if row.parts.iter().any(is_common) {
+            self.undisputed = Some(row.revision);
+        }
+        if number == sought.fenced_commit {
             self.fenced = Some([Layer::Mesh, Layer::Private].map(|layer| self.own_position(row, layer)));
         }
         Ok(())
@@ -268,6 +305,13 @@ impl Recovered {
         Ok(())
     }
 
+    /// What a successor goes on with. Where our records are disputed, only what came before is known to be what clients saw.
+    fn estate(&self, is_disputed: bool) -> Estate<'_> {
+        let head = &self.head;
+        let certain = if is_disputed { self.undisputed.unwrap_or(head.numbers.begins) } else { head.revision };
+        Estate { head, certain }
+    }
+
     /// After the last row: the base may be beyond it, when compaction dropped the last rows.
     fn finish(&mut self) -> Result<(), OpenError> {
         let Some((_, base)) = &self.base else { return Ok(()) };
@@ -283,24 +327,28 @@ impl Recovered {
 }
 
 /// Holds the fence against the log.
-fn check_fence(fence: &Fence, recovered: &Recovered) -> Result<(), OpenError> {
+fn disagreement(fence: &Fence, recovered: &Recovered) -> Option<IdentityLoss> {
     let log = recovered.head.commit;
-    let needs = |cause| Err(OpenError::NeedsNewIdentity { cause });
     if fence.commit > log {
-        return needs(IdentityLoss::LostSuffix { log, fence: fence.commit });
+        return Some(IdentityLoss::LostSuffix { log, fence: fence.commit });
     }
-    let Some(found) = &recovered.fenced else { return Ok(()) };
     let fenced = [fence.mesh, fence.private];
-    let differ = found.iter().zip(fenced).any(|(found, fenced)| found.is_some_and(|found| found != fenced));
-    if differ { needs(IdentityLoss::ForkedLog { commit: fence.commit }) } else { Ok(()) }
+    let mut found = recovered.fenced.as_ref()?.iter().zip(fenced);
+    let differ = found.any(|(found, fenced)| found.is_some_and(|found| found != fenced));
+    differ.then_some(IdentityLoss::ForkedLog { commit: fence.commit })
 }
 
 /// Marks the folder as in use, before anything is written in it.
 fn start_fence(folder: Folder, options: &OpenOptions, head: &Head) -> Result<(FolderLock, FenceKeeper), OpenError> {
-    let Folder { path, lock, fence, mut fence_file, .. } = folder;
+    let Folder { path, lock, owner, fence, mut fence_file, .. } = folder;
+    let is_inherited = fence_file.generation() <= owner.inherited_fence;
     let fence = Fence { is_clean: false, is_weak: options.durability.is_weak(), ..fence }.opened(head);
     let io = |source| OpenError::Io { action: "write", path: path.join("FENCE"), source };
     fence_file.write(&fence).map_err(io)?;
+    if is_inherited {
+        // Both slots are the successor's from here on: should one of them rot, the other is not its predecessor's.
+        fence_file.write(&fence).map_err(io)?;
+    }
     let keeper = FenceKeeper::start(fence, fence_file).map_err(io)?;
     Ok((lock, keeper))
 }

@@ -14,7 +14,7 @@ use tombolo_crdt::ReplicaId;
 
 use crate::{
     BACKUP_MAGIC, Founding, Identity, MeshId, OpenError, OpenOptions, Revision, Slot, Store, WallTime,
-    backup::VERSION,
+    backup::{VERSION, VERSION_WITH_GAPS},
     engine::{Change, Engine, EngineError, Persist, fjall::FjallEngine},
     folder::{Folder, Owner},
     lineage::{Forebear, Lineage, Numbers},
@@ -38,6 +38,8 @@ pub struct BackupFacts {
     pub next_slot: Slot,
     /// About how many bytes of rows follow.
     pub expected_bytes: u64,
+    /// Where its replica began to count.
+    begins: Revision,
     forebears: Vec<Forebear>,
     replicas: Vec<ReplicaId>,
 }
@@ -149,8 +151,9 @@ fn heir(facts: &BackupFacts, options: &RestoreOptions) -> Result<Owner, RestoreE
     let founding = Founding::NewMesh;
     let minted = Owner::found(&OpenOptions { founding, ..OpenOptions::new(options.wall, options.entropy) });
     let mut forebears = facts.forebears.clone();
-    forebears.push(Forebear { replica: facts.replica, last: facts.revision });
-    let numbers = Numbers { slot, lineage: Lineage::new(forebears, facts.replicas.clone()) };
+    forebears.push(Forebear { replica: facts.replica, first: facts.begins, last: facts.revision });
+    let lineage = Lineage::new(forebears, facts.replicas.clone(), Vec::new());
+    let numbers = Numbers { lineage, ..slot.into() };
     Ok(Owner { identity: Identity { slot, ..minted.identity }, numbers, ..minted })
 }
 
@@ -252,10 +255,11 @@ impl<'a> Reader<'a> {
         if magic != *BACKUP_MAGIC {
             return Err(RestoreError::NotABackup);
         }
-        match self.array()? {
-            [VERSION] => {}
-            [found] => return Err(RestoreError::NewerFormat { found, known: VERSION }),
-        }
+        let has_gaps = match self.array()? {
+            [VERSION] => false,
+            [VERSION_WITH_GAPS] => true,
+            [found] => return Err(RestoreError::NewerFormat { found, known: VERSION_WITH_GAPS }),
+        };
         let mesh = MeshId(u128::from_be_bytes(self.array()?));
         let replica = self.replica()?;
         // Who wrote in the private layer is in the rows; here it is for people who look.
@@ -266,11 +270,25 @@ impl<'a> Reader<'a> {
         let expected_bytes = self.word()?;
         let mut forebears = Vec::new();
         for _ in 0..self.varint(LIST_MAX)? {
-            forebears.push(Forebear { replica: self.replica()?, last: self.revision()? });
+            let (replica, last) = (self.replica()?, self.revision()?);
+            let first = if has_gaps { self.revision()? } else { last.slot().beginning() };
+            forebears.push(Forebear { replica, first, last });
         }
+        let begins = if has_gaps { self.revision()? } else { revision.slot().beginning() };
         let count = self.varint(LIST_MAX)?;
         let replicas = (0..count).map(|_| self.replica()).collect::<Result<_, _>>()?;
-        Ok(BackupFacts { mesh, replica, revision, commit, saved, next_slot, expected_bytes, forebears, replicas })
+        Ok(BackupFacts {
+            mesh,
+            replica,
+            revision,
+            commit,
+            saved,
+            next_slot,
+            expected_bytes,
+            begins,
+            forebears,
+            replicas,
+        })
     }
 
     fn row(&mut self) -> Result<Option<(Bytes, Bytes)>, RestoreError> {

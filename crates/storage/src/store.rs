@@ -14,7 +14,8 @@ use parking_lot::{Mutex, RwLock};
 use tombolo_crdt::{Dot, ReplicaId, VersionVector};
 
 use crate::{
-    Committer, Durability, KeyValue, OpenError, OpenOptions, RangeAnswer, RangeQuery, ReadError, Revision, Slot,
+    Committer, Durability, KeyValue, OpenError, OpenOptions, Predecessor, RangeAnswer, RangeQuery, ReadError, Revision,
+    Slot,
     disk::Reached,
     engine::{Engine, EngineError, fjall::FjallEngine},
     folder::{Folder, FolderLock, Owner},
@@ -293,6 +294,11 @@ impl Store {
     /// Who this store is.
     pub fn identity(&self) -> Identity {
         self.shared.owner.identity
+    }
+
+    /// Who this store was in its mesh before, the oldest first: replicas under whose names nobody writes any more.
+    pub fn predecessors(&self) -> &[Predecessor] {
+        self.shared.owner.numbers.lineage.predecessors()
     }
 
     /// The version vector of everything applied and visible here.

@@ -89,8 +89,8 @@ fn a_moved_folder_opens() {
 #[test]
 fn a_newer_format_is_refused() {
     let folder = closed();
-    edit_manifest(folder.path(), |text| text.replace("format 1\n", "format 3\nsomething new\n"));
-    assert!(matches!(refused(folder.path()), OpenError::NewerFormat { found: 3, known: 2 }));
+    edit_manifest(folder.path(), |text| text.replace("format 1\n", "format 4\nsomething new\n"));
+    assert!(matches!(refused(folder.path()), OpenError::NewerFormat { found: 4, known: 3 }));
 }
 
 #[test]
