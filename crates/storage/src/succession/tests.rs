@@ -15,6 +15,7 @@ use crate::{
     ArrivalBudget, Committer, Comparison, Durability, Guard, IdentityLoss, IngestError, KeyRange, OnLoss, Op,
     OpenError, OpenOptions, Operand, Outcome, Put, RangeQuery, ReadError, Request, Store, Transaction, WallTime,
     engine::{fjall::FjallEngine, memory::MemoryEngine},
+    fence::FenceFile,
     folder::Folder,
     recover,
 };
@@ -191,6 +192,7 @@ fn a_succession_that_is_cut_short_is_begun_again_or_done() {
     assert!(rig.loss().is_some());
     let before = rig.fence();
     let (store, committer) = rig.open();
+    let heirs_fence = store.shared().owner.inherited_fence;
     let heir = store.identity();
     let begins = store.published().revision;
     drop((store, committer));
@@ -204,8 +206,15 @@ fn a_succession_that_is_cut_short_is_begun_again_or_done() {
     let half = |at: usize| [&before[..at], &after[at..]].concat();
     let fences =
         [before.clone(), half(4096), [&after[..4096], &before[4096..]].concat(), torn(&after, 0), torn(&after, 4096)];
-    for fence in fences {
+    for (at, fence) in fences.into_iter().enumerate() {
         rig.set_fence(&fence);
+        if at >= 3 {
+            let (file, fence) = FenceFile::open(&rig.path().join("FENCE")).unwrap().unwrap();
+            assert!(
+                file.generation() > heirs_fence && fence.reserved > begins.get(),
+                "the other slot is the heir's, too"
+            );
+        }
         let (store, committer) = rig.open();
         assert_eq!(store.identity(), heir);
         assert!(store.predecessors().len() == 1 && store.predecessors()[0].replica == name);
