@@ -217,11 +217,11 @@ impl Committer {
             assert_eq!(gate, Ok(()), "a record was brought to the commit without having passed the gate");
         }
         let (row, leases, system) = self.head.merge(&mut self.shared.state.write().index, parts, given);
-        self.stage(row, leases, system)
+        self.stage_row(row, leases, system)
     }
 
     /// Stages the row of the head's commit, and what is told of it.
-    fn stage(&mut self, row: CommitRow, leases: Vec<LeaseChange>, system: Vec<Bytes>) -> Result<(), ReadError> {
+    fn stage_row(&mut self, row: CommitRow, leases: Vec<LeaseChange>, system: Vec<Bytes>) -> Result<(), ReadError> {
         let number = self.head.commit;
         let revision = row.revision;
         self.tally.add(Tally::of(self.staged.rows.write(number, &row)));
@@ -237,7 +237,7 @@ impl Committer {
     /// Commits a row without a record, which is of this replica's clients alone. Its effects are in the index already.
     pub(crate) fn append_own(&mut self, row: CommitRow) -> Result<(), ReadError> {
         (self.head.commit, self.head.revision) = (self.head.commit + 1, row.revision);
-        self.stage(row, Vec::new(), Vec::new())
+        self.stage_row(row, Vec::new(), Vec::new())
     }
 
     /// Brings the disk up to date, when the durability promises that it is by now.
