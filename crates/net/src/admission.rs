@@ -14,7 +14,8 @@ use tombolo_crdt::{DecodeError, ReplicaId, codec::Reader};
 
 use crate::{KeyPair, PublicKey, Roster, Signature, SlotRange};
 
-/// Names one ticket of its issuer: random bits. The founder's admission, which no ticket made, has 0.
+/// Names one ticket of its issuer: random bits. The founder's admission, which no ticket made, has 0, and that of a successor the moment at which
+/// it was signed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TicketId(pub u64);
 
@@ -111,6 +112,13 @@ impl Admission {
             issuer: replica,
         };
         Self::sign(terms, key)
+    }
+
+    /// What a replica says of the one that takes its place in its folder, with the same key and the same slots: it is valid once. `signed_ms` is the
+    /// moment, in milliseconds since the Unix epoch: of several successors, the one admitted first counts.
+    pub fn succession(predecessor: &AdmissionTerms, successor: ReplicaId, key: &KeyPair, signed_ms: u64) -> Self {
+        let (ticket, issuer) = (TicketId(signed_ms), predecessor.replica);
+        Self::sign(AdmissionTerms { replica: successor, ticket, issuer, ..*predecessor }, key)
     }
 
     /// Whether it has the form of a founder's: issued by its own subject.
@@ -212,6 +220,17 @@ pub(crate) fn check_links(mesh: u128, chain: &[Admission]) -> Result<(), ChainFa
 }
 
 impl AdmissionTerms {
+    /// Whether these are the terms of the issuer's own successor: everything but the name is its issuer's.
+    pub fn succeeds(&self, issuer: &Self) -> bool {
+        let is_anothers = self.replica != issuer.replica && self.issuer == issuer.replica;
+        is_anothers && (self.mesh, self.key, self.slots) == (issuer.mesh, issuer.key, issuer.slots)
+    }
+
+    /// What decides between several successors of one replica: the least counts.
+    pub(crate) fn precedence(&self) -> (u64, ReplicaId) {
+        (self.ticket.0, self.replica)
+    }
+
     fn signed_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(DOMAIN.len() + TERMS_LEN);
         out.extend_from_slice(DOMAIN);

@@ -52,7 +52,7 @@ pub use {
         peers::{PeerState, PeerView},
     },
     refusal::{JoinRefusal, PeerRefusal, Refusal},
-    roster::{Member, Roster, RosterEntry},
+    roster::{Member, Roster, RosterEntry, SecondSuccessor},
     system_key::SystemKey,
     ticket::{Ticket, TicketError},
 };

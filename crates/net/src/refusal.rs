@@ -25,6 +25,9 @@ pub enum PeerRefusal {
     /// There is no room for another connection now.
     #[error("too many connections")]
     Busy,
+    /// Somebody else has taken the place of that replica, or of the one that it says to succeed.
+    #[error("that replica has a successor already, and this is another one: its folder was copied")]
+    Succeeded,
     /// What it sent is no greeting.
     #[error("the greeting cannot be read")]
     Malformed,
@@ -89,6 +92,7 @@ impl Refusal {
             Self::Peer(PeerRefusal::Removed) => 5,
             Self::Peer(PeerRefusal::Busy) => 6,
             Self::Peer(PeerRefusal::Malformed) => 7,
+            Self::Peer(PeerRefusal::Succeeded) => 8,
             Self::Join(JoinRefusal::UnknownTicket) => 32,
             Self::Join(JoinRefusal::Expired) => 33,
             Self::Join(JoinRefusal::WrongSecret) => 34,
@@ -109,7 +113,7 @@ impl Refusal {
 }
 
 /// Every refusal that this version names.
-const KNOWN: [Refusal; 15] = [
+const KNOWN: [Refusal; 16] = [
     Refusal::Peer(PeerRefusal::WrongMesh),
     Refusal::Peer(PeerRefusal::OurIdentity),
     Refusal::Peer(PeerRefusal::WrongKey),
@@ -117,6 +121,7 @@ const KNOWN: [Refusal; 15] = [
     Refusal::Peer(PeerRefusal::Removed),
     Refusal::Peer(PeerRefusal::Busy),
     Refusal::Peer(PeerRefusal::Malformed),
+    Refusal::Peer(PeerRefusal::Succeeded),
     Refusal::Join(JoinRefusal::UnknownTicket),
     Refusal::Join(JoinRefusal::Expired),
     Refusal::Join(JoinRefusal::WrongSecret),

@@ -22,12 +22,26 @@ pub struct Member {
     pub admission: Admission,
     /// Its own words; `None` until they arrive.
     pub announcement: Option<Announcement>,
+    /// Who has taken its place in its folder. Nobody writes, or is dialed, under its own name any more; whom it admitted stays admitted.
+    pub successor: Option<ReplicaId>,
+}
+
+/// Somebody who says to be a replica's successor, when there is one already: its folder was copied, or its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecondSuccessor {
+    /// Whom both say to succeed.
+    pub predecessor: ReplicaId,
+    /// Who does.
+    pub first: ReplicaId,
+    /// Who does not.
+    pub second: ReplicaId,
 }
 
 /// All members of one mesh that are proven here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Roster {
     members: BTreeMap<ReplicaId, Member>,
+    second: Vec<SecondSuccessor>,
 }
 
 /// One value of the system data: its key, the replica that wrote it, its bytes.
@@ -64,7 +78,7 @@ impl Roster {
                 _ => {}
             }
         }
-        let mut roster = Self { members: proven(admissions) };
+        let mut roster = proven(admissions);
         for (replica, announcement) in announcements {
             if let Some(member) = roster.members.get_mut(&replica) {
                 member.announcement = Some(announcement);
@@ -73,19 +87,41 @@ impl Roster {
         roster
     }
 
-    /// A member by its id.
+    /// A member by its id, succeeded or not.
     pub fn member(&self, replica: ReplicaId) -> Option<&Member> {
         self.members.get(&replica)
     }
 
     /// A member by its key; of several with one key, the one with the smallest id.
     pub fn by_key(&self, key: &PublicKey) -> Option<&Member> {
-        self.members.values().find(|member| member.admission.terms.key == *key)
+        self.members().find(|member| member.admission.terms.key == *key)
     }
 
-    /// All members, ascending by id.
-    pub fn members(&self) -> impl ExactSizeIterator<Item = &Member> {
-        self.members.values()
+    /// All members, ascending by id, without those that somebody has succeeded.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values().filter(|member| member.successor.is_none())
+    }
+
+    /// Those that somebody has succeeded, ascending by id.
+    pub fn succeeded(&self) -> impl Iterator<Item = &Member> {
+        self.members.values().filter(|member| member.successor.is_some())
+    }
+
+    /// Those who say to succeed somebody who has a successor already. They are no members.
+    pub fn second_successors(&self) -> &[SecondSuccessor] {
+        &self.second
+    }
+
+    /// Whether somebody has succeeded this replica, or was first to succeed whom it says to succeed.
+    pub fn has_lost_its_place(&self, replica: ReplicaId) -> bool {
+        self.heir(replica) != replica || self.second.iter().any(|found| found.second == replica)
+    }
+
+    /// Who goes on in a replica's place: its successor's successor and so on; itself when it has none.
+    pub fn heir(&self, replica: ReplicaId) -> ReplicaId {
+        // Everyone is admitted by somebody who was there before: there are no circles.
+        let next = |replica: &ReplicaId| self.member(*replica)?.successor;
+        successors(Some(replica), next).last().unwrap_or(replica)
     }
 
     /// Under which terms a replica was admitted.
@@ -122,8 +158,8 @@ impl Member {
 }
 
 /// The admissions that lead to a founder's, found from the founders downwards: cycles never come up.
-fn proven(admissions: Vec<Admission>) -> BTreeMap<ReplicaId, Member> {
-    let mut members = BTreeMap::new();
+fn proven(admissions: Vec<Admission>) -> Roster {
+    let mut roster = Roster::default();
     let mut by_issuer: BTreeMap<ReplicaId, Vec<Admission>> = BTreeMap::new();
     let mut reached = VecDeque::new();
     for admission in admissions {
@@ -134,15 +170,36 @@ fn proven(admissions: Vec<Admission>) -> BTreeMap<ReplicaId, Member> {
         }
     }
     while let Some(admission) = reached.pop_front() {
-        let replica = admission.terms.replica;
-        if members.contains_key(&replica) {
+        let terms = admission.terms;
+        if roster.members.contains_key(&terms.replica) {
             continue;
         }
-        members.insert(replica, Member { admission, announcement: None });
-        let issued = by_issuer.remove(&replica).unwrap_or_default();
-        reached.extend(issued.into_iter().filter(|issued| issued.check_issuer(&admission.terms).is_ok()));
+        let mut issued = by_issuer.remove(&terms.replica).unwrap_or_default();
+        issued.retain(|issued| issued.check_issuer(&terms).is_ok());
+        let successor = first_successor(&terms, &mut issued, &mut roster.second);
+        roster.members.insert(terms.replica, Member { admission, announcement: None, successor });
+        reached.extend(issued);
     }
-    members
+    roster
+}
+
+/// The successor that counts among those whom a replica admitted. The others are taken out.
+fn first_successor(
+    issuer: &AdmissionTerms,
+    issued: &mut Vec<Admission>,
+    second: &mut Vec<SecondSuccessor>,
+) -> Option<ReplicaId> {
+    let candidates = issued.iter().map(|issued| issued.terms).filter(|terms| terms.succeeds(issuer));
+    let first = candidates.min_by_key(AdmissionTerms::precedence)?.replica;
+    issued.retain(|issued| {
+        let terms = issued.terms;
+        let counts = !terms.succeeds(issuer) || terms.replica == first;
+        if !counts {
+            second.push(SecondSuccessor { predecessor: issuer.replica, first, second: terms.replica });
+        }
+        counts
+    });
+    Some(first)
 }
 
 #[cfg(test)]

@@ -260,9 +260,12 @@ impl<H: Host> Driver<'_, H> {
         self.handle(Input::Advanced { standing, wall_ms });
     }
 
-    /// Closes when the roster has lost the peer, or knows it under another key by now.
+    /// Closes when the roster has lost the peer, or by now knows it under another key, or somebody in its place.
     fn check_membership(&mut self, sources: &mut Sources) {
         let roster = sources.roster.borrow_and_update().clone();
+        if roster.has_lost_its_place(self.peer.replica) {
+            return self.close(Fault::NotAMember);
+        }
         let known = self.shared.gate(&roster).known_key(self.peer.replica);
         match known {
             Some(key) if key != self.stream.key => self.close(Fault::NotAMember),

@@ -11,6 +11,7 @@ use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
+use tombolo_crdt::ReplicaId;
 
 use super::{HANDSHAKE_MAX, Shared, backoff::Backoff, connection, endpoint, peers::Peer, stream::Stream};
 use crate::{Host, Moment, PeerError, PublicKey, Report, handshake::Message};
@@ -54,8 +55,10 @@ pub(crate) async fn keep<H: Host>(shared: Arc<Shared<H>>, peer: Arc<Peer>, mut t
         };
         let spent = match dialed {
             None => Duration::ZERO,
-            Some(Ok(stream)) => {
-                connection::run(&shared, &peer, stream, true).await;
+            Some(Ok((stream, found))) => {
+                // Another one than was dialed is its successor.
+                let found = if found == peer.replica { peer.clone() } else { shared.peers.peer(found) };
+                connection::run(&shared, &found, stream, true).await;
                 has_waited = false;
                 Duration::ZERO
             }
@@ -108,8 +111,8 @@ fn patience<H: Host>(shared: &Shared<H>, peer: &Peer) -> Duration {
     if own < peer.replica || !is_announced() { Duration::ZERO } else { PATIENCE }
 }
 
-/// Tries every address in turn until somebody there proves to be the peer and lets us in.
-async fn dial<H: Host>(shared: &Shared<H>, peer: &Peer, target: &Target) -> Result<Stream, PeerError> {
+/// Tries every address in turn until somebody there proves to be the peer, or its successor, and lets us in.
+async fn dial<H: Host>(shared: &Shared<H>, peer: &Peer, target: &Target) -> Result<(Stream, ReplicaId), PeerError> {
     let mut last = PeerError::NoAddress;
     for address in &target.addresses {
         let resolved = match resolve(address, shared.is_ipv4).await {
@@ -121,7 +124,7 @@ async fn dial<H: Host>(shared: &Shared<H>, peer: &Peer, target: &Target) -> Resu
         };
         for to in resolved {
             match dial_one(shared, peer, target.key, address, to).await {
-                Ok(stream) => return Ok(stream),
+                Ok(found) => return Ok(found),
                 Err(cause) => last = cause,
             }
         }
@@ -146,7 +149,7 @@ async fn dial_one<H: Host>(
     key: PublicKey,
     address: &str,
     to: SocketAddr,
-) -> Result<Stream, PeerError> {
+) -> Result<(Stream, ReplicaId), PeerError> {
     let failed = |cause: String| PeerError::Transport { cause };
     let config = endpoint::dialing(&shared.config.key, key).map_err(|error| failed(error.to_string()))?;
     let connecting = shared.endpoint.connect_with(config, to, crate::tls::SERVER_NAME);
@@ -161,9 +164,13 @@ async fn dial_one<H: Host>(
         stream.say(&Message::Greeting(shared.greeting(&roster))).await?;
         match stream.hear().await? {
             Message::Greeting(greeting) if greeting.replica != peer.replica => {
-                Err(PeerError::OtherReplica { found: greeting.replica })
+                let found = greeting.replica;
+                match shared.gate(&roster).check_successor(peer.replica, &greeting, key) {
+                    Ok(true) => Ok((stream, found)),
+                    Ok(false) | Err(_) => Err(PeerError::OtherReplica { found }),
+                }
             }
-            Message::Greeting(_) => Ok(stream),
+            Message::Greeting(greeting) => Ok((stream, greeting.replica)),
             Message::Refused(refusal) => Err(PeerError::RefusedUs(refusal)),
             Message::Join(_) | Message::Welcome(_) => Err(PeerError::NoGreeting),
         }

@@ -24,8 +24,11 @@ impl Gate<'_> {
         if *mesh != self.mesh {
             return Err(PeerRefusal::WrongMesh);
         }
-        if *replica == self.own {
+        if *replica == self.own || self.roster.heir(*replica) == self.own {
             return Err(PeerRefusal::OurIdentity);
+        }
+        if self.has_lost_its_place(*replica, chain) {
+            return Err(PeerRefusal::Succeeded);
         }
         // A removed member will be refused here as `Removed`, once the membership has states.
         match self.known_key(*replica) {
@@ -33,6 +36,41 @@ impl Gate<'_> {
             Some(_) => Err(PeerRefusal::WrongKey),
             None if self.is_proven(*replica, key, chain) => Ok(()),
             None => Err(PeerRefusal::Unknown),
+        }
+    }
+
+    /// Whether somebody else has taken the place of this replica, or of one that its chain says it has succeeded.
+    fn has_lost_its_place(&self, replica: ReplicaId, chain: &[Admission]) -> bool {
+        let terms = |replica| self.roster.terms(replica);
+        let successor = |replica| self.roster.member(replica).and_then(|member| member.successor).and_then(terms);
+        let is_second = |admission: &Admission| {
+            let claim = admission.terms;
+            let issuer = terms(claim.issuer).filter(|issuer| claim.succeeds(issuer));
+            let first = issuer.and_then(|issuer| successor(issuer.replica));
+            first.is_some_and(|first| first.replica != claim.replica && first.precedence() < claim.precedence())
+        };
+        successor(replica).is_some() || chain.iter().any(is_second)
+    }
+
+    /// Whether the one who greets so is the successor, at however many removes, of the peer that was dialed, and to be let in as such.
+    pub(crate) fn check_successor(
+        &self,
+        dialed: ReplicaId,
+        greeting: &Greeting,
+        key: PublicKey,
+    ) -> Result<bool, PeerRefusal> {
+        let mut name = greeting.replica;
+        for link in greeting.chain.iter().map(|admission| admission.terms) {
+            let is_link = link.replica == name && link.key == key && link.issuer != name;
+            if name == dialed || !is_link {
+                break;
+            }
+            name = link.issuer;
+        }
+        if name != dialed || self.known_key(dialed) != Some(key) {
+            Ok(false)
+        } else {
+            self.check(greeting, key).map(|()| true)
         }
     }
 
@@ -119,6 +157,54 @@ mod tests {
         assert_eq!(answer(MESH, 3, 3, vec![three]), Ok(()));
         assert_eq!(answer(MESH, 4, 4, vec![four]), Err(PeerRefusal::Unknown));
         assert_eq!(answer(MESH, 4, 4, vec![four, three]), Ok(()));
+    }
+
+    #[test]
+    fn a_successor_comes_in_and_its_predecessor_no_more() {
+        let old = admitted(2, 1, 100, 100);
+        let heir = |replica, signed_ms| Admission::succession(&old.terms, id(replica), &key(2), signed_ms);
+        let check = |known: &[Admission], replica, chain: Vec<Admission>| {
+            let roster = roster(known);
+            let gate = Gate { mesh: MESH, own: id(1), chain: &[], contacts: &[], roster: &roster };
+            gate.check(&Greeting { mesh: MESH, replica: id(replica), chain }, key(2).public())
+        };
+        let (first, second) = (heir(20, 5), heir(21, 6));
+        let before = [founder(), old];
+        assert_eq!(check(&before, 20, vec![first, old]), Ok(()), "it is proven before anybody has heard of it");
+        assert_eq!(check(&before, 2, vec![]), Ok(()));
+        let after = [founder(), old, first];
+        assert_eq!(check(&after, 20, vec![]), Ok(()));
+        assert_eq!(check(&after, 2, vec![old]), Err(PeerRefusal::Succeeded), "the old name is used up");
+        assert_eq!(check(&after, 21, vec![second, old]), Err(PeerRefusal::Succeeded));
+        let third = Admission::succession(&second.terms, id(22), &key(2), 1);
+        assert_eq!(check(&after, 22, vec![third, second, old]), Err(PeerRefusal::Succeeded), "nor whom it admits");
+        // Who was signed first counts, whoever was heard of first.
+        assert_eq!(check(&[founder(), old, second], 20, vec![first, old]), Ok(()));
+        // A member with the name that we had is a copy of us.
+        let roster = roster(&after);
+        let gate = Gate { mesh: MESH, own: id(20), chain: &[], contacts: &[], roster: &roster };
+        let copy = Greeting { mesh: MESH, replica: id(2), chain: vec![] };
+        assert_eq!(gate.check(&copy, key(2).public()), Err(PeerRefusal::OurIdentity));
+    }
+
+    #[test]
+    fn whoever_answers_in_a_peers_place_is_its_successor_or_nobody() {
+        let old = admitted(2, 1, 100, 100);
+        let first = Admission::succession(&old.terms, id(20), &key(2), 5);
+        let next = Admission::succession(&first.terms, id(21), &key(2), 6);
+        let other = admitted(3, 2, 110, 10);
+        let roster = roster(&[founder(), old]);
+        let gate = Gate { mesh: MESH, own: id(1), chain: &[], contacts: &[], roster: &roster };
+        let answer = |replica, chain, key_of: u64| {
+            let greeting = Greeting { mesh: MESH, replica: id(replica), chain };
+            gate.check_successor(id(2), &greeting, key(key_of).public())
+        };
+        assert_eq!(answer(20, vec![first, old], 2), Ok(true));
+        assert_eq!(answer(21, vec![next, first, old], 2), Ok(true));
+        assert_eq!(answer(3, vec![other, old], 3), Ok(false), "one that it admitted is another one");
+        assert_eq!(answer(20, vec![], 2), Ok(false));
+        let forged = Admission { signature: other.signature, ..first };
+        assert_eq!(answer(20, vec![forged, old], 2), Err(PeerRefusal::Unknown));
     }
 
     #[test]

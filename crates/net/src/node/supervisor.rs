@@ -86,8 +86,9 @@ fn wanted<H>(shared: &Shared<H>, roster: &Roster) -> BTreeMap<ReplicaId, Target>
         .map(|member| (member.replica(), Target { key: member.key(), addresses: member.addresses().to_vec() }));
     let mut wanted: BTreeMap<_, _> = members.collect();
     for contact in &shared.config.contacts {
-        let target =
-            wanted.entry(contact.replica).or_insert_with(|| Target { key: contact.key, addresses: Vec::new() });
+        let target = wanted
+            .entry(roster.heir(contact.replica))
+            .or_insert_with(|| Target { key: contact.key, addresses: Vec::new() });
         for address in &contact.addresses {
             if !target.addresses.contains(address) {
                 target.addresses.push(address.clone());

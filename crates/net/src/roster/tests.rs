@@ -145,3 +145,46 @@ fn values_that_are_nothing_change_nothing() {
     entries.push(entry(SystemKey::Invitation(id(1), TicketId(1)), 1, vec![1]));
     assert_eq!(ids(&Roster::new(MESH, entries)), [1]);
 }
+
+#[test]
+fn a_successor_has_its_predecessors_place_and_whom_that_one_admitted_stays() {
+    let (old, below) = (admitted(2, 1, 100, 100), admitted(3, 2, 110, 10));
+    let heir = Admission::succession(&old.terms, id(20), &key(2), 50);
+    let next = Admission::succession(&heir.terms, id(10), &key(2), 60);
+    let roster = roster(&[next, below, heir, old, founder()]);
+    assert_eq!(ids(&roster), [1, 3, 10]);
+    assert_eq!(roster.succeeded().map(|member| member.replica().get()).collect::<Vec<_>>(), [2, 20]);
+    assert_eq!([2, 20, 10, 1, 77].map(|replica| roster.heir(id(replica)).get()), [10, 10, 10, 1, 77]);
+    assert_eq!(roster.by_key(&key(2).public()).map(Member::replica), Some(id(10)));
+    assert_eq!(roster.terms(id(10)).unwrap().slots, old.terms.slots);
+    assert_eq!(roster.terms(id(2)), Some(old.terms), "signatures of before are checked with it");
+    let presented: Vec<u64> = roster.chain_for(id(10)).iter().map(|a| a.terms.replica.get()).collect();
+    assert_eq!(presented, [10, 20, 2, 1]);
+    assert_eq!(roster.second_successors(), []);
+}
+
+#[test]
+fn of_two_successors_the_one_signed_first_counts_in_whatever_order_they_come() {
+    let old = admitted(2, 1, 100, 100);
+    let first = Admission::succession(&old.terms, id(21), &key(2), 50);
+    let second = Admission::succession(&old.terms, id(20), &key(2), 51);
+    let of_second = Admission::succession(&second.terms, id(22), &key(2), 1);
+    for order in [[first, second, of_second], [of_second, second, first]] {
+        let admissions = [&[founder(), old][..], &order].concat();
+        let roster = roster(&admissions);
+        assert_eq!(ids(&roster), [1, 21]);
+        let refused = SecondSuccessor { predecessor: id(2), first: id(21), second: id(20) };
+        assert_eq!(roster.second_successors(), [refused]);
+    }
+}
+
+#[test]
+fn nobody_succeeds_a_replica_without_its_key() {
+    let old = admitted(2, 1, 100, 100);
+    let forged = Admission::succession(&old.terms, id(20), &key(3), 50);
+    // Other slots, or another key, make it a member like any other.
+    let other = admitted(3, 2, 100, 100);
+    let roster = roster(&[founder(), old, forged, other]);
+    assert_eq!(ids(&roster), [1, 2, 3]);
+    assert_eq!(roster.succeeded().count(), 0);
+}

@@ -27,7 +27,7 @@ pub(crate) async fn start(replica: &Arc<Replica>, config: &Config) -> Result<(),
             Ok(())
         }
         Err(failure) => {
-            let is_alone = mesh.membership.is_none() && mesh.roster().members().len() <= 1;
+            let is_alone = mesh.membership.is_none() && mesh.roster().members().count() <= 1;
             if config.is_peer_listener_chosen || !is_alone {
                 return Err(failure);
             }
