@@ -5,13 +5,16 @@
 
 use std::fmt;
 
+pub mod atomicity;
 pub mod causality;
 pub mod convergence;
 pub mod durability;
 pub mod log;
 pub mod protocol;
 pub mod records;
+pub mod resurrection;
 pub mod revisions;
+pub mod sessions;
 pub mod watch;
 
 /// What was promised and did not hold.
@@ -48,6 +51,16 @@ pub enum Claim {
     Protocol,
     /// What counts as stable is applied everywhere.
     Stability,
+    /// A client that moves finds what it has seen and done, and goes on after it.
+    Sessions,
+    /// A transaction is seen whole or not at all.
+    Atomicity,
+    /// What was removed does not come back.
+    Resurrection,
+    /// A damaged row is neither served nor passed on, and is named.
+    Rot,
+    /// A clock is drawn ahead by a bounded time, whatever stamps others send.
+    Clocks,
     /// A store answers what it is asked.
     Service,
 }
@@ -77,6 +90,11 @@ impl fmt::Display for Claim {
             Self::Leases => "leases",
             Self::Protocol => "protocol",
             Self::Stability => "stability",
+            Self::Sessions => "sessions",
+            Self::Atomicity => "atomicity",
+            Self::Resurrection => "resurrection",
+            Self::Rot => "rot",
+            Self::Clocks => "clocks",
             Self::Service => "service",
         })
     }

@@ -4,12 +4,13 @@
 //! checker of causality judges, and the values that are acknowledged by it.
 
 use bytes::Bytes;
+use tombolo_crdt::VersionVector;
 use tombolo_storage::{
     Answer, Comparison, Delete, Guard, KeyRange, KeyValue, Op, OpAnswer, Operand, Outcome, Put, RangeQuery, Request,
     SystemWrite, Transaction as Txn,
 };
 
-use crate::{Access, Plan, Random};
+use crate::{Access, Plan, Random, checker::sessions::Session};
 
 /// A client.
 pub(crate) struct Client {
@@ -26,6 +27,12 @@ pub(crate) struct Client {
     pub(crate) revision: i64,
     /// A lease that it was granted.
     pub(crate) lease: Option<i64>,
+    /// Whether it goes to another site with every step, and waits there until the site has what it has seen.
+    pub(crate) roams: bool,
+    /// What it takes along from site to site: everything that was applied where it was answered.
+    pub(crate) token: VersionVector,
+    /// What it has seen and done, as the checker of sessions knows it.
+    pub(crate) guarantees: Session,
 }
 
 /// What a client asked for, and how to read the answer.
@@ -121,6 +128,22 @@ pub(crate) fn reads(plan: &Plan, pairs: &[KeyValue]) -> Vec<Access> {
 }
 
 impl Client {
+    /// A client that has done nothing.
+    pub(crate) fn new(site: usize, session: usize, left: usize, roams: bool) -> Self {
+        Self {
+            site,
+            session,
+            left,
+            waiting: None,
+            half_read: None,
+            revision: 0,
+            lease: None,
+            roams,
+            token: VersionVector::new(),
+            guarantees: Session::default(),
+        }
+    }
+
     /// Draws the next action.
     pub(crate) fn next(&self, around: &mut Surroundings<'_>, random: &mut Random) -> Action {
         let plan = around.plan;
@@ -133,7 +156,8 @@ impl Client {
             13 => Action::Write(self.mixed_transaction(around, random, some_register)),
             14 | 15 | 22 => Action::Write(self.put_key(around, random)),
             16 => Action::Write(delete(random, plan)),
-            17 if plan.troubles.leases => self.lease_action(around, random),
+            // A lease is kept alive where it was granted.
+            17 if plan.troubles.leases && !self.roams => self.lease_action(around, random),
             18 if plan.troubles.compactions && self.revision > 0 && random.chance(30) => {
                 let revision = self.revision - random.between(0, 5) as i64;
                 Action::Write(Asked::plain(Request::Compact { revision }))

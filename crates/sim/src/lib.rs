@@ -22,6 +22,7 @@ pub use trace::Trace;
 mod agenda;
 pub mod checker;
 mod client;
+mod disk;
 mod history;
 mod marks;
 mod model;

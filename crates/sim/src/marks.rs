@@ -67,15 +67,41 @@ pub enum Mark {
     Poisoned,
     /// Something became stable.
     Stable,
+    /// A client that moved had to wait for what it had seen elsewhere.
+    TokenAwaited,
+    /// A client went on at another site.
+    Moved,
+    /// A machine or process stopped at a call of the engine.
+    StoppedInside,
+    /// One stopped while its store was opened.
+    StoppedOpening,
+    /// One stopped in a sweep, between two of its batches or in one.
+    StoppedSweeping,
+    /// A row was damaged.
+    Rotten,
+    /// A damaged row was named to whoever wanted it.
+    RotNamed,
+    /// A store was not opened, for a row of it is damaged.
+    RotRefused,
+    /// A clock is years away from another one.
+    YearsApart,
+    /// An element was removed.
+    Removed,
 }
 
 /// How often each was met.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marks([u64; Mark::ALL.len()]);
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self([0; Mark::ALL.len()])
+    }
+}
 
 impl Mark {
     /// All of them, in order.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 40] = [
         Self::Conflict,
         Self::SystemConflict,
         Self::Uncovered,
@@ -106,6 +132,16 @@ impl Mark {
         Self::Unreadable,
         Self::Poisoned,
         Self::Stable,
+        Self::TokenAwaited,
+        Self::Moved,
+        Self::StoppedInside,
+        Self::StoppedOpening,
+        Self::StoppedSweeping,
+        Self::Rotten,
+        Self::RotNamed,
+        Self::RotRefused,
+        Self::YearsApart,
+        Self::Removed,
     ];
 }
 

@@ -125,17 +125,16 @@ impl Model {
     /// A stamp is above those of the author's earlier records and of all that the record replaces.
     fn check_stamp(&mut self, record: &Record) -> Result<(), String> {
         let (dot, hlc) = (record.header.dot, record.header.hlc);
-        let before = (dot.seq > 1).then(|| Dot::new(dot.replica, dot.seq - 1));
-        let replaced = record.operations.iter().filter_map(|operation| match operation {
-            Operation::Put { supersedes, .. } | Operation::SystemPut { supersedes, .. } => Some(supersedes),
-            _ => None,
-        });
-        let earlier = before.into_iter().chain(replaced.flatten().map(|element| element.dot));
-        if let Some(earlier) = earlier.into_iter().find(|earlier| self.stamps.get(earlier) >= Some(&hlc)) {
+        if let Some(earlier) = followed(record).find(|earlier| self.stamps.get(earlier) >= Some(&hlc)) {
             return Err(format!("{dot} has a stamp that is not above that of {earlier}, which it follows"));
         }
         self.stamps.insert(dot, hlc);
         Ok(())
+    }
+
+    /// What a record's stamp must be above.
+    pub fn least_stamp(&self, record: &Record) -> Hlc {
+        followed(record).filter_map(|earlier| self.stamps.get(&earlier)).max().copied().unwrap_or_default()
     }
 
     fn operation(
@@ -301,6 +300,20 @@ impl Model {
     pub fn revision(&self) -> Revision {
         self.revision
     }
+}
+
+/// Its author's record before a record, and the records of what it replaces or removes.
+fn followed(record: &Record) -> impl Iterator<Item = Dot> + '_ {
+    let dot = record.header.dot;
+    let before = (dot.seq > 1).then(|| Dot::new(dot.replica, dot.seq - 1));
+    let replaced = record.operations.iter().filter_map(|operation| match operation {
+        Operation::Put { supersedes: gone, .. }
+        | Operation::SystemPut { supersedes: gone, .. }
+        | Operation::Remove { elements: gone, .. }
+        | Operation::SystemRemove { elements: gone, .. } => Some(gone),
+        _ => None,
+    });
+    before.into_iter().chain(replaced.flatten().map(|element| element.dot))
 }
 
 impl Shown {

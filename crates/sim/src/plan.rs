@@ -19,6 +19,8 @@ pub struct Plan {
     pub engine: EngineKind,
     /// Clients at each site.
     pub clients: usize,
+    /// Clients that go from site to site with what they have seen.
+    pub roamers: usize,
     /// Operations of each client.
     pub operations: usize,
     /// Registers that are only ever put, for the checker of causality.
@@ -90,6 +92,10 @@ pub struct Troubles {
     pub clock_jumps: bool,
     /// Connections are made while there is one.
     pub redials: bool,
+    /// Machines and processes stop at some call of the engine, whatever they are doing.
+    pub sudden_stops: bool,
+    /// Rows are damaged at rest for a while.
+    pub rot: bool,
     /// Disks are slow for a while.
     pub slow_disks: bool,
     /// Writes to disks fail.
@@ -136,13 +142,14 @@ impl Plan {
             topology: random.pick(&topologies),
             engine,
             clients: random.between(1, 3) as usize,
+            roamers: random.pick(&[0, 1, 1, 2]),
             operations: random.between(most_operations / 4, most_operations) as usize,
             registers: random.between(2, 8) as u32,
             keys: random.between(1, 8) as u32,
             has_crowds: random.chance(20),
             watchers: random.between(1, 3) as usize,
             think_us: random.pick(&[5 * MS, 50 * MS, 300 * MS, S]),
-            storm_us: random.between(2, 25) * S,
+            storm_us: random.pick(&[5, 15, 25, 25, 60]) * S - random.between(0, 3 * S),
             trouble_us: random.pick(&[500 * MS, 2 * S, 5 * S]),
             delay_us: random.pick(&[100, MS, 20 * MS, 150 * MS]),
             loss: random.pick(&[0, 0, 1, 10]),
@@ -184,6 +191,8 @@ impl Troubles {
             restarts: may(),
             clock_jumps: may(),
             redials: may(),
+            sudden_stops: may(),
+            rot: may(),
             slow_disks: may(),
             failing_disks: may(),
             busy_sites: may(),
@@ -192,7 +201,7 @@ impl Troubles {
         }
     }
 
-    fn named(&self) -> [(&'static str, bool); 12] {
+    fn named(&self) -> [(&'static str, bool); 14] {
         [
             ("cuts", self.cuts),
             ("one-way cuts", self.one_way_cuts),
@@ -201,6 +210,8 @@ impl Troubles {
             ("restarts", self.restarts),
             ("clock jumps", self.clock_jumps),
             ("redials", self.redials),
+            ("sudden stops", self.sudden_stops),
+            ("rot", self.rot),
             ("slow disks", self.slow_disks),
             ("failing disks", self.failing_disks),
             ("busy sites", self.busy_sites),
@@ -217,8 +228,8 @@ impl fmt::Display for Plan {
         writeln!(f, "{} sites, {:?}, rows in {:?}", self.sites, self.topology, self.engine)?;
         writeln!(
             f,
-            "{} clients and {} watchers a site, {} operations each, {} registers, {} keys, crowds: {}",
-            self.clients, self.watchers, self.operations, self.registers, self.keys, self.has_crowds
+            "{} clients and {} watchers a site, {} clients that roam, {} operations each, {} registers, {} keys, crowds: {}",
+            self.clients, self.watchers, self.roamers, self.operations, self.registers, self.keys, self.has_crowds
         )?;
         writeln!(
             f,

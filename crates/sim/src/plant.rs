@@ -4,6 +4,8 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::disk::Habit;
+
 /// A bug that is switched on by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Plant {
@@ -47,13 +49,21 @@ pub enum Plant {
     ClonedDisk,
     /// Revisions of another site are compared by their ordinals alone.
     NumericCompare,
+    /// A client that moves is answered at once, whatever it has seen elsewhere.
+    TokenIgnored,
+    /// A batch is half there when the machine stops in the middle of it.
+    TornBatch,
+    /// The disk says that it has synced, and it has not.
+    LyingSync,
+    /// The disk writes batches in another order than it was given them.
+    ReorderedWrites,
     /// Stability is taken from what members said they have received, not from what this replica has applied of it.
     HeartbeatsCountAtOnce,
 }
 
 impl Plant {
     /// All planted bugs.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 25] = [
         Self::NewestFirst,
         Self::ForgottenRecord,
         Self::AckBeforeDurable,
@@ -75,6 +85,10 @@ impl Plant {
         Self::ClonedDisk,
         Self::NumericCompare,
         Self::HeartbeatsCountAtOnce,
+        Self::TokenIgnored,
+        Self::TornBatch,
+        Self::LyingSync,
+        Self::ReorderedWrites,
     ];
 
     /// Its name on the command line.
@@ -101,6 +115,22 @@ impl Plant {
             Self::ClonedDisk => "cloned-disk",
             Self::NumericCompare => "numeric-compare",
             Self::HeartbeatsCountAtOnce => "heartbeats-count-at-once",
+            Self::TokenIgnored => "token-ignored",
+            Self::TornBatch => "torn-batch",
+            Self::LyingSync => "lying-sync",
+            Self::ReorderedWrites => "reordered-writes",
+        }
+    }
+}
+
+impl Plant {
+    /// What it makes of the disks.
+    pub(crate) fn habit(self) -> Habit {
+        match self {
+            Self::TornBatch => Habit::Tears,
+            Self::LyingSync => Habit::Lies,
+            Self::ReorderedWrites => Habit::Reorders,
+            _ => Habit::Sound,
         }
     }
 }

@@ -3,20 +3,22 @@
 use std::{path::Path, sync::Arc};
 
 use tempfile::TempDir;
-use tombolo_storage::{
-    Committer, OpenError, OpenOptions, Store,
-    engine::{Engine, memory::MemoryEngine},
-};
+use bytes::Bytes;
+use tombolo_storage::{Committer, OpenError, OpenOptions, Store, engine::Engine};
 
-use crate::{EngineKind, trouble::Stop};
+use crate::{
+    EngineKind, Random,
+    disk::{Arranged, Damage, Disk, Habit, SharedDisk},
+    trouble::Stop,
+};
 
 /// The rows of one site.
 pub(crate) enum Rows {
     /// In memory.
     Memory {
-        engine: Arc<MemoryEngine>,
+        disk: SharedDisk,
         /// An older state of the rows, when one is kept.
-        backup: Option<MemoryEngine>,
+        backup: Option<Disk>,
     },
     /// In a folder that is removed with this.
     Folder(TempDir),
@@ -24,9 +26,9 @@ pub(crate) enum Rows {
 
 impl Rows {
     /// No rows yet.
-    pub(crate) fn new(kind: EngineKind) -> Result<Self, OpenError> {
+    pub(crate) fn new(kind: EngineKind, habit: Habit) -> Result<Self, OpenError> {
         match kind {
-            EngineKind::Memory => Ok(Self::Memory { engine: Arc::new(MemoryEngine::new()), backup: None }),
+            EngineKind::Memory => Ok(Self::Memory { disk: Arc::new(Disk::new(habit)), backup: None }),
             EngineKind::Fjall => {
                 let made = tempfile::Builder::new().prefix("tombolo-sim-").tempdir();
                 let folder =
@@ -38,7 +40,7 @@ impl Rows {
 
     pub(crate) fn open(&self, options: &OpenOptions) -> Result<(Store, Committer), OpenError> {
         match self {
-            Self::Memory { engine, .. } => Store::open_on(Box::new(Arc::clone(engine)), options),
+            Self::Memory { disk, .. } => Store::open_on(Box::new(Arc::clone(disk)), options),
             Self::Folder(folder) => Store::open(&data(folder.path()), options),
         }
     }
@@ -46,49 +48,73 @@ impl Rows {
     /// Makes the rows what a restart finds. The store is gone by now.
     pub(crate) fn stopped(&mut self, how: Stop) {
         // A folder keeps what was written when its process dies; machines do not stop in this process.
-        let Self::Memory { engine, .. } = self else { return };
-        *engine = Arc::new(match how {
-            Stop::Crash => engine.crash(),
-            Stop::Kill | Stop::Close => engine.kill(),
-        });
+        if let Self::Memory { disk, .. } = self {
+            *disk = Arc::new(disk.restart(how));
+        }
     }
 
     /// Brings everything written so far to the disk.
     pub(crate) fn sync(&self) {
-        if let Self::Memory { engine, .. } = self {
-            drop(engine.persist());
+        if let Self::Memory { disk, .. } = self {
+            drop(disk.persist());
         }
     }
 
     /// Lets the next write fail, or only its sync. Returns whether these rows can be made to.
     pub(crate) fn fail(&self, only_sync: bool) -> bool {
-        let Self::Memory { engine, .. } = self else { return false };
+        let Self::Memory { disk, .. } = self else { return false };
         if only_sync {
-            engine.fail_sync_in(1)
+            disk.engine().fail_sync_in(1)
         } else {
-            engine.fail_in(1)
+            disk.engine().fail_in(1)
         }
         true
     }
 
+    /// Lets the machine stop at one of the next calls of the engine, or takes that back.
+    pub(crate) fn arrange(&self, arranged: Option<Arranged>) {
+        if let Self::Memory { disk, .. } = self {
+            disk.arrange(arranged);
+        }
+    }
+
+    /// Whether the machine has stopped at a call of the engine.
+    pub(crate) fn has_stopped(&self) -> bool {
+        matches!(self, Self::Memory { disk, .. } if disk.has_stopped())
+    }
+
+    /// Damages some row at rest. Returns its key if there was one.
+    pub(crate) fn damage(&self, random: &mut Random, damage: Damage) -> Option<Bytes> {
+        let Self::Memory { disk, .. } = self else { return None };
+        disk.damage(random, damage)
+    }
+
+    /// Makes damaged rows whole.
+    pub(crate) fn heal(&self) {
+        if let Self::Memory { disk, .. } = self {
+            disk.heal();
+        }
+    }
+
     /// Keeps a copy of what is on disk now.
     pub(crate) fn back_up(&mut self) {
-        if let Self::Memory { engine, backup } = self {
-            *backup = Some(engine.crash());
+        if let Self::Memory { disk, backup } = self {
+            *backup = Some(disk.copy());
         }
     }
 
     /// Puts the copy in the place of the rows. Returns whether there was one.
     pub(crate) fn restore(&mut self) -> bool {
-        let Self::Memory { engine, backup } = self else { return false };
+        let Self::Memory { disk, backup } = self else { return false };
         let Some(backup) = backup.take() else { return false };
-        *engine = Arc::new(backup);
+        *disk = Arc::new(backup);
         true
     }
 
     /// Loses the newest rows of the log. Returns how many.
     pub(crate) fn lose_suffix(&mut self, count: usize) -> usize {
-        let Self::Memory { engine, .. } = self else { return 0 };
+        let Self::Memory { disk, .. } = self else { return 0 };
+        let engine = disk.engine();
         let lose_last = || {
             let last = engine.snapshot().last(b"c", b"d").ok().flatten();
             last.is_some_and(|(key, _)| engine.lose(&key))

@@ -67,6 +67,9 @@ impl Plant {
         let troubles = &mut plan.troubles;
         match self {
             Self::AckBeforeDurable | Self::OfferBeforeDurable | Self::LostSuffix => troubles.crashes = true,
+            Self::LyingSync => troubles.crashes = true,
+            Self::TornBatch | Self::ReorderedWrites => (troubles.crashes, plan.overlaps) = (true, true),
+            Self::TokenIgnored => plan.roamers = plan.roamers.max(1),
             Self::RestoredBackup => (troubles.kills, troubles.slow_disks) = (true, true),
             Self::RepeatedEvents => troubles.kills = true,
             Self::EarlyTruncation => (troubles.compactions, troubles.cuts) = (true, true),

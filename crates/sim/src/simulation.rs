@@ -13,9 +13,11 @@ use crate::{
     History, MS, Marks, Plan, Plant, Random, S, Time, Trace,
     agenda::{Agenda, Happening},
     checker::{
-        Claim, Violation, convergence::Digests, durability::Promises, log::Log, records::Records, revisions::Revisions,
+        Claim, Violation, convergence::Digests, durability::Promises, log::Log, records::Records,
+        resurrection::Removals, revisions::Revisions,
     },
     client::Client,
+    disk::Habit,
     network::Network,
     rows::Rows,
     site::Site,
@@ -48,6 +50,7 @@ pub(crate) struct Simulation<'a> {
     pub(crate) watching: Vec<Watching>,
     pub(crate) records: Records,
     pub(crate) digests: Digests,
+    pub(crate) removals: Removals,
     pub(crate) history: History,
     /// Writes whose answer was lost, by the session that they would end.
     pub(crate) doubtful: Vec<(usize, crate::client::Asked)>,
@@ -92,7 +95,8 @@ impl<'a> Simulation<'a> {
         let network = Network::new(&plan.links(), plan.delay_us, plan.loss, random.fork("network"));
         // A cloned disk has its original's name, and whatever was drawn for it.
         let original = |site: usize| if plant == Some(Plant::ClonedDisk) && site == 2 { 1 } else { site };
-        let sites = (0..plan.sites).map(|site| new_site(plan, site, original(site), &random));
+        let habit = plant.map_or(Habit::Sound, Plant::habit);
+        let sites = (0..plan.sites).map(|site| new_site(plan, habit, site, original(site), &random));
         Ok(Self {
             plan,
             plant,
@@ -106,6 +110,7 @@ impl<'a> Simulation<'a> {
             watching: Vec::new(),
             records: Records::default(),
             digests: Digests::default(),
+            removals: Removals::default(),
             history: History::default(),
             doubtful: Vec::new(),
             dialling: BTreeMap::new(),
@@ -140,6 +145,7 @@ impl<'a> Simulation<'a> {
                 return self.end();
             }
             self.happen(happening)?;
+            self.notice_stops()?;
         }
         Err(Violation::of_mesh(Claim::Convergence, "nothing happens any more"))
     }
@@ -198,7 +204,7 @@ impl<'a> Simulation<'a> {
     }
 }
 
-fn new_site(plan: &Plan, number: usize, original: usize, random: &Random) -> Result<Site, Violation> {
+fn new_site(plan: &Plan, habit: Habit, number: usize, original: usize, random: &Random) -> Result<Site, Violation> {
     let mut random = random.fork("sites").nth(original);
     let broken = |cause: String| Violation::at(number, Claim::Service, cause);
     // Ascending by site, and otherwise as good as random.
@@ -214,8 +220,10 @@ fn new_site(plan: &Plan, number: usize, original: usize, random: &Random) -> Res
             monotonic_base_ms: random.between(0, 1_000_000),
             ahead_ms: trouble::clock_error(plan, &mut random),
         },
-        rows: Rows::new(plan.engine).map_err(|error| broken(error.to_string()))?,
-        has_slow_disk: false,
+        rows: Rows::new(plan.engine, habit).map_err(|error| broken(error.to_string()))?,
+        slower_us: 0,
+        stops_sweeping: None,
+        is_rotten: false,
         has_failing_disk: false,
         is_busy: false,
         is_unreadable: false,

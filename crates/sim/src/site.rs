@@ -15,6 +15,7 @@ use tombolo_storage::{Answer, Committer, Group, Request, RequestError, Slot, Sto
 use crate::{
     Time,
     checker::{durability::Promises, log::Log, revisions::Revisions},
+    disk::Arranged,
     network::{ConnectionId, End},
     rows::Rows,
     time::Clocks,
@@ -28,13 +29,18 @@ pub(crate) struct Site {
     pub(crate) entropy: [u8; 32],
     pub(crate) clocks: Clocks,
     pub(crate) rows: Rows,
-    pub(crate) has_slow_disk: bool,
+    /// What a sync takes beyond what it takes everywhere.
+    pub(crate) slower_us: u64,
     /// Writes to the disk fail, until the site is started again.
     pub(crate) has_failing_disk: bool,
     /// It takes no records.
     pub(crate) is_busy: bool,
     /// It cannot read its log for peers.
     pub(crate) is_unreadable: bool,
+    /// Its machine stops in the next sweep.
+    pub(crate) stops_sweeping: Option<Arranged>,
+    /// Rows have been damaged since they were last made whole.
+    pub(crate) is_rotten: bool,
     /// How many processes there have been.
     pub(crate) lives: u64,
     pub(crate) life: Option<Life>,
@@ -50,6 +56,8 @@ pub(crate) struct Life {
     pub(crate) number: u64,
     /// The store takes no more writes.
     pub(crate) is_poisoned: bool,
+    /// Rows have been damaged since the store was opened.
+    pub(crate) has_met_rot: bool,
     pub(crate) store: Store,
     pub(crate) committer: Committer,
     pub(crate) hub: Hub,
@@ -129,6 +137,22 @@ pub(crate) enum Waiting {
 impl Site {
     pub(crate) fn is_up(&self) -> bool {
         self.life.is_some()
+    }
+
+    /// Whether its store may refuse to write: the disk fails, or stopped in the middle of something, or has had damaged rows
+    /// since the store was opened.
+    pub(crate) fn may_refuse(&self) -> bool {
+        self.has_failing_disk || self.rows.has_stopped() || self.has_met_rot()
+    }
+
+    /// Whether rows are damaged, or have been since the store was opened.
+    pub(crate) fn has_met_rot(&self) -> bool {
+        self.is_rotten || self.life.as_ref().is_some_and(|life| life.has_met_rot)
+    }
+
+    /// Whether its process cannot go on writing, and has to be stopped by somebody.
+    pub(crate) fn must_stop(&self) -> bool {
+        self.has_failing_disk || self.life.as_ref().is_some_and(|life| life.is_poisoned)
     }
 
     /// The process of this number, if it is still running.

@@ -3,6 +3,7 @@
 use crate::{
     MS, Plan, Random, S, Time,
     agenda::{Agenda, Happening},
+    disk::{Arranged, Damage},
 };
 
 /// Something that goes wrong, or right again.
@@ -20,8 +21,16 @@ pub(crate) enum Trouble {
     SetClock { site: usize, ahead_ms: i64 },
     /// A site makes another connection to a peer that it has one to.
     Redial { from: usize, to: usize },
-    /// A disk becomes slow or quick.
-    Disk { site: usize, is_slow: bool },
+    /// A disk takes so much longer from now on.
+    Disk { site: usize, slower_us: u64 },
+    /// The machine or the process stops at one of the next calls of the engine.
+    StopAt { site: usize, at: Arranged },
+    /// It stops in the next sweep, at one of its calls of the engine.
+    StopSweeping { site: usize, at: Arranged },
+    /// A row is damaged at rest.
+    Rot { site: usize, damage: Damage },
+    /// Whatever is damaged is made whole.
+    Restore { site: usize },
     /// The next write to a disk fails, or only its sync does.
     DiskFails { site: usize, only_sync: bool },
     /// A site takes no records from peers, or takes them again.
@@ -53,7 +62,7 @@ pub(crate) fn choose(plan: &Plan, random: &mut Random, is_up: &[bool], now: Time
         agenda.at(now, Happening::Trouble(trouble));
         agenda.at(ends, Happening::Trouble(reverse));
     };
-    match random.below(13) {
+    match random.below(17) {
         0 | 1 if troubles.cuts => {
             pass(Trouble::Cut { from, to }, Trouble::Heal { from, to });
             pass(Trouble::Cut { from: to, to: from }, Trouble::Heal { from: to, to: from });
@@ -79,7 +88,8 @@ pub(crate) fn choose(plan: &Plan, random: &mut Random, is_up: &[bool], now: Time
         }
         8 if troubles.redials => agenda.at(now, Happening::Trouble(Trouble::Redial { from, to })),
         9 if troubles.slow_disks => {
-            pass(Trouble::Disk { site, is_slow: true }, Trouble::Disk { site, is_slow: false });
+            let slower_us = random.pick(&[100 * MS, 400 * MS, 4 * S]);
+            pass(Trouble::Disk { site, slower_us }, Trouble::Disk { site, slower_us: 0 });
         }
         10 if troubles.failing_disks && is_up[site] => {
             let only_sync = random.chance(50);
@@ -94,6 +104,21 @@ pub(crate) fn choose(plan: &Plan, random: &mut Random, is_up: &[bool], now: Time
                 Trouble::Unreadable { site, is_unreadable: begins },
                 Trouble::Unreadable { site, is_unreadable: ends },
             );
+        }
+        13 | 14 if troubles.sudden_stops => {
+            let calls = random.pick(&[1, 1, 2, 3, 5, 8, 20]);
+            let how = random.pick(&[Stop::Crash, Stop::Kill]);
+            let at = Arranged { calls, is_after: random.chance(50), how };
+            let trouble = match random.below(3) {
+                0 => Trouble::StopSweeping { site, at: Arranged { calls: random.between(1, 3), ..at } },
+                _ => Trouble::StopAt { site, at },
+            };
+            agenda.at(now, Happening::Trouble(trouble));
+        }
+        15 | 16 if troubles.rot => {
+            // A lost row could not be told from one that compaction dropped, when it comes back.
+            let lasting = if troubles.compactions { &Damage::ALL[..4] } else { &Damage::ALL };
+            pass(Trouble::Rot { site, damage: random.pick(lasting) }, Trouble::Restore { site });
         }
         _ => {}
     }

@@ -7,7 +7,10 @@ use tombolo_storage::{Event, KeyRange};
 
 use crate::{
     Plan, Random,
-    checker::watch::{Response, Stream},
+    checker::{
+        atomicity::Picture,
+        watch::{Response, Stream},
+    },
 };
 
 /// A watching client.
@@ -19,8 +22,22 @@ pub(crate) struct Watching {
     /// What is on its way to it.
     pub(crate) inbox: VecDeque<(Response, Credit)>,
     pub(crate) is_reading: bool,
+    /// Its range as it knows it, put together from what it was told.
+    pub(crate) picture: Picture,
     /// What it takes to read a response, at most.
     pub(crate) pace_us: u64,
+}
+
+impl Watching {
+    /// The client brings its picture up to date.
+    pub(crate) fn learn(&mut self, response: &Response) {
+        for event in response.commits.iter().flat_map(|(_, events)| events) {
+            match event {
+                Event::Put(pair) => self.picture.insert(pair.key.clone(), pair.value.clone()),
+                Event::Delete { key, .. } => self.picture.remove(key),
+            };
+        }
+    }
 }
 
 /// The ranges that clients watch.

@@ -39,12 +39,16 @@ plants! {
     half_a_transaction_in_a_watch_is_found: TornWatch => Watch;
     events_told_again_are_found: RepeatedEvents => Watch;
     merges_that_watchers_do_not_hear_of_are_found: SilentMerge => Watch;
-    reads_that_are_behind_are_found: StaleRead => Causality;
-    reads_of_two_moments_are_found: FracturedRead => Causality;
-    a_client_that_moves_without_its_token_is_found: MovingClient => Causality;
+    reads_that_are_behind_are_found: StaleRead => Causality | Sessions;
+    reads_of_two_moments_are_found: FracturedRead => Causality | Atomicity | Sessions;
+    a_client_that_moves_without_its_token_is_found: MovingClient => Causality | Sessions;
     a_log_truncated_too_early_is_found: EarlyTruncation => Protocol | Convergence;
     a_lease_that_takes_more_than_its_own_is_found: LeaseExpiryByKey => Leases;
     a_cloned_disk_is_found: ClonedDisk => Identity | Protocol;
     foreign_revisions_compared_as_numbers_are_found: NumericCompare => Revisions;
     stability_that_counts_at_once_is_found: HeartbeatsCountAtOnce => Stability;
+    a_token_that_is_ignored_is_found: TokenIgnored => Sessions;
+    a_batch_torn_by_a_stop_is_found: TornBatch => Service | Durability;
+    a_sync_that_was_none_is_found: LyingSync => Durability;
+    batches_written_in_another_order_are_found: ReorderedWrites => Service | Durability;
 }

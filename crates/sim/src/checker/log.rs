@@ -10,8 +10,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use tombolo_crdt::{Dot, Element, Operation, Record, ReplicaId, VersionVector};
-use tombolo_storage::{Arrival, Commit, Event, KeyRange, KeyValue, Published, Slot, SystemEntry};
+use tombolo_crdt::{DRIFT_MAX_MS, Dot, Element, Operation, Record, ReplicaId, VersionVector};
+use tombolo_storage::{Arrival, Commit, Event, KeyRange, KeyValue, Published, Slot, SystemEntry, WallTime};
 
 use super::{Claim, Violation, records::Records};
 use crate::{Expected, Model};
@@ -29,6 +29,8 @@ pub struct Log {
     orphans: u64,
     /// What the site was told is stable.
     stable: VersionVector,
+    /// The latest time that its wall clock has shown.
+    wall_ms: u64,
 }
 
 impl Log {
@@ -43,7 +45,13 @@ impl Log {
             found: 0,
             orphans: 0,
             stable: VersionVector::new(),
+            wall_ms: 0,
         }
+    }
+
+    /// The site's wall clock shows this.
+    pub fn note_wall(&mut self, wall: WallTime) {
+        self.wall_ms = self.wall_ms.max(wall.0);
     }
 
     /// The site has published commits; `arrivals` are their records. `expiries` says which were made to end a lease that
@@ -227,6 +235,7 @@ impl Log {
 
     fn apply(&mut self, record: &Record) -> Result<Expected, Violation> {
         self.check_intent(record)?;
+        self.check_clock(record)?;
         let expected = self.model.apply(record).map_err(|text| self.violation(Claim::Merge, text))?;
         let dot = record.header.dot;
         self.dots.push(dot);
@@ -290,6 +299,18 @@ impl Log {
             self.orphans += u64::from(is_removal && named.iter().all(is_orphan));
         }
         Ok(())
+    }
+
+    /// A stamp is at most a minute ahead of the clock on the wall, whatever stamps others sent: unless it must be, to be above
+    /// those of what it replaces and of what the site wrote before.
+    fn check_clock(&self, record: &Record) -> Result<(), Violation> {
+        let (dot, stamp) = (record.header.dot, record.header.hlc);
+        let bound = self.wall_ms.saturating_add(DRIFT_MAX_MS).max(self.model.least_stamp(record).millis()) + 1;
+        if dot.replica != self.own || stamp.millis() <= bound {
+            return Ok(());
+        }
+        let text = format!("{dot} has the stamp {stamp:?}, and nothing asks for more than {bound} ms");
+        Err(self.violation(Claim::Clocks, text))
     }
 
     /// An expiry removes what is attached to its lease, and nothing else.

@@ -3,10 +3,10 @@
 //! Clients write every value once. A value that comes in two elements was entered a second time by somebody who should have
 //! passed its record on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use tombolo_crdt::{Dot, Element, Operation, Record};
+use tombolo_crdt::{Dot, Element, Operation, Record, ReplicaId, VersionVector};
 
 use super::{Claim, Violation};
 
@@ -16,6 +16,8 @@ pub struct Records {
     bytes: BTreeMap<Dot, Bytes>,
     /// Which element brought a value.
     values: BTreeMap<Bytes, Element>,
+    /// What each author had applied when it wrote a record, its own earlier records included: worked out from the deltas.
+    contexts: BTreeMap<Dot, VersionVector>,
 }
 
 impl Records {
@@ -33,6 +35,7 @@ impl Records {
             Some(_) => return Err(Violation::at(site, Claim::Identity, format!("{dot} names two different records"))),
             None => drop(self.bytes.insert(dot, bytes.clone())),
         }
+        self.note_context(site, &record)?;
         for (index, operation) in record.numbered() {
             let (Operation::Put { value, key, .. } | Operation::SystemPut { value, key, .. }) = operation else {
                 continue;
@@ -49,6 +52,46 @@ impl Records {
     /// The element that brought a value; `None` when no site ever published it.
     pub fn element_of(&self, value: &[u8]) -> Option<Element> {
         self.values.get(value).copied()
+    }
+
+    /// An author publishes its records in order, and before anybody else sees them.
+    fn note_context(&mut self, site: usize, record: &Record) -> Result<(), Violation> {
+        let dot = record.header.dot;
+        let mut context = VersionVector::new();
+        if dot.seq > 1 {
+            let before = Dot::new(dot.replica, dot.seq - 1);
+            let Some(known) = self.contexts.get(&before) else {
+                let text = format!("{dot} was published, and nobody has seen {before}");
+                return Err(Violation::at(site, Claim::Identity, text));
+            };
+            context = known.clone();
+            context.raise(before.replica, before.seq);
+        }
+        context.join(&record.header.context_delta);
+        self.contexts.insert(dot, context);
+        Ok(())
+    }
+
+    /// What the author of a record had applied when it wrote it: all that happened before.
+    pub fn context(&self, dot: Dot) -> Option<&VersionVector> {
+        self.contexts.get(&dot)
+    }
+
+    /// Whether one record happened before another.
+    pub fn is_before(&self, earlier: Dot, later: Dot) -> bool {
+        self.contexts.get(&later).is_some_and(|context| context.covers(earlier))
+    }
+
+    /// The records that are not in a set yet, which they are put into.
+    pub fn news(&self, read: &mut BTreeSet<Dot>) -> Vec<Record> {
+        let unread = self.bytes.iter().filter(|(dot, _)| read.insert(**dot));
+        unread.filter_map(|(_, bytes)| Record::decode(bytes.clone()).ok()).collect()
+    }
+
+    /// The last record that was seen of an author.
+    pub fn last_of(&self, author: ReplicaId) -> Option<Dot> {
+        let all = Dot::new(author, 1)..=Dot::new(author, u64::MAX);
+        self.bytes.range(all).next_back().map(|(dot, _)| *dot)
     }
 
     /// The record of a name.

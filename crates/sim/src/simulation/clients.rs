@@ -6,7 +6,7 @@ use super::{READ_US, Simulation};
 use crate::{
     Access, Mark, Plant, Transaction,
     agenda::Happening,
-    checker::{Claim, Violation},
+    checker::{Claim, Violation, atomicity},
     client::{self, Action, Client, Surroundings},
     site::Work,
 };
@@ -15,13 +15,38 @@ impl Simulation<'_> {
     pub(super) fn add_clients(&mut self) {
         for site in 0..self.plan.sites {
             for _ in 0..self.plan.clients {
-                let session = self.new_session();
-                let (waiting, half_read, lease) = (None, None, None);
-                let left = self.plan.operations;
-                self.clients.push(Client { site, session, left, waiting, half_read, revision: 0, lease });
-                self.schedule_client(self.clients.len() - 1);
+                self.add_client(site, false);
             }
         }
+        (0..self.plan.roamers).for_each(|nth| self.add_client(nth % self.plan.sites, true));
+    }
+
+    fn add_client(&mut self, site: usize, roams: bool) {
+        let session = self.new_session();
+        self.clients.push(Client::new(site, session, self.plan.operations, roams));
+        self.schedule_client(self.clients.len() - 1);
+    }
+
+    /// Takes a client that roams to some site that has what it has seen. It comes again when it finds none.
+    fn roam(&mut self, client: usize) -> bool {
+        if !self.clients[client].roams {
+            return true;
+        }
+        let site = self.random.below(self.plan.sites);
+        let ignores = self.is_planted(Plant::TokenIgnored);
+        let Some(life) = &self.sites[site].life else { return false };
+        let covers = life.store.frontier().includes(&self.clients[client].token);
+        if !covers {
+            self.marks.hit(Mark::TokenAwaited);
+        }
+        let goes = covers || ignores;
+        if goes && self.clients[client].site != site {
+            self.note(format_args!("c{client} goes to s{site}"));
+            let client = &mut self.clients[client];
+            // The numbers of one site mean nothing at another.
+            (client.site, client.revision) = (site, 0);
+        }
+        goes
     }
 
     fn new_session(&mut self) -> usize {
@@ -36,8 +61,12 @@ impl Simulation<'_> {
 
     /// A client takes its next step. One whose site is down, or that waits, is woken later.
     pub(super) fn step_client(&mut self, client: usize) -> Result<(), Violation> {
-        let site = self.clients[client].site;
         let is_busy = self.clients[client].waiting.is_some();
+        if self.clients[client].roams && !is_busy && !self.is_calm() && !self.roam(client) {
+            self.schedule_client(client);
+            return Ok(());
+        }
+        let site = self.clients[client].site;
         if is_busy || !self.sites[site].is_up() || (self.is_calm() && self.clients[client].half_read.is_none()) {
             return Ok(());
         }
@@ -98,9 +127,10 @@ impl Simulation<'_> {
     }
 
     fn read_one(&mut self, client: usize, register: u32) -> Result<(), Violation> {
-        let answer = self.read(client, KeyRange::single(client::register(register)))?;
+        let Some(answer) = self.read(client, KeyRange::single(client::register(register)))? else { return Ok(()) };
         let value = answer.pairs.first().map_or(0, |pair| client::number(&pair.value));
         self.note(format_args!("c{client} reads r{register}={value} at {}", answer.revision));
+        self.saw(client, &[Access::Read { key: register, value }])?;
         self.did(client, vec![Access::Read { key: register, value }]);
         self.schedule_client(client);
         Ok(())
@@ -108,7 +138,7 @@ impl Simulation<'_> {
 
     /// Reads all registers, at one moment.
     fn read_registers(&mut self, client: usize, first: Option<Vec<Access>>) -> Result<(), Violation> {
-        let answer = self.read(client, client::registers())?;
+        let Some(answer) = self.read(client, client::registers())? else { return Ok(()) };
         let mut reads = client::reads(self.plan, &answer.pairs);
         let half = reads.len() / 2;
         match first {
@@ -122,6 +152,13 @@ impl Simulation<'_> {
             None => {}
         }
         self.note(format_args!("c{client} reads {reads:?} at {}", answer.revision));
+        let picture = reads.iter().filter_map(|access| match *access {
+            Access::Read { key, value } if value != 0 => Some((client::register(key), client::value(value))),
+            _ => None,
+        });
+        let site = self.clients[client].site;
+        atomicity::check(site, &self.records, &client::registers(), &picture.collect())?;
+        self.saw(client, &reads)?;
         self.did(client, reads);
         self.schedule_client(client);
         Ok(())
@@ -144,6 +181,10 @@ impl Simulation<'_> {
                 self.marks.hit(Mark::PastRead);
             }
             (Err(ReadError::Compacted { .. }), Some(_)) => self.marks.hit(Mark::ForeignRead),
+            (Err(ReadError::Rot { commit }), _) if state.has_met_rot() => {
+                self.rot_named(client, commit);
+                return Ok(());
+            }
             (answer, _) => {
                 let text = format!("a read at {} with {published:?} was answered {answer:?}", query.revision);
                 return Err(Violation::at(site, Claim::Revisions, text));
@@ -154,7 +195,8 @@ impl Simulation<'_> {
         Ok(())
     }
 
-    fn read(&mut self, client: usize, range: KeyRange) -> Result<RangeAnswer, Violation> {
+    /// Reads a range. `None` when that met a damaged row, and said so: the client goes on to something else.
+    fn read(&mut self, client: usize, range: KeyRange) -> Result<Option<RangeAnswer>, Violation> {
         let site = self.clients[client].site;
         let store = &self.sites[site].life.as_ref().ok_or_else(|| down(site))?.store;
         let mut query = RangeQuery::all(range);
@@ -163,11 +205,48 @@ impl Simulation<'_> {
         if self.is_planted(Plant::StaleRead) && current > oldest {
             query.revision = current - 1;
         }
-        let answer = store.range(&query).map_err(|error| Violation::at(site, Claim::Service, error.to_string()))?;
+        let answer = match store.range(&query) {
+            Err(ReadError::Rot { commit }) if self.sites[site].has_met_rot() => {
+                self.rot_named(client, commit);
+                return Ok(None);
+            }
+            answer => answer.map_err(|error| Violation::at(site, Claim::Service, error.to_string()))?,
+        };
         self.sites[site].revisions.current(answer.revision, "a read")?;
         self.clients[client].revision = answer.revision.get();
         self.counts.answers += 1;
-        Ok(answer)
+        Ok(Some(answer))
+    }
+
+    /// A read was answered that a row is damaged.
+    fn rot_named(&mut self, client: usize, commit: u64) {
+        self.marks.hit(Mark::RotNamed);
+        self.note(format_args!("c{client} is told that the row of commit {commit} is damaged"));
+        self.schedule_client(client);
+    }
+
+    /// Holds what a client read or wrote against what it knew before, and gives it what it takes along from here.
+    fn saw(&mut self, client: usize, accesses: &[Access]) -> Result<(), Violation> {
+        let site = self.clients[client].site;
+        let Simulation { sites, records, clients, .. } = self;
+        let (state, client) = (&sites[site], &mut clients[client]);
+        let named = |value: u64| (value != 0).then(|| client::value(value));
+        let reads = accesses.iter().filter_map(|access| match access {
+            Access::Read { key, value } => Some((client::register(*key), named(*value))),
+            Access::Write { .. } => None,
+        });
+        let reads: Vec<_> = reads.collect();
+        let writes = accesses.iter().filter_map(|access| match access {
+            Access::Write { key, value } => Some((client::register(*key), client::value(*value))),
+            Access::Read { .. } => None,
+        });
+        let writes: Vec<_> = writes.collect();
+        client.guarantees.read(site, records, state.log.model().frontier(), &reads)?;
+        client.guarantees.wrote(site, records, &writes)?;
+        if let Some(life) = &state.life {
+            client.token.join(&life.store.frontier());
+        }
+        Ok(())
     }
 
     /// Puts a transaction into the history.
@@ -200,13 +279,16 @@ impl Simulation<'_> {
                 self.sites[site].revisions.told(answer.revision);
                 self.clients[client].revision = answer.revision.get();
                 learned.acknowledged.into_iter().for_each(|value| self.sites[site].promises.acknowledged(value));
+                self.saw(client, &learned.accesses)?;
                 self.did(client, learned.accesses);
             }
             Err(error) => {
                 self.note(format_args!("c{client}@s{site} is refused: {error}"));
-                let is_poisoned = matches!(error, RequestError::Poisoned { .. });
-                if !(is_poisoned && self.sites[site].has_failing_disk) {
-                    check_refusal(site, &error)?;
+                let state = &self.sites[site];
+                match error {
+                    RequestError::Poisoned { .. } if state.may_refuse() => {}
+                    RequestError::Read(ReadError::Rot { .. }) if state.has_met_rot() => self.marks.hit(Mark::RotNamed),
+                    error => check_refusal(site, &error)?,
                 }
             }
         }

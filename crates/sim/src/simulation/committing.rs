@@ -7,14 +7,17 @@ use tombolo_crdt::{Operation, Record, RecordHeader};
 use tombolo_net::{IngestRefusal, IngestReport, Input};
 use tombolo_storage::{
     Arrival, ArrivalBudget, Commit, CommitError, Delete, Durability, IngestError, KeyRange, Outcome, Put, RangeQuery,
-    Request, Store, WallTime,
+    ReadError, Request, Store, WallTime,
 };
 
 use super::{READ_US, Simulation};
 use crate::{
     MS, Mark, Plant,
     agenda::Happening,
-    checker::{Claim, Violation},
+    checker::{
+        Claim, Violation,
+        atomicity::{self, Picture},
+    },
     network::ConnectionId,
     site::{Life, Waiting, Work},
 };
@@ -40,7 +43,7 @@ impl Simulation<'_> {
     }
 
     fn seal(&mut self, site: usize) -> Result<(), Violation> {
-        let slow = if self.sites[site].has_slow_disk { 400 * MS } else { 0 };
+        let slow = self.sites[site].slower_us;
         let at = self.soon(self.plan.disk_us).after(slow);
         let Some(life) = &mut self.sites[site].life else { return Ok(()) };
         let (number, waiting) = (life.number, std::mem::take(&mut life.executed));
@@ -72,7 +75,13 @@ impl Simulation<'_> {
 
     /// The store takes no more writes. That is right when its disk fails; the site is stopped then, sooner or later.
     fn cannot_write(&mut self, site: usize, error: &CommitError) -> Result<(), Violation> {
-        if !self.sites[site].has_failing_disk || !matches!(error, CommitError::Poisoned { .. }) {
+        let is_rot = matches!(error, CommitError::Read(ReadError::Rot { .. }));
+        if is_rot && self.sites[site].has_met_rot() {
+            // Housekeeping leaves the row where it is, and goes on later.
+            self.marks.hit(Mark::RotNamed);
+            return Ok(());
+        }
+        if !self.sites[site].may_refuse() || is_rot {
             return Err(Violation::at(site, Claim::Service, format!("a group was refused: {error}")));
         }
         let Some(life) = self.sites[site].life.as_mut().filter(|life| !life.is_poisoned) else { return Ok(()) };
@@ -115,6 +124,7 @@ impl Simulation<'_> {
 
     fn execute(&mut self, site: usize, work: Work) -> Result<(), Violation> {
         let wall = self.sites[site].clocks.wall(self.now);
+        self.sites[site].log.note_wall(wall);
         match work {
             Work::Client { client, request } => {
                 let Some(life) = &mut self.sites[site].life else { return Ok(()) };
@@ -288,8 +298,9 @@ impl Simulation<'_> {
         let standing = life.store.standing();
         state.log.check_published(standing.published, &standing.frontier)?;
         digests.note(site, &standing.frontier, standing.digest)?;
-        if probes {
-            check_content(site, &life.store, &state.log)?;
+        if probes && !state.has_met_rot() {
+            let picture = check_content(site, &life.store, &state.log)?;
+            atomicity::check(site, records, &KeyRange::all(), &picture)?;
             state.log.check_system(&life.store.system(b""))?;
         }
         for (commit, arrival) in commits.iter().zip(&arrivals) {
@@ -363,19 +374,38 @@ impl Simulation<'_> {
         if early || life.compacted_at.as_ref().is_none_or(may_go) {
             // The plant does not wait for the time either for which history is kept.
             let wall = if early { WallTime(wall.0 + 60_000) } else { wall };
-            let kept = loop {
-                match life.committer.maintain(wall) {
-                    Ok(true) => {}
-                    Ok(false) => break Ok(()),
-                    Err(error) => break Err(error),
-                }
-            };
-            kept.or_else(|error| self.cannot_write(site, &error))?;
+            self.sweep(site, wall)?;
             self.tell_standing(site)?;
         }
         let at = self.soon(2_000 * MS).after(READ_US);
         self.agenda.at(at, Happening::Housekeeping { site, life: number });
         Ok(())
+    }
+}
+
+impl Simulation<'_> {
+    /// Drops what is due, in as many batches as it takes.
+    fn sweep(&mut self, site: usize, wall: WallTime) -> Result<(), Violation> {
+        let state = &mut self.sites[site];
+        let stops = state.stops_sweeping;
+        if stops.is_some() {
+            state.rows.arrange(stops);
+        }
+        let Some(life) = &mut state.life else { return Ok(()) };
+        let kept = loop {
+            match life.committer.maintain(wall) {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        if state.rows.has_stopped() {
+            state.stops_sweeping = None;
+            self.marks.hit(Mark::StoppedSweeping);
+        } else if stops.is_some() {
+            state.rows.arrange(None);
+        }
+        kept.or_else(|error| self.cannot_write(site, &error))
     }
 }
 
@@ -392,10 +422,11 @@ pub(super) fn log_after(store: &Store, known: &tombolo_crdt::VersionVector, from
 }
 
 /// Reads everything, and holds it against the model.
-pub(super) fn check_content(site: usize, store: &Store, log: &crate::checker::log::Log) -> Result<(), Violation> {
+pub(super) fn check_content(site: usize, store: &Store, log: &crate::checker::log::Log) -> Result<Picture, Violation> {
     let answer = store.range(&RangeQuery::all(KeyRange::all()));
     let answer = answer.map_err(|error| Violation::at(site, Claim::Service, error.to_string()))?;
-    log.check_content(&answer.pairs)
+    log.check_content(&answer.pairs)?;
+    Ok(answer.pairs.into_iter().map(|pair| (pair.key, pair.value)).collect())
 }
 
 /// What a store of this simulation is opened with.

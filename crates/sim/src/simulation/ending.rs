@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 
 use tombolo_crdt::VersionVector;
 use tombolo_net::{Digests, Moment, Session};
-use tombolo_storage::{KeyRange, RangeQuery, ReadError, SystemEntry};
+use tombolo_storage::{KeyRange, RangeQuery, ReadError, Store, SystemEntry};
 
 use super::{LOOK_US, QUIET_WITHIN_US, Simulation, committing::check_content, sessions::join_all};
 use crate::{
     MS, Mark, Time, Transaction,
     agenda::Happening,
     checker::{
-        Claim, Violation,
+        Claim, Violation, atomicity,
         causality::{self, Level},
         convergence::{Content, Shown, check_equal},
+        log::Log,
+        resurrection::Removals,
     },
     site::Site,
 };
@@ -88,9 +90,13 @@ impl Simulation<'_> {
         let contents: Vec<Content> =
             (0..self.plan.sites).map(|site| self.content(site)).collect::<Result<_, Violation>>()?;
         check_equal(&contents)?;
+        self.removals.learn(&self.records);
+        self.marks.add(Mark::Removed, self.removals.len() as u64);
         for (number, site) in self.sites.iter().enumerate() {
             let Some(life) = &site.life else { continue };
-            check_content(number, &life.store, &site.log)?;
+            let picture = check_content(number, &life.store, &site.log)?;
+            atomicity::check(number, &self.records, &KeyRange::all(), &picture)?;
+            check_removed(number, &life.store, &site.log, &self.removals)?;
             site.promises.check(&self.records, site.log.model().frontier())?;
             for other in &contents {
                 site.promises.check_acknowledged(&self.records, &other.frontier)?;
@@ -104,6 +110,10 @@ impl Simulation<'_> {
     /// Takes note of what the checkers have met.
     fn note_marks(&mut self) {
         self.marks.add(Mark::HeldBack, self.network.held_back());
+        self.marks.add(Mark::Moved, self.clients.iter().map(|client| client.guarantees.moves()).sum());
+        let walls = || self.sites.iter().map(|site| site.clocks.ahead_ms);
+        let apart = walls().max().unwrap_or(0).abs_diff(walls().min().unwrap_or(0));
+        self.marks.add(Mark::YearsApart, u64::from(apart > YEAR_MS));
         for site in &self.sites {
             let met = site.log.model().met();
             self.marks.add(Mark::Conflict, met.conflicts);
@@ -185,6 +195,19 @@ impl Simulation<'_> {
         let system = entries.into_iter().map(|entry| (entry.key.clone(), values(entry))).collect();
         Ok(Content { frontier: standing.frontier, digest: standing.digest, keys, system })
     }
+}
+
+const YEAR_MS: u64 = 365 * 24 * 3_600_000;
+
+/// Nothing that was removed is there again.
+pub(super) fn check_removed(site: usize, store: &Store, log: &Log, removals: &Removals) -> Result<(), Violation> {
+    let frontier = store.frontier();
+    for key in log.model().keys() {
+        let found = store.read_at(key, &frontier);
+        let found = found.map_err(|error| Violation::at(site, Claim::Service, error.to_string()))?;
+        found.into_iter().try_for_each(|sibling| removals.check(site, &frontier, sibling.element))?;
+    }
+    Ok(())
 }
 
 /// Whether a site has nothing more to do by itself.

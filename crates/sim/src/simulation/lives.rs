@@ -4,19 +4,20 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tombolo_net::{Input, Stability};
 use tombolo_site::{Credit, Hub, HubOptions, LeaseTable};
-use tombolo_storage::{Founding, OpenOptions};
+use tombolo_storage::{Founding, OpenError, OpenOptions};
 
 use super::{
     MESH, Simulation,
     committing::{check_content, durability, log_after},
+    ending::check_removed,
     sessions,
 };
 use crate::{
-    MS, Plant, S,
+    MS, Mark, Plant, S,
     agenda::Happening,
     checker::{Claim, Violation},
     site::Life,
-    trouble::Stop,
+    trouble::{Stop, Trouble},
 };
 
 impl Simulation<'_> {
@@ -33,16 +34,22 @@ impl Simulation<'_> {
         let options =
             OpenOptions { founding, durability: durability(self.plant), ..OpenOptions::new(wall, state.entropy) };
         let opened = state.rows.open(&options);
-        let (store, committer) =
-            opened.map_err(|error| Violation::at(site, Claim::Service, format!("the store does not open: {error}")))?;
+        let (store, committer) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return self.not_opened(site, &error),
+        };
         let standing = store.standing();
         let log = log_after(&store, &standing.floor, 0).map_err(|text| Violation::at(site, Claim::Service, text))?;
         state.log.reopened(&mut self.records, &log, &standing.floor)?;
         state.promises.check(&self.records, &standing.frontier)?;
         state.revisions.current(standing.published.revision, "a reopened store")?;
         state.log.check_published(standing.published, &standing.frontier)?;
-        check_content(site, &store, &state.log)?;
-        state.log.check_system(&store.system(b""))?;
+        if !state.is_rotten {
+            check_content(site, &store, &state.log)?;
+            state.log.check_system(&store.system(b""))?;
+            self.removals.learn(&self.records);
+            check_removed(site, &store, &state.log, &self.removals)?;
+        }
         self.digests.note(site, &standing.frontier, standing.digest)?;
         state.lives += 1;
         let mut leases = LeaseTable::new();
@@ -52,6 +59,7 @@ impl Simulation<'_> {
         state.life = Some(Life {
             number,
             is_poisoned: false,
+            has_met_rot: state.is_rotten,
             hub: Hub::new(standing.published.revision, hub),
             standing: std::sync::Arc::new(sessions::standing(&store)),
             // What was compacted before may have to wait for the peers still.
@@ -85,10 +93,27 @@ impl Simulation<'_> {
         Ok(())
     }
 
+    /// A store is not opened while its machine stops again, or a row of it is damaged.
+    fn not_opened(&mut self, site: usize, error: &OpenError) -> Result<(), Violation> {
+        let is_named = matches!(error, OpenError::Damaged { .. }) && self.sites[site].is_rotten;
+        let has_stopped = self.sites[site].rows.has_stopped();
+        if !is_named && !has_stopped {
+            return Err(Violation::at(site, Claim::Service, format!("the store does not open: {error}")));
+        }
+        self.note(format_args!("s{site} is not opened: {error}"));
+        self.marks.hit(if has_stopped { Mark::StoppedOpening } else { Mark::RotRefused });
+        self.sites[site].rows.stopped(Stop::Kill);
+        if has_stopped {
+            let at = self.soon(S);
+            self.agenda.at(at, Happening::Trouble(Trouble::Start { site }));
+        }
+        Ok(())
+    }
+
     /// Stops a site. Nobody is told.
     pub(super) fn stop(&mut self, site: usize, how: Stop) -> Result<(), Violation> {
         // What cannot be written cannot be closed either.
-        let how = if how == Stop::Close && self.sites[site].has_failing_disk { Stop::Kill } else { how };
+        let how = if how == Stop::Close && self.sites[site].may_refuse() { Stop::Kill } else { how };
         if how == Stop::Close {
             self.say_goodbye(site)?;
         }
@@ -96,21 +121,20 @@ impl Simulation<'_> {
         let Some(mut life) = self.sites[site].life.take() else { return Ok(()) };
         self.note(format_args!("s{site} stops: {how:?}"));
         self.counts.stops += 1;
-        for (mut group, _) in std::mem::take(&mut life.under_way) {
-            if how == Stop::Close {
-                group.persist();
-                let published = life.committer.publish(group);
-                published.map_err(|error| Violation::at(site, Claim::Service, error.to_string()))?;
-            } else if arrives {
-                // It reached the disk, and nobody was told any more.
-                group.persist();
-            }
-        }
-        let Life { store, committer, .. } = life;
+        let under_way = std::mem::take(&mut life.under_way);
+        let Life { store, mut committer, .. } = life;
         if how == Stop::Close {
-            committer.close().map_err(|error| Violation::at(site, Claim::Service, error.to_string()))?;
-        } else {
-            drop(committer);
+            let closed = under_way.into_iter().try_for_each(|(mut group, _)| {
+                group.persist();
+                committer.publish(group).map(drop)
+            });
+            let closed = closed.and_then(|()| committer.close());
+            // The machine may stop while the store is being closed.
+            let closed = closed.or_else(|error| if self.sites[site].rows.has_stopped() { Ok(()) } else { Err(error) });
+            closed.map_err(|error| Violation::at(site, Claim::Service, error.to_string()))?;
+        } else if arrives {
+            // What was under way reached the disk, and nobody was told any more.
+            under_way.into_iter().for_each(|(mut group, _)| group.persist());
         }
         drop(store);
         self.sites[site].rows.stopped(how);
@@ -146,7 +170,7 @@ impl Simulation<'_> {
     pub(super) fn start_all(&mut self) -> Result<(), Violation> {
         (0..self.plan.sites).try_for_each(|site| {
             let at = self.soon(200 * MS);
-            self.agenda.at(at, Happening::Trouble(crate::trouble::Trouble::Start { site }));
+            self.agenda.at(at, Happening::Trouble(Trouble::Start { site }));
             Ok(())
         })
     }

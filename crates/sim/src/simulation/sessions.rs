@@ -85,7 +85,7 @@ impl Simulation<'_> {
                     self.note(format_args!("s{site} ends session {} with s{peer}: {fault}", connection.0));
                     self.end_session(site, connection);
                     self.marks.hit_fault(&fault);
-                    let is_own_trouble = self.sites[site].has_failing_disk && fault == Fault::LocalTrouble;
+                    let is_own_trouble = self.sites[site].may_refuse() && fault == Fault::LocalTrouble;
                     return if is_own_trouble { Ok(()) } else { protocol::check_fault(site, peer, &fault) };
                 }
             }
@@ -147,6 +147,7 @@ impl Simulation<'_> {
         self.note(format_args!("s{site} hears from session {} with s{peer}: {event:?}", connection.0));
         match event {
             Event::Unreadable { .. } if self.sites[site].is_unreadable => self.marks.hit(Mark::Unreadable),
+            Event::Unreadable { .. } if self.sites[site].has_met_rot() => self.marks.hit(Mark::RotNamed),
             _ => protocol::check_event(site, peer, &event)?,
         }
         match event {

@@ -2,9 +2,10 @@
 
 use super::{LOOK_US, Simulation};
 use crate::{
-    MS, Plant, S,
+    MS, Mark, Plant, S,
     agenda::Happening,
     checker::Violation,
+    disk::Damage,
     trouble::{Stop, Trouble},
 };
 
@@ -27,8 +28,12 @@ impl Simulation<'_> {
             }
             Trouble::Busy { site, is_busy } => self.sites[site].is_busy = is_busy,
             Trouble::Unreadable { site, is_unreadable } => self.sites[site].is_unreadable = is_unreadable,
-            Trouble::Disk { site, is_slow } => {
-                self.sites[site].has_slow_disk = is_slow;
+            Trouble::StopAt { site, at } => self.sites[site].rows.arrange(Some(at)),
+            Trouble::StopSweeping { site, at } => self.sites[site].stops_sweeping = Some(at),
+            Trouble::Rot { site, damage } => self.rot(site, damage),
+            Trouble::Restore { site } => return self.restore(site),
+            Trouble::Disk { site, slower_us } => {
+                self.sites[site].slower_us = slower_us;
                 if self.is_planted(Plant::RestoredBackup) && self.sites[site].is_up() {
                     self.sites[site].rows.back_up();
                 }
@@ -40,9 +45,12 @@ impl Simulation<'_> {
     /// Whether something goes wrong, and not right again. A site that cannot write must stop, also when all is calm.
     fn breaks(&self, trouble: Trouble) -> bool {
         match trouble {
-            Trouble::Stop { site, .. } => !self.sites[site].has_failing_disk,
+            Trouble::Stop { site, .. } => !self.sites[site].must_stop(),
             Trouble::Cut { .. }
-            | Trouble::Disk { is_slow: true, .. }
+            | Trouble::Disk { slower_us: 1.., .. }
+            | Trouble::StopAt { .. }
+            | Trouble::StopSweeping { .. }
+            | Trouble::Rot { .. }
             | Trouble::DiskFails { .. }
             | Trouble::Busy { is_busy: true, .. }
             | Trouble::Unreadable { is_unreadable: true, .. } => true,
@@ -66,6 +74,38 @@ impl Simulation<'_> {
         self.agenda.at(starts, Happening::Trouble(Trouble::Start { site }));
     }
 
+    fn rot(&mut self, site: usize, damage: Damage) {
+        let Some(key) = self.sites[site].rows.damage(&mut self.random, damage) else { return };
+        self.sites[site].is_rotten = true;
+        if let Some(life) = &mut self.sites[site].life {
+            life.has_met_rot = true;
+        }
+        self.marks.hit(Mark::Rotten);
+        self.note(format_args!("s{site} has the row {key:?} {damage:?}"));
+    }
+
+    /// Makes damaged rows whole. A store that had met one may have latched, and is opened again.
+    fn restore(&mut self, site: usize) -> Result<(), Violation> {
+        if !self.sites[site].is_rotten {
+            return Ok(());
+        }
+        self.sites[site].rows.heal();
+        self.sites[site].is_rotten = false;
+        if self.sites[site].life.as_ref().is_some_and(|life| life.is_poisoned) || !self.sites[site].is_up() {
+            self.stop_soon(site);
+        }
+        Ok(())
+    }
+
+    /// Machines that have stopped at a call of the engine are down from here on, until somebody starts them.
+    pub(super) fn notice_stops(&mut self) -> Result<(), Violation> {
+        let Some(site) = (0..self.plan.sites).find(|site| self.sites[*site].rows.has_stopped()) else { return Ok(()) };
+        self.marks.hit(Mark::StoppedInside);
+        let starts = self.soon(2 * S);
+        self.agenda.at(starts, Happening::Trouble(Trouble::Start { site }));
+        self.stop(site, Stop::Kill)
+    }
+
     /// From here on nothing goes wrong any more, and clients ask for nothing more.
     pub(super) fn calm(&mut self) -> Result<(), Violation> {
         self.note(format_args!("the troubles are over"));
@@ -75,9 +115,12 @@ impl Simulation<'_> {
             self.heal(b, a);
         }
         for site in &mut self.sites {
-            (site.has_slow_disk, site.is_busy, site.is_unreadable) = (false, false, false);
+            (site.slower_us, site.is_busy, site.is_unreadable) = (0, false, false);
+            site.stops_sweeping = None;
+            site.rows.arrange(None);
         }
-        let failing: Vec<usize> = (0..self.plan.sites).filter(|site| self.sites[*site].has_failing_disk).collect();
+        (0..self.plan.sites).try_for_each(|site| self.restore(site))?;
+        let failing: Vec<usize> = (0..self.plan.sites).filter(|site| self.sites[*site].must_stop()).collect();
         failing.into_iter().for_each(|site| self.stop_soon(site));
         self.start_all()?;
         self.agenda.at(self.now.after(LOOK_US), Happening::Look);

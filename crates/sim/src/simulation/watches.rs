@@ -10,7 +10,7 @@ use crate::{
     MS, Mark, Plant, S,
     agenda::Happening,
     checker::{
-        Claim, Violation,
+        Claim, Violation, atomicity,
         watch::{Response, Stream},
     },
     watching::{self, Watching},
@@ -24,7 +24,8 @@ impl Simulation<'_> {
                 let stream = Stream::new(site, range, self.sites[site].slot.beginning().get());
                 let pace_us = self.random.pick(&[100, 5 * MS, 300 * MS]);
                 let (subscription, inbox, is_reading) = (None, Default::default(), false);
-                self.watching.push(Watching { site, stream, subscription, inbox, is_reading, pace_us });
+                let picture = Default::default();
+                self.watching.push(Watching { site, stream, subscription, inbox, is_reading, picture, pace_us });
             }
             self.wake_watching(site);
         }
@@ -161,6 +162,11 @@ impl Simulation<'_> {
         self.note(format_args!("w{watcher}@s{site} reads {response:?}"));
         self.counts.events += response.commits.iter().map(|(_, events)| events.len() as u64).sum::<u64>();
         self.watching[watcher].stream.read(&response, &self.sites[site].log)?;
+        self.watching[watcher].learn(&response);
+        if self.random.chance(10) {
+            let watching = &self.watching[watcher];
+            atomicity::check(site, &self.records, watching.stream.range(), &watching.picture)?;
+        }
         let asks_progress = self.random.chance(10);
         let Some((subscriber, _)) = self.watching[watcher].subscription else { return Ok(()) };
         if let Some(life) = &mut self.sites[site].life {
@@ -199,24 +205,33 @@ impl Simulation<'_> {
             watching.site == site && watching.subscription.is_some_and(|(_, watcher)| watcher == watch)
         };
         let Some(watcher) = self.watching.iter().position(is_meant) else { return Ok(()) };
-        let EndCause::Compacted { oldest } = cause else {
-            return Err(Violation::at(site, Claim::Watch, format!("a watch ended: {cause}")));
-        };
-        let Some(life) = &mut self.sites[site].life else { return Ok(()) };
-        let published = life.store.published();
-        if let Some((subscriber, _)) = self.watching[watcher].subscription.take() {
-            life.hub.unsubscribe(subscriber);
-        }
-        self.marks.hit(Mark::Relisted);
-        self.note(format_args!("w{watcher}@s{site} is told that {oldest} is the oldest"));
-        let watching = &mut self.watching[watcher];
-        // What is still on its way was delivered before the end.
-        while let Some((response, _)) = watching.inbox.pop_front() {
-            watching.stream.read(&response, &self.sites[site].log)?;
-        }
-        watching.stream.relist(*oldest, published.compacted, published.revision.get())?;
         let at = self.soon(READ_US);
         self.agenda.at(at, Happening::Rewatch { watcher });
+        let Simulation { sites, watching, .. } = self;
+        let (state, watching) = (&mut sites[site], &mut watching[watcher]);
+        let has_met_rot = state.has_met_rot();
+        let Some(life) = &mut state.life else { return Ok(()) };
+        if let Some((subscriber, _)) = watching.subscription.take() {
+            life.hub.unsubscribe(subscriber);
+        }
+        // What is still on its way was delivered before the end.
+        while let Some((response, _)) = watching.inbox.pop_front() {
+            watching.stream.read(&response, &state.log)?;
+            watching.learn(&response);
+        }
+        match cause {
+            EndCause::Compacted { oldest } => {
+                let published = life.store.published();
+                watching.stream.relist(*oldest, published.compacted, published.revision.get())?;
+                // The client reads its range from what a damaged row cannot spoil: it would read again until it could.
+                let pairs = state.log.model().pairs().filter(|pair| watching.stream.range().contains(&pair.key));
+                watching.picture = pairs.map(|pair| (pair.key.clone(), pair.value.clone())).collect();
+                self.marks.hit(Mark::Relisted);
+            }
+            EndCause::Unreadable(_) if has_met_rot => self.marks.hit(Mark::RotNamed),
+            cause => return Err(Violation::at(site, Claim::Watch, format!("a watch ended: {cause}"))),
+        }
+        self.note(format_args!("w{watcher}@s{site} is told: {cause}"));
         Ok(())
     }
 
