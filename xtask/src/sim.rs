@@ -4,9 +4,10 @@
 
 use std::{
     io::{BufRead, BufReader},
+    path::PathBuf,
     process::{Command, ExitCode, Stdio},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -35,6 +36,12 @@ pub(crate) struct Options {
     /// Run each seed twice and compare the traces.
     #[arg(long)]
     twice: bool,
+    /// Write the history of the seed's clients to a file, in the text that other checkers of weak isolation read.
+    #[arg(long, value_name = "FILE", requires = "seed")]
+    history: Option<PathBuf>,
+    /// Stop after so many seconds, whatever is left; a violation found by then counts.
+    #[arg(long, value_name = "SECONDS", conflicts_with = "seed")]
+    budget: Option<u64>,
     /// Seeds run side by side; what each does is the same.
     #[arg(long, value_name = "N", default_value_t = 2)]
     threads: u32,
@@ -45,7 +52,16 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let programs = build(&["--release", "--package", "tombolo-sim"])?;
     let program = programs.get("tombolo-sim").context("the build made no `tombolo-sim`")?;
     let began = Instant::now();
-    let mut child = Command::new(program).args(options.words()).stderr(Stdio::piped()).spawn().context("start it")?;
+    let input = if options.budget.is_some() { Stdio::piped() } else { Stdio::null() };
+    let mut command = Command::new(program);
+    let mut child = command.args(options.words()).stdin(input).stderr(Stdio::piped()).spawn().context("start it")?;
+    if let (Some(budget), Some(leash)) = (options.budget, child.stdin.take()) {
+        // It stops when its input ends; the thread ends with this process at the latest.
+        thread::spawn(move || {
+            thread::sleep(Duration::from_secs(budget));
+            drop(leash);
+        });
+    }
     let progress = child.stderr.take().context("the simulator has no standard error")?;
     let reader = thread::spawn(move || {
         let mut has_progressed = false;
@@ -81,6 +97,9 @@ impl Options {
             }
         }
         words.extend(self.plant.iter().flat_map(|plant| ["--plant".to_owned(), plant.clone()]));
+        let history = self.history.iter().map(|path| path.display().to_string());
+        words.extend(history.flat_map(|path| ["--history".to_owned(), path]));
+        words.extend(self.budget.map(|_| "--until-input-ends".to_owned()));
         words.extend(self.twice.then(|| "--twice".to_owned()));
         words
     }
@@ -101,7 +120,17 @@ mod tests {
     use super::{Options, progressed};
 
     fn options() -> Options {
-        Options { seeds: 7, from: 3, seed: None, fjall_share: 2, plant: None, twice: false, threads: 2 }
+        Options {
+            seeds: 7,
+            from: 3,
+            seed: None,
+            fjall_share: 2,
+            plant: None,
+            twice: false,
+            history: None,
+            budget: None,
+            threads: 2,
+        }
     }
 
     #[test]
@@ -110,6 +139,10 @@ mod tests {
         assert_eq!(words(options()), "--fjall-share 2 --from 3 --seeds 7 --threads 2");
         let one = Options { seed: Some(5), plant: Some("torn-watch".to_owned()), twice: true, ..options() };
         assert_eq!(words(one), "--fjall-share 2 --seed 5 --plant torn-watch --twice");
+        let kept = Options { seed: Some(5), history: Some("h.txt".into()), ..options() };
+        assert_eq!(words(kept), "--fjall-share 2 --seed 5 --history h.txt");
+        let timed = Options { budget: Some(60), ..options() };
+        assert_eq!(words(timed), "--fjall-share 2 --from 3 --seeds 7 --threads 2 --until-input-ends");
     }
 
     #[test]

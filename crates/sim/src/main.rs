@@ -3,9 +3,11 @@
 //! Equal arguments print equal lines. Progress goes to standard error.
 
 use std::{
+    io::Read as _,
+    path::PathBuf,
     process::ExitCode,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -20,8 +22,12 @@ struct Arguments {
     threads: usize,
     /// Runs each seed twice and compares the traces.
     twice: bool,
-    /// Prints every line of the trace, and writes the history.
+    /// Prints every line of the trace, and the history.
     replays: bool,
+    /// Where the history is written instead.
+    history: Option<PathBuf>,
+    /// Stops when standard input ends: whoever keeps the time holds it open.
+    is_leashed: bool,
     options: Options,
 }
 
@@ -40,8 +46,16 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    let mut arguments =
-        Arguments { first: 0, seeds: 100, threads: 1, twice: false, replays: false, options: Options::default() };
+    let mut arguments = Arguments {
+        first: 0,
+        seeds: 100,
+        threads: 1,
+        twice: false,
+        replays: false,
+        history: None,
+        is_leashed: false,
+        options: Options::default(),
+    };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} wants a value"));
         let number = |text: String| text.parse::<u64>().map_err(|_| format!("`{text}` is not a number"));
@@ -56,6 +70,8 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
                 arguments.options.plant = Some(plant.map_err(|error| error.to_string())?);
             }
             "--twice" => arguments.twice = true,
+            "--history" => arguments.history = Some(value()?.into()),
+            "--until-input-ends" => arguments.is_leashed = true,
             _ => return Err(format!("`{word}` is not known here")),
         }
     }
@@ -69,7 +85,10 @@ fn replay(arguments: &Arguments) -> ExitCode {
     for line in outcome.trace.lines() {
         println!("{line}");
     }
-    println!("\nhistory of registers:\n{}", outcome.history);
+    if let Err(problem) = show_history(arguments, &outcome.history) {
+        eprintln!("tombolo-sim: {problem}");
+        return ExitCode::from(2);
+    }
     let is_same = !arguments.twice || run(arguments.first, &arguments.options).trace.hash() == outcome.trace.hash();
     println!("{}", summary(arguments.first, &outcome));
     match (&outcome.violation, is_same) {
@@ -80,9 +99,20 @@ fn replay(arguments: &Arguments) -> ExitCode {
     if outcome.violation.is_none() && is_same { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Writes the history to its file, or prints it.
+fn show_history(arguments: &Arguments, history: &str) -> Result<(), String> {
+    let Some(path) = &arguments.history else {
+        println!("\nhistory of registers:\n{history}");
+        return Ok(());
+    };
+    std::fs::write(path, history).map_err(|error| format!("{}: {error}", path.display()))?;
+    println!("\nthe history of registers is in {}", path.display());
+    Ok(())
+}
+
 /// What is shared by the threads, each of which runs seeds of its own.
-struct Sweep<'a> {
-    arguments: &'a Arguments,
+struct Sweep {
+    arguments: Arguments,
     next: AtomicU64,
     stop: AtomicBool,
     tally: Mutex<Tally>,
@@ -104,14 +134,23 @@ struct Tally {
 }
 
 fn sweep(arguments: &Arguments) -> ExitCode {
+    if arguments.history.is_some() {
+        eprintln!("tombolo-sim: --history wants --seed");
+        return ExitCode::from(2);
+    }
     let (next, stop) = (AtomicU64::new(arguments.first), AtomicBool::new(false));
-    let sweep = Sweep { arguments, next, stop, tally: Mutex::default() };
+    let sweep = Arc::new(Sweep { arguments: arguments.clone(), next, stop, tally: Mutex::default() });
+    if arguments.is_leashed {
+        let sweep = Arc::clone(&sweep);
+        // It ends with the process.
+        std::thread::spawn(move || sweep.wait_for_end_of_input());
+    }
     std::thread::scope(|scope| {
         for _ in 0..arguments.threads {
             scope.spawn(|| sweep.run());
         }
     });
-    let tally = sweep.tally.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let tally = std::mem::take(&mut *sweep.tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     let Tally { seeds, steps, answers, records, stops, events, folders, hashes, marks, failed } = tally;
     println!(
         "{seeds} seeds ({folders} on folders): {steps} steps, {answers} answers, {records} records, {events} events read, \
@@ -121,6 +160,9 @@ fn sweep(arguments: &Arguments) -> ExitCode {
     let missed: Vec<String> = marks.missed().map(|mark| format!("{mark:?}")).collect();
     if !missed.is_empty() && failed.is_none() {
         println!("never met: {}", missed.join(", "));
+    }
+    if seeds < arguments.seeds && failed.is_none() {
+        println!("{} seeds were left out, for want of time", arguments.seeds - seeds);
     }
     match failed {
         Some(seed) => {
@@ -134,7 +176,12 @@ fn sweep(arguments: &Arguments) -> ExitCode {
     }
 }
 
-impl Sweep<'_> {
+impl Sweep {
+    fn wait_for_end_of_input(&self) {
+        drop(std::io::stdin().read_to_end(&mut Vec::new()));
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
     fn run(&self) {
         let end = self.arguments.first.saturating_add(self.arguments.seeds);
         while !self.stop.load(Ordering::Relaxed) {

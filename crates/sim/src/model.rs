@@ -125,7 +125,7 @@ impl Model {
     /// A stamp is above those of the author's earlier records and of all that the record replaces.
     fn check_stamp(&mut self, record: &Record) -> Result<(), String> {
         let (dot, hlc) = (record.header.dot, record.header.hlc);
-        if let Some(earlier) = followed(record).find(|earlier| self.stamps.get(earlier) >= Some(&hlc)) {
+        if let Some(earlier) = followed(record, false).find(|earlier| self.stamps.get(earlier) >= Some(&hlc)) {
             return Err(format!("{dot} has a stamp that is not above that of {earlier}, which it follows"));
         }
         self.stamps.insert(dot, hlc);
@@ -134,7 +134,7 @@ impl Model {
 
     /// What a record's stamp must be above.
     pub fn least_stamp(&self, record: &Record) -> Hlc {
-        followed(record).filter_map(|earlier| self.stamps.get(&earlier)).max().copied().unwrap_or_default()
+        followed(record, true).filter_map(|earlier| self.stamps.get(&earlier)).max().copied().unwrap_or_default()
     }
 
     fn operation(
@@ -302,15 +302,15 @@ impl Model {
     }
 }
 
-/// Its author's record before a record, and the records of what it replaces or removes.
-fn followed(record: &Record) -> impl Iterator<Item = Dot> + '_ {
+/// Its author's record before a record, and the records of what it replaces, or also of what it only removes.
+fn followed(record: &Record, with_removed: bool) -> impl Iterator<Item = Dot> + '_ {
     let dot = record.header.dot;
     let before = (dot.seq > 1).then(|| Dot::new(dot.replica, dot.seq - 1));
-    let replaced = record.operations.iter().filter_map(|operation| match operation {
-        Operation::Put { supersedes: gone, .. }
-        | Operation::SystemPut { supersedes: gone, .. }
-        | Operation::Remove { elements: gone, .. }
-        | Operation::SystemRemove { elements: gone, .. } => Some(gone),
+    let replaced = record.operations.iter().filter_map(move |operation| match operation {
+        Operation::Put { supersedes: gone, .. } | Operation::SystemPut { supersedes: gone, .. } => Some(gone),
+        Operation::Remove { elements: gone, .. } | Operation::SystemRemove { elements: gone, .. } if with_removed => {
+            Some(gone)
+        }
         _ => None,
     });
     before.into_iter().chain(replaced.flatten().map(|element| element.dot))

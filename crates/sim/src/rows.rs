@@ -2,8 +2,8 @@
 
 use std::{path::Path, sync::Arc};
 
-use tempfile::TempDir;
 use bytes::Bytes;
+use tempfile::TempDir;
 use tombolo_storage::{Committer, OpenError, OpenOptions, Store, engine::Engine};
 
 use crate::{
@@ -18,7 +18,7 @@ pub(crate) enum Rows {
     Memory {
         disk: SharedDisk,
         /// An older state of the rows, when one is kept.
-        backup: Option<Disk>,
+        backup: Option<SharedDisk>,
     },
     /// In a folder that is removed with this.
     Folder(TempDir),
@@ -99,7 +99,7 @@ impl Rows {
     /// Keeps a copy of what is on disk now.
     pub(crate) fn back_up(&mut self) {
         if let Self::Memory { disk, backup } = self {
-            *backup = Some(disk.copy());
+            *backup = Some(Arc::new(disk.copy()));
         }
     }
 
@@ -107,7 +107,7 @@ impl Rows {
     pub(crate) fn restore(&mut self) -> bool {
         let Self::Memory { disk, backup } = self else { return false };
         let Some(backup) = backup.take() else { return false };
-        *disk = Arc::new(backup);
+        *disk = backup;
         true
     }
 

@@ -29,8 +29,8 @@ pub struct Log {
     orphans: u64,
     /// What the site was told is stable.
     stable: VersionVector,
-    /// The latest time that its wall clock has shown.
-    wall_ms: u64,
+    /// The latest time that its wall clock has shown, when anybody has looked.
+    wall_ms: Option<u64>,
 }
 
 impl Log {
@@ -45,13 +45,13 @@ impl Log {
             found: 0,
             orphans: 0,
             stable: VersionVector::new(),
-            wall_ms: 0,
+            wall_ms: None,
         }
     }
 
     /// The site's wall clock shows this.
     pub fn note_wall(&mut self, wall: WallTime) {
-        self.wall_ms = self.wall_ms.max(wall.0);
+        self.wall_ms = self.wall_ms.max(Some(wall.0));
     }
 
     /// The site has published commits; `arrivals` are their records. `expiries` says which were made to end a lease that
@@ -305,7 +305,8 @@ impl Log {
     /// those of what it replaces and of what the site wrote before.
     fn check_clock(&self, record: &Record) -> Result<(), Violation> {
         let (dot, stamp) = (record.header.dot, record.header.hlc);
-        let bound = self.wall_ms.saturating_add(DRIFT_MAX_MS).max(self.model.least_stamp(record).millis()) + 1;
+        let Some(wall_ms) = self.wall_ms else { return Ok(()) };
+        let bound = wall_ms.saturating_add(DRIFT_MAX_MS).max(self.model.least_stamp(record).millis()) + 1;
         if dot.replica != self.own || stamp.millis() <= bound {
             return Ok(());
         }

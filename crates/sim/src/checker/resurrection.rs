@@ -50,7 +50,8 @@ impl Removals {
                     let Some(context) = records.context(dot) else { continue };
                     let inside = |key: &Bytes| *key >= range.start && range.end.as_ref().is_none_or(|end| key < end);
                     let elements = self.keys.iter().filter(|(key, _)| inside(key)).flat_map(|(_, elements)| elements);
-                    let gone: Vec<Element> = elements.copied().filter(|element| context.covers_element(*element)).collect();
+                    let gone: Vec<Element> =
+                        elements.copied().filter(|element| context.covers_element(*element)).collect();
                     gone.into_iter().for_each(|element| self.by.entry(element).or_default().push(dot));
                 }
                 _ => {}

@@ -51,7 +51,8 @@ impl Session {
             if let Some(known) = self.keys.get(key) {
                 match found {
                     Some(dot) if records.is_before(dot, *known) => {
-                        let text = format!("{key:?} is read from {dot}, and the client knows {known}, which came after");
+                        let text =
+                            format!("{key:?} is read from {dot}, and the client knows {known}, which came after");
                         return Err(violation(site, text));
                     }
                     None => return Err(violation(site, format!("{key:?} is gone, and the client knows {known}"))),
@@ -128,8 +129,7 @@ mod tests {
     /// `a` by 1, `b` by 2 after it, `c` by 3 beside both.
     fn records() -> Records {
         let mut records = Records::default();
-        let written: [(u64, &'static str, &[(u64, u64)]); 3] = [(1, "a", &[]), (2, "b", &[(1, 1)]), (3, "c", &[])];
-        for (replica, value, context) in written {
+        for (replica, value, context) in [(1, "a", &[][..]), (2, "b", &[(1, 1)][..]), (3, "c", &[][..])] {
             let header = RecordHeader {
                 dot: dot(replica, 1),
                 hlc: Hlc::from_millis(1),
