@@ -49,7 +49,9 @@ pub(crate) struct Options {
 
 /// Runs the task.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let programs = build(&["--release", "--package", "tombolo-sim"])?;
+    // Bugs inside the product can be planted in a build of their own, and in no other.
+    let features: &[&str] = if options.plant.is_some() { &["--features", "museum"] } else { &[] };
+    let programs = build(&[&["--release", "--package", "tombolo-sim"], features].concat())?;
     let program = programs.get("tombolo-sim").context("the build made no `tombolo-sim`")?;
     let began = Instant::now();
     let input = if options.budget.is_some() { Stdio::piped() } else { Stdio::null() };

@@ -19,6 +19,7 @@ mod crate_rule;
 mod etcd_table;
 mod furniture;
 mod length;
+mod mutations;
 mod source;
 mod words;
 
@@ -53,6 +54,7 @@ pub(crate) fn passes() -> Result<bool> {
     findings.extend(furniture::check(&files));
     findings.extend(length::check(&files));
     findings.extend(words::check(&files));
+    findings.extend(mutations::check(&files));
     findings.extend(crate_rule::check(&files, &metadata()?)?);
     findings.extend(etcd_table::check(&files, tombolo_proto::FILE_DESCRIPTOR_SET)?);
     findings.sort();

@@ -30,6 +30,7 @@ mod context;
 mod dot;
 mod dot_store;
 mod hlc;
+pub mod mutation;
 mod operation;
 mod record;
 mod register;

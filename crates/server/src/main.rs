@@ -7,6 +7,8 @@ use tombolo_server::{Config, begin_log, run};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+const _: () = assert!(!tombolo_crdt::mutation::ARE_POSSIBLE, "known bugs can be switched on in this build");
+
 fn main() -> ExitCode {
     let config = match Config::parse(env::args_os()) {
         Ok(config) => config,

@@ -59,6 +59,8 @@ pub enum Claim {
     Resurrection,
     /// A damaged row is neither served nor passed on, and is named.
     Rot,
+    /// Sites that differ say so themselves.
+    Silence,
     /// A clock is drawn ahead by a bounded time, whatever stamps others send.
     Clocks,
     /// A store answers what it is asked.
@@ -94,6 +96,7 @@ impl fmt::Display for Claim {
             Self::Atomicity => "atomicity",
             Self::Resurrection => "resurrection",
             Self::Rot => "rot",
+            Self::Silence => "silence",
             Self::Clocks => "clocks",
             Self::Service => "service",
         })

@@ -23,6 +23,8 @@ pub(crate) struct Client {
     pub(crate) waiting: Option<Asked>,
     /// The first half of a read in two pieces; only a planted bug makes one.
     pub(crate) half_read: Option<Vec<Access>>,
+    /// What it asks again, for want of an answer; only a planted bug makes it do so.
+    pub(crate) retries: Option<Asked>,
     /// The newest revision that it was told.
     pub(crate) revision: i64,
     /// A lease that it was granted.
@@ -136,6 +138,7 @@ impl Client {
             left,
             waiting: None,
             half_read: None,
+            retries: None,
             revision: 0,
             lease: None,
             roams,
@@ -148,7 +151,7 @@ impl Client {
     pub(crate) fn next(&self, around: &mut Surroundings<'_>, random: &mut Random) -> Action {
         let plan = around.plan;
         let some_register = random.below(plan.registers as usize) as u32;
-        match random.below(23) {
+        match random.below(24) {
             0..=3 => Action::ReadAll,
             4 | 5 => Action::Read(some_register),
             6..=9 => Action::Write(self.put_register(around, random, some_register)),
@@ -168,7 +171,7 @@ impl Client {
             }))),
             20 => Action::ReadPast,
             21 => Action::Write(self.write_system(around, random)),
-            18 if plan.has_crowds && random.chance(50) => Action::Write(crowd(around, random)),
+            23 if plan.has_crowds => Action::Write(crowd(around, random)),
             _ => Action::ReadAll,
         }
     }

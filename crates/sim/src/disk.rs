@@ -162,17 +162,20 @@ impl Disk {
         is_done.then_some(key)
     }
 
-    /// Makes damaged rows whole again, but for those that the store has rewritten or dropped since.
-    pub(crate) fn heal(&self) {
-        for Damaged { key, whole, now } in self.faults.lock().damaged.drain(..) {
-            match now {
-                Some(now) => {
-                    let is_as_damaged = self.engine.get(&key).ok().flatten() == Some(now);
-                    let _ = is_as_damaged && self.engine.rot(&key, |row| *row = whole.to_vec());
+    /// Makes damaged rows whole again, but for those that the store has rewritten or dropped since. Returns whether all are:
+    /// a lost row cannot be written while writes fail.
+    pub(crate) fn heal(&self) -> bool {
+        let damaged = &mut self.faults.lock().damaged;
+        damaged.retain(|Damaged { key, whole, now }| match now {
+            Some(now) => {
+                if self.engine.get(key).ok().flatten().as_ref() == Some(now) {
+                    self.engine.rot(key, |row| *row = whole.to_vec());
                 }
-                None => drop(self.engine.write(vec![Change::Put(key, whole)], Persist::Disk)),
+                false
             }
-        }
+            None => self.engine.write(vec![Change::Put(key.clone(), whole.clone())], Persist::Disk).is_err(),
+        });
+        damaged.is_empty()
     }
 
     /// Carries a call out, unless the machine has stopped or stops at it.
@@ -300,7 +303,7 @@ mod tests {
             let rows: Vec<Row> = disk.snapshot().scan(b"", b"\xff").filter_map(Result::ok).collect();
             assert_ne!(rows, whole, "{damage:?}");
             let after_a_crash = disk.restart(Stop::Crash);
-            after_a_crash.heal();
+            assert!(after_a_crash.heal());
             let rows: Vec<Row> = after_a_crash.snapshot().scan(b"", b"\xff").filter_map(Result::ok).collect();
             assert_eq!(rows, whole, "{damage:?}");
         }

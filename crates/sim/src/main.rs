@@ -66,8 +66,13 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--threads" => arguments.threads = number(value()?)?.clamp(1, 64) as usize,
             "--fjall-share" => arguments.options.fjall_percent = number(value()?)?.min(100),
             "--plant" => {
-                let plant = value()?.parse::<Plant>();
-                arguments.options.plant = Some(plant.map_err(|error| error.to_string())?);
+                let plant = value()?.parse::<Plant>().map_err(|error| error.to_string())?;
+                if !plant.is_possible() {
+                    return Err(format!(
+                        "`{plant}` sits inside the product; it takes a build with the feature `museum`"
+                    ));
+                }
+                arguments.options.plant = Some(plant);
             }
             "--twice" => arguments.twice = true,
             "--history" => arguments.history = Some(value()?.into()),

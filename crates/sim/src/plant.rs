@@ -1,8 +1,11 @@
 //! Planted bugs: each makes one part beside the stores and sessions do its work wrongly, so that a checker must go red.
 //!
-//! None of them is in the product: they sit where the simulation stands in for a host, an engine, a disk or a client library.
+//! Most sit where the simulation stands in for a host, an engine, a disk or a client library. Those that cannot are switched on
+//! inside the product's crates, which only a build with the feature `museum` can do.
 
 use std::{fmt, str::FromStr};
+
+use tombolo_crdt::mutation::Mutation;
 
 use crate::disk::Habit;
 
@@ -57,13 +60,45 @@ pub enum Plant {
     LyingSync,
     /// The disk writes batches in another order than it was given them.
     ReorderedWrites,
+    /// The host reads the log author by author, and the gate is off.
+    GateOff,
+    /// The host takes the order of stamps for the order of causes, and reads the log so.
+    StampOrder,
+    /// The host remembers removals by the millisecond, and drops what was put no later.
+    TombstoneByTime,
+    /// A client that gets no answer asks again, under no name that would tell the second write from the first.
+    BlindRetry,
+    /// Stability is taken from what peers say they have, and not from what they had when they wrote.
+    StabilityFromAcks,
+    /// The host passes a record on without what it cannot make sense of.
+    FilteredRelay,
+    /// The host tells peers a digest of nothing, so that all comparisons pass, while a digest drifts.
+    DigestsPass,
+    /// A stamp from the far future draws a clock along, however far.
+    UnboundedClock,
+    /// Of concurrent values the one that arrived last is shown.
+    LastArrivalWins,
+    /// A record that is applied already is applied again.
+    DuplicatesApplied,
+    /// Damaged rows are served and passed on, whatever their hashes say.
+    RowsUnverified,
+    /// The frontier moves when a group is closed, not when it is on disk and shown.
+    VectorBeforeData,
+    /// Compaction drops rows in one batch, and says so in another one.
+    SweptInPieces,
+    /// The removal of a range also takes what its author had not seen.
+    RangeRemovesUnseen,
+    /// What a replica wrote itself stays in its digest when it is removed.
+    DigestDrifts,
+    /// A write replaces only the value that clients are shown.
+    SiblingsLeft,
     /// Stability is taken from what members said they have received, not from what this replica has applied of it.
     HeartbeatsCountAtOnce,
 }
 
 impl Plant {
     /// All planted bugs.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 41] = [
         Self::NewestFirst,
         Self::ForgottenRecord,
         Self::AckBeforeDurable,
@@ -89,6 +124,22 @@ impl Plant {
         Self::TornBatch,
         Self::LyingSync,
         Self::ReorderedWrites,
+        Self::GateOff,
+        Self::StampOrder,
+        Self::TombstoneByTime,
+        Self::BlindRetry,
+        Self::StabilityFromAcks,
+        Self::FilteredRelay,
+        Self::DigestsPass,
+        Self::UnboundedClock,
+        Self::LastArrivalWins,
+        Self::DuplicatesApplied,
+        Self::RowsUnverified,
+        Self::VectorBeforeData,
+        Self::SweptInPieces,
+        Self::RangeRemovesUnseen,
+        Self::DigestDrifts,
+        Self::SiblingsLeft,
     ];
 
     /// Its name on the command line.
@@ -119,6 +170,22 @@ impl Plant {
             Self::TornBatch => "torn-batch",
             Self::LyingSync => "lying-sync",
             Self::ReorderedWrites => "reordered-writes",
+            Self::GateOff => "gate-off",
+            Self::StampOrder => "stamp-order",
+            Self::TombstoneByTime => "tombstone-by-time",
+            Self::BlindRetry => "blind-retry",
+            Self::StabilityFromAcks => "stability-from-acks",
+            Self::FilteredRelay => "filtered-relay",
+            Self::DigestsPass => "digests-pass",
+            Self::UnboundedClock => "unbounded-clock",
+            Self::LastArrivalWins => "last-arrival-wins",
+            Self::DuplicatesApplied => "duplicates-applied",
+            Self::RowsUnverified => "rows-unverified",
+            Self::VectorBeforeData => "vector-before-data",
+            Self::SweptInPieces => "swept-in-pieces",
+            Self::RangeRemovesUnseen => "range-removes-unseen",
+            Self::DigestDrifts => "digest-drifts",
+            Self::SiblingsLeft => "siblings-left",
         }
     }
 }
@@ -132,6 +199,30 @@ impl Plant {
             Self::ReorderedWrites => Habit::Reorders,
             _ => Habit::Sound,
         }
+    }
+}
+
+impl Plant {
+    /// What it switches on inside the product's crates, when it sits there.
+    pub fn mutation(self) -> Option<Mutation> {
+        match self {
+            Self::GateOff => Some(Mutation::GateOff),
+            Self::UnboundedClock => Some(Mutation::UnboundedClock),
+            Self::LastArrivalWins => Some(Mutation::LastArrivalWins),
+            Self::DuplicatesApplied => Some(Mutation::DuplicatesApplied),
+            Self::RowsUnverified => Some(Mutation::RowsUnverified),
+            Self::VectorBeforeData => Some(Mutation::VectorBeforeData),
+            Self::SweptInPieces => Some(Mutation::SweptInPieces),
+            Self::RangeRemovesUnseen => Some(Mutation::RangeRemovesUnseen),
+            Self::DigestDrifts | Self::DigestsPass => Some(Mutation::DigestDrifts),
+            Self::SiblingsLeft => Some(Mutation::SiblingsLeft),
+            _ => None,
+        }
+    }
+
+    /// Whether this build can plant it: bugs inside the product's crates need the feature `museum`.
+    pub fn is_possible(self) -> bool {
+        self.mutation().is_none() || tombolo_crdt::mutation::ARE_POSSIBLE
     }
 }
 

@@ -1,7 +1,7 @@
 //! One seed, from its plan to its outcome.
 
 use crate::{
-    EngineKind, Marks, Plan, Plant, Size, Trace,
+    EngineKind, MS, Marks, Plan, Plant, Size, Trace,
     checker::Violation,
     simulation::{Counts, Simulation},
 };
@@ -41,6 +41,8 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
     if let Some(plant) = options.plant {
         plant.prepare(&mut plan);
     }
+    #[cfg(feature = "museum")]
+    tombolo_crdt::mutation::Mutation::switch(options.plant.and_then(Plant::mutation));
     let mut trace = Trace::new(options.keeps_lines);
     let (mut counts, mut marks) = (Counts::default(), Marks::default());
     let mut history = String::new();
@@ -69,6 +71,16 @@ impl Plant {
             Self::AckBeforeDurable | Self::OfferBeforeDurable | Self::LostSuffix => troubles.crashes = true,
             Self::LyingSync => troubles.crashes = true,
             Self::TornBatch | Self::ReorderedWrites => (troubles.crashes, plan.overlaps) = (true, true),
+            Self::SweptInPieces => (troubles.compactions, troubles.sudden_stops, troubles.cuts) = (true, true, false),
+            Self::RowsUnverified => (troubles.rot, troubles.kills) = (true, true),
+            Self::UnboundedClock => plan.skew_ms = plan.skew_ms.max(10_000_000),
+            Self::RangeRemovesUnseen => {
+                (plan.has_crowds, troubles.cuts) = (true, true);
+                plan.delay_us = plan.delay_us.max(150 * MS);
+                plan.think_us = plan.think_us.min(50 * MS);
+            }
+            Self::BlindRetry => (troubles.kills, troubles.slow_disks) = (true, true),
+            Self::StampOrder => plan.skew_ms = plan.skew_ms.max(100_000_000),
             Self::TokenIgnored => plan.roamers = plan.roamers.max(1),
             Self::RestoredBackup => (troubles.kills, troubles.slow_disks) = (true, true),
             Self::RepeatedEvents => troubles.kills = true,

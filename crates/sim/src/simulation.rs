@@ -51,6 +51,8 @@ pub(crate) struct Simulation<'a> {
     pub(crate) records: Records,
     pub(crate) digests: Digests,
     pub(crate) removals: Removals,
+    /// The first difference between digests. It is for the sessions to name it: only when they have not, it is named here.
+    pub(crate) diverged: Option<Violation>,
     pub(crate) history: History,
     /// Writes whose answer was lost, by the session that they would end.
     pub(crate) doubtful: Vec<(usize, crate::client::Asked)>,
@@ -111,6 +113,7 @@ impl<'a> Simulation<'a> {
             records: Records::default(),
             digests: Digests::default(),
             removals: Removals::default(),
+            diverged: None,
             history: History::default(),
             doubtful: Vec::new(),
             dialling: BTreeMap::new(),
@@ -233,6 +236,7 @@ fn new_site(plan: &Plan, habit: Habit, number: usize, original: usize, random: &
         promises: Promises::new(number),
         revisions: Revisions::new(number, beginning),
         leased: BTreeMap::new(),
+        buried: BTreeMap::new(),
     })
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct Site {
     pub(crate) log: Log,
     pub(crate) promises: Promises,
     pub(crate) revisions: Revisions,
+    /// When keys were removed; only a planted bug remembers it.
+    pub(crate) buried: BTreeMap<Bytes, u64>,
     /// Keys that were put under a lease, whatever has happened to them since.
     pub(crate) leased: BTreeMap<i64, Vec<Bytes>>,
 }

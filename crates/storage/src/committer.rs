@@ -9,7 +9,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use tombolo_crdt::{Chain, Dot, Operation, RECORD_BYTES_MAX, RECORD_OPERATIONS_MAX, Record, RecordHeader};
+use tombolo_crdt::{
+    Chain, Dot, Operation, RECORD_BYTES_MAX, RECORD_OPERATIONS_MAX, Record, RecordHeader, mutation::Mutation,
+};
 
 use crate::{
     Answer, Commit, CommitError, Disk, Event, KeyValue, Outcome, ReadError, Request, RequestError, WallTime,
@@ -190,7 +192,8 @@ impl Committer {
             return Err(IngestError::OwnDot { dot });
         }
         self.head.mesh.gate(&record.header).map_err(|refusal| refused(dot, refusal))?;
-        if !Record::follows(&bytes, &self.head.mesh.chain(dot.replica)) {
+        let is_chained = Record::follows(&bytes, &self.head.mesh.chain(dot.replica));
+        if !is_chained && !Mutation::DuplicatesApplied.is_on() {
             return Err(IngestError::BrokenChain { dot });
         }
         record.extend_context(&mut self.head.mesh.stream_context(dot.replica))?;

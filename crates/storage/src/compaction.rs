@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use tombolo_crdt::VersionVector;
+use tombolo_crdt::{VersionVector, mutation::Mutation};
 
 use self::reduce::{Fate, Needs, fate, forget, keys};
 use crate::{
@@ -173,6 +173,9 @@ impl Committer {
         let last = sweep.next.saturating_add(SLICE_ROWS - 1).min(sweep.horizon);
         let mut slice = self.slice(&sweep, last)?;
         let mut changes = std::mem::take(&mut slice.changes);
+        if Mutation::SweptInPieces.is_on() {
+            self.write(std::mem::take(&mut changes), self.shared.durability.persist())?;
+        }
         changes.extend(self.compaction.advance(last, &slice));
         self.tally.add(slice.added);
         self.tally.remove(slice.dropped);

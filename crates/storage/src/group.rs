@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tombolo_crdt::Dot;
+use tombolo_crdt::{Dot, mutation::Mutation};
 
 use crate::{
     Commit, CommitError, Committer, Disk, SystemSibling,
@@ -142,6 +142,10 @@ impl Committer {
         }
         self.shared.reached.note_sealed(number);
         let landmark = self.landmark();
+        if Mutation::VectorBeforeData.is_on() {
+            let mut state = self.shared.state.write();
+            landmark.heads.iter().for_each(|(last, chain)| state.advance(*last, chain.clone()));
+        }
         self.staged.under_way.sheets.push_back(rows);
         self.staged.under_way.bases += u64::from(landmark.base.is_some());
         let commits = std::mem::take(&mut self.staged.commits);

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use tombolo_crdt::{Element, LeaseRef, Register, ReplicaId};
+use tombolo_crdt::{Element, LeaseRef, Register, ReplicaId, mutation::Mutation};
 
 use crate::{KeyRange, RequestError, row::commit::Location};
 
@@ -111,7 +111,12 @@ impl KeyEntry {
     /// What etcd clients are to see of the key once its register is as it is now, a change of it taking revision `next`.
     pub(crate) fn next_view(&self, next: i64) -> View {
         let shown = self.visible(i64::MAX).map(|visible| visible.shown);
-        match (self.register.winner(), shown) {
+        let winner = if Mutation::LastArrivalWins.is_on() {
+            self.register.siblings().max_by_key(|(_, sibling)| sibling.value.commit)
+        } else {
+            self.register.winner()
+        };
+        match (winner, shown) {
             (None, None) => View::Unchanged,
             (None, Some(_)) => View::Gone,
             (Some((element, _)), Some(shown)) if element == shown.at.element => View::Unchanged,

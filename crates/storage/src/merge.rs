@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use tombolo_crdt::{Element, Hlc, LeaseRef, Operation, RangeRemove, VersionVector};
+use tombolo_crdt::{Element, Hlc, LeaseRef, Operation, RangeRemove, VersionVector, mutation::Mutation};
 
 use crate::{
     KeyRange, Revision, digest,
@@ -157,6 +157,7 @@ impl<'a> Merge<'a> {
     /// Changes one key's register, and with it the digest, the leases and what clients see. One search of the index.
     fn write(&mut self, write: Write<'_>) {
         let Write { layer, key, removes, adds } = write;
+        let own = self.head.mesh.own();
         let (entry, departed) = self.index.entry_and_departed(key);
         // The private layer has no digest: nobody compares it.
         let mut digest = (layer == Layer::Mesh).then_some(&mut self.head.digest);
@@ -164,7 +165,8 @@ impl<'a> Merge<'a> {
         for &element in removes {
             let Some(sibling) = entry.register.remove(element) else { continue };
             let added = sibling.value.commit;
-            if let Some(sum) = digest.as_deref_mut() {
+            let is_left = Mutation::DigestDrifts.is_on() && element.dot.replica == own;
+            if let Some(sum) = digest.as_deref_mut().filter(|_| !is_left) {
                 let share = sum.remove(element, key, sibling.value.payload);
                 departed.note(Gone { by: self.number, added, element, share });
             }
@@ -293,9 +295,10 @@ fn was_shown(touches: &[Touch], number: u64, element: Element) -> bool {
 
 /// What a range removal removes: the elements in the range that its author had seen.
 fn covered(index: &Index, range: &KeyRange, context: &VersionVector) -> Vec<Cleared> {
+    let covers = |element| context.covers_element(element) || Mutation::RangeRemovesUnseen.is_on();
     let entries = index.range(range).map(|(key, entry)| {
         let elements = entry.register.siblings().map(|(element, _)| element);
-        Cleared { key: own_key(key), elements: elements.filter(|element| context.covers_element(*element)).collect() }
+        Cleared { key: own_key(key), elements: elements.filter(|element| covers(*element)).collect() }
     });
     entries.filter(|found: &Cleared| !found.elements.is_empty()).collect()
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use tombolo_crdt::{Element, Hlc, Operation, RangeRemove};
+use tombolo_crdt::{Element, Hlc, Operation, RangeRemove, mutation::Mutation};
 
 use crate::{
     Comparison, Delete, DeleteAnswer, Guard, KeyRange, KeyValue, Op, OpAnswer, Operand, Put, PutAnswer, RangeAnswer,
@@ -233,6 +233,9 @@ impl<'a, R: Rows + ?Sized> Plan<'a, R> {
         for (element, sibling) in entry.register.siblings() {
             self.draft.floor = self.draft.floor.max(sibling.hlc);
             elements.push(element);
+        }
+        if Mutation::SiblingsLeft.is_on() {
+            elements.retain(|element| entry.register.winner().is_some_and(|(winner, _)| winner == *element));
         }
         elements
     }

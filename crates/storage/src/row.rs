@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tombolo_crdt::{
     DecodeError, Dot, VersionVector,
     codec::{Reader, put_varint},
+    mutation::Mutation,
 };
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -70,7 +71,8 @@ pub(crate) fn seal(out: &mut Vec<u8>, start: usize, number: u64) {
 pub(crate) fn unseal(row: &Bytes, number: u64) -> Option<Bytes> {
     let at = row.len().checked_sub(HASH_LEN)?;
     let content = row.slice(..at);
-    (row[at..] == xxh3_64_with_seed(&content, number).to_be_bytes()).then_some(content)
+    let is_sound = row[at..] == xxh3_64_with_seed(&content, number).to_be_bytes();
+    (is_sound || Mutation::RowsUnverified.is_on()).then_some(content)
 }
 
 fn put_vector(out: &mut Vec<u8>, vector: &VersionVector) {

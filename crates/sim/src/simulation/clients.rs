@@ -81,7 +81,11 @@ impl Simulation<'_> {
         let leases: Vec<i64> = self.clients.iter().filter_map(|client| client.lease).collect();
         let lease = (!leases.is_empty()).then(|| self.random.pick(&leases));
         let mut around = Surroundings { plan: self.plan, values: &mut self.values, foreign, lease };
-        match self.clients[client].next(&mut around, &mut self.random) {
+        let next = match self.clients[client].retries.take() {
+            Some(asked) => Action::Write(asked),
+            None => self.clients[client].next(&mut around, &mut self.random),
+        };
+        match next {
             Action::ReadAll => self.read_registers(client, None),
             Action::Read(register) => self.read_one(client, register),
             Action::ReadPast => self.read_past(client, foreign),
@@ -304,6 +308,7 @@ impl Simulation<'_> {
             }
             if let Some(asked) = self.clients[client].waiting.take() {
                 let lost = self.clients[client].session;
+                self.clients[client].retries = Some(asked.clone()).filter(|_| self.plant == Some(Plant::BlindRetry));
                 self.doubtful.push((lost, asked));
                 self.clients[client].session = self.new_session();
             }

@@ -199,8 +199,9 @@ impl Simulation<'_> {
     fn take(&mut self, site: usize, wall: WallTime, record: Bytes) -> Result<(), IngestRefusal> {
         let is_stale = self.is_planted(Plant::ClockBeforeCausality) && self.is_older_than_shown(site, &record);
         let reauthors = self.is_planted(Plant::Reauthored);
+        let buries = self.is_planted(Plant::TombstoneByTime) && self.buries(site, &record);
         let Some(life) = &mut self.sites[site].life else { return Err(IngestRefusal::Busy) };
-        if is_stale {
+        if is_stale || buries {
             return Ok(());
         }
         if reauthors {
@@ -213,6 +214,23 @@ impl Simulation<'_> {
             Ok(_) | Err(IngestError::Duplicate { .. }) => Ok(()),
             Err(error) => Err(refusal(error)),
         }
+    }
+
+    /// Whether a record puts a key that is remembered as removed in the same millisecond or later; remembers what it removes.
+    fn buries(&mut self, site: usize, record: &Bytes) -> bool {
+        let Ok(record) = Record::decode(record.clone()) else { return false };
+        let at = record.header.hlc.millis();
+        let buried = &mut self.sites[site].buried;
+        let is_buried = record.operations.iter().any(|operation| match operation {
+            Operation::Put { key, .. } => buried.get(key).is_some_and(|removed| *removed >= at),
+            _ => false,
+        });
+        for operation in &record.operations {
+            if let Operation::Remove { key, .. } = operation {
+                buried.insert(key.clone(), at);
+            }
+        }
+        is_buried
     }
 
     /// Whether a record puts only keys whose shown value has a greater stamp.
@@ -288,7 +306,7 @@ impl Simulation<'_> {
     /// Looks at what the site has published, and holds it against the records.
     fn observe(&mut self, site: usize, commits: &[Arc<Commit>]) -> Result<Vec<Arrival>, Violation> {
         let probes = self.random.chance(6);
-        let Simulation { sites, records, digests, .. } = self;
+        let Simulation { sites, records, digests, diverged, .. } = self;
         let Some(state) = sites.get_mut(site) else { return Ok(Vec::new()) };
         let Some(life) = &state.life else { return Ok(Vec::new()) };
         let own = state.replica;
@@ -297,7 +315,9 @@ impl Simulation<'_> {
         state.log.published(records, &arrivals, commits, &life.expiries)?;
         let standing = life.store.standing();
         state.log.check_published(standing.published, &standing.frontier)?;
-        digests.note(site, &standing.frontier, standing.digest)?;
+        if let Err(violation) = digests.note(site, &standing.frontier, standing.digest) {
+            diverged.get_or_insert(violation);
+        }
         if probes && !state.has_met_rot() {
             let picture = check_content(site, &life.store, &state.log)?;
             atomicity::check(site, records, &KeyRange::all(), &picture)?;

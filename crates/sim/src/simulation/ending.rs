@@ -28,6 +28,9 @@ impl Simulation<'_> {
         }
         let since = self.calm_since.unwrap_or(Time(0));
         if self.now > since.after(QUIET_WITHIN_US) {
+            if let Some(diverged) = self.diverged.take() {
+                return Err(diverged);
+            }
             return Err(Violation::of_mesh(Claim::Convergence, self.unrest()));
         }
         self.agenda.at(self.now.after(LOOK_US), Happening::Look);
@@ -86,6 +89,10 @@ impl Simulation<'_> {
         self.counts.calm_ms = (self.now.0 - since.0) / MS;
         self.counts.records = self.records.len() as u64;
         self.note(format_args!("all is quiet"));
+        if let Some(Violation { site, text, .. }) = self.diverged.take() {
+            let text = format!("{text}; no session has said so");
+            return Err(Violation { claim: Claim::Silence, site, text });
+        }
         self.note_marks();
         let contents: Vec<Content> =
             (0..self.plan.sites).map(|site| self.content(site)).collect::<Result<_, Violation>>()?;

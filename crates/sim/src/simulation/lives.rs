@@ -50,7 +50,9 @@ impl Simulation<'_> {
             self.removals.learn(&self.records);
             check_removed(site, &store, &state.log, &self.removals)?;
         }
-        self.digests.note(site, &standing.frontier, standing.digest)?;
+        if let Err(violation) = self.digests.note(site, &standing.frontier, standing.digest) {
+            self.diverged.get_or_insert(violation);
+        }
         state.lives += 1;
         let mut leases = LeaseTable::new();
         let uptime = state.uptime(self.now);

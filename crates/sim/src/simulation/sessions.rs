@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tombolo_crdt::{Dot, RecordHeader, VersionVector};
+use tombolo_crdt::{Chain, Dot, Hlc, Record, RecordHeader, VersionVector};
 use tombolo_net::{
     Event, Fault, IngestReport, Input, LoadFailure, Loaded, Moment, Output, Session, Settings, Standing,
 };
@@ -178,6 +178,8 @@ impl Simulation<'_> {
     fn check_stability(&mut self, site: usize) -> Result<(), Violation> {
         let members = self.sites.iter().map(|site| site.replica).collect();
         let at_once = self.is_planted(Plant::HeartbeatsCountAtOnce);
+        let from_acks = self.is_planted(Plant::StabilityFromAcks);
+        let now = Moment(self.sites[site].clocks.monotonic_ms(self.now));
         let own = self.sites[site].replica;
         let frontier = self.sites[site].log.model().frontier().clone();
         let Some(life) = &mut self.sites[site].life else { return Ok(()) };
@@ -189,7 +191,12 @@ impl Simulation<'_> {
         } else {
             frontier.clone()
         };
-        let stable = life.stability.stable(&members, own, &counted);
+        let stable = if from_acks {
+            let acks = life.endpoints.values().map(|endpoint| endpoint.session.status(now).frontier);
+            acks.fold(frontier, |least, ack| minimum(&least, &ack))
+        } else {
+            life.stability.stable(&members, own, &counted)
+        };
         if !stable.is_empty() {
             self.marks.hit(Mark::Stable);
         }
@@ -220,10 +227,20 @@ impl Simulation<'_> {
         if self.sites[site].is_unreadable {
             answer = Err(LoadFailure::Unreadable { cause: "a trouble of this simulation".to_owned() });
         }
+        let own = self.sites[site].replica;
         if let Ok(loaded) = &mut answer {
             match self.plant {
                 Some(Plant::NewestFirst) => loaded.records.reverse(),
                 Some(Plant::ForgottenRecord) => drop(loaded.records.pop()),
+                Some(Plant::GateOff) => loaded.records.sort_by_key(|(dot, _)| *dot),
+                Some(Plant::StampOrder) => loaded.records.sort_by_key(|(_, record)| stamp(record)),
+                Some(Plant::FilteredRelay) => {
+                    loaded
+                        .records
+                        .iter_mut()
+                        .filter(|(dot, _)| dot.replica != own)
+                        .for_each(|(_, record)| filter(record));
+                }
                 _ => {}
             }
             let (first, count) = (loaded.records.first().map(|(dot, _)| *dot), loaded.records.len());
@@ -240,9 +257,12 @@ impl Simulation<'_> {
     /// Tells all sessions where the store stands now.
     pub(super) fn tell_standing(&mut self, site: usize) -> Result<(), Violation> {
         let wall_ms = self.sites[site].clocks.wall_ms(self.now);
+        // A planted bug tells what every replica could tell that has not looked.
+        let passes = self.is_planted(Plant::DigestsPass);
+        let told = |digest| if passes { 0 } else { digest };
         let state = &mut self.sites[site];
         let Some(life) = &mut state.life else { return Ok(()) };
-        life.standing = Arc::new(standing(&life.store));
+        life.standing = Arc::new(Standing { digest: told(life.store.digest()), ..standing(&life.store) });
         state.promises.told(&life.standing.frontier, state.log.model().frontier())?;
         let connections: Vec<_> = life.endpoints.keys().copied().collect();
         let standing = Arc::clone(&life.standing);
@@ -271,6 +291,21 @@ impl Simulation<'_> {
     }
 }
 
+/// The stamp of a record.
+fn stamp(record: &Bytes) -> Hlc {
+    RecordHeader::decode(record.clone()).map_or(Hlc::default(), |header| header.hlc)
+}
+
+/// Leaves the last of several operations out, as who does not know its kind would.
+fn filter(record: &mut Bytes) {
+    if let Ok(mut read) = Record::decode(record.clone())
+        && read.operations.len() > 1
+    {
+        read.operations.pop();
+        *record = read.encode(&Chain::BEGINNING).0;
+    }
+}
+
 /// Where a store stands, as sessions take it.
 pub(super) fn standing(store: &Store) -> Standing {
     let tombolo_storage::Standing { published, frontier, chains, digest, floor } = store.standing();
@@ -288,6 +323,14 @@ fn read_log(store: &Store, request: &LoadRequest) -> Result<Loaded, LoadFailure>
         Err(ArrivalsError::BelowFloor { floor }) => Err(LoadFailure::BelowFloor { floor }),
         Err(ArrivalsError::Read(error)) => Err(LoadFailure::Unreadable { cause: error.to_string() }),
     }
+}
+
+/// What both of two vectors cover.
+fn minimum(left: &VersionVector, right: &VersionVector) -> VersionVector {
+    left.iter()
+        .map(|dot| Dot::new(dot.replica, dot.seq.min(right.seq(dot.replica))))
+        .filter(|dot| dot.seq > 0)
+        .collect()
 }
 
 /// The least that all of some vectors cover.

@@ -89,7 +89,11 @@ impl Simulation<'_> {
         if !self.sites[site].is_rotten {
             return Ok(());
         }
-        self.sites[site].rows.heal();
+        if !self.sites[site].rows.heal() {
+            let at = self.soon(S);
+            self.agenda.at(at, Happening::Trouble(Trouble::Restore { site }));
+            return Ok(());
+        }
         self.sites[site].is_rotten = false;
         if self.sites[site].life.as_ref().is_some_and(|life| life.is_poisoned) || !self.sites[site].is_up() {
             self.stop_soon(site);
