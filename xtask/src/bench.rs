@@ -25,6 +25,7 @@ use crate::{
 use machine::Machine;
 use report::Report;
 
+mod catch_up;
 mod contender;
 mod gauge;
 mod link;
@@ -68,6 +69,8 @@ pub(crate) enum Scenario {
     Restart,
     /// Two and three sites of one mesh: lag, bytes on the wire, and what a peer costs the one that writes.
     Replication,
+    /// A site that was away while another took a million puts comes back: how soon it has them, and who notices.
+    CatchUp,
 }
 
 /// How much work a run does.
@@ -104,7 +107,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let tombolod = tombolod(&build_release()?)?.to_path_buf();
-    if over_grpc != [Scenario::Replication] {
+    let is_between_sites = |scenario: &Scenario| matches!(scenario, Scenario::Replication | Scenario::CatchUp);
+    if !over_grpc.iter().all(is_between_sites) {
         let programs = programs(&tombolod)?;
         traffic::measure(&programs, &folder, effort, &over_grpc, &report)?;
         if wanted.contains(&Scenario::Restart) {
@@ -113,6 +117,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     if wanted.contains(&Scenario::Replication) {
         replication::measure(&tombolod, &folder, effort, &report)?;
+    }
+    if wanted.contains(&Scenario::CatchUp) {
+        catch_up::measure(&tombolod, &folder, effort, &report)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -181,7 +188,7 @@ mod tests {
 
     #[test]
     fn without_a_scenario_all_are_meant() {
-        assert_eq!(parse(&["bench"]).scenarios().len(), 6);
+        assert_eq!(parse(&["bench"]).scenarios().len(), 7);
         assert_eq!(parse(&["bench", "--scenario", "put,range"]).scenarios(), [Scenario::Put, Scenario::Range]);
     }
 

@@ -11,6 +11,7 @@ use crate::paint::Paint;
 
 use table::{Table, number};
 
+mod catch_up;
 mod replication;
 mod table;
 

@@ -20,7 +20,9 @@ use super::{
     usage::Usage,
 };
 
-use writers::{Work, now};
+use writers::Work;
+
+pub(crate) use writers::now;
 
 mod writers;
 

@@ -74,7 +74,7 @@ impl Plan {
             Scenario::Put => (Kind::Put, CLIENTS, CONNECTIONS, effort.operations),
             Scenario::PutAlone => (Kind::Put, 1, 1, effort.operations / 10),
             Scenario::Range => (Kind::Range, CLIENTS, CONNECTIONS, effort.operations),
-            Scenario::Store | Scenario::Restart | Scenario::Replication => return None,
+            Scenario::Store | Scenario::Restart | Scenario::Replication | Scenario::CatchUp => return None,
         };
         let about = format!(
             "{}, {} on {}, {KEY_BYTES}-byte keys, {VALUE_BYTES}-byte values, {} keys, {} rounds of {operations}",

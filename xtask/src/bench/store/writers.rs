@@ -216,7 +216,7 @@ impl Shared {
 }
 
 /// The moment, as the store is told it.
-pub(super) fn now() -> WallTime {
+pub(crate) fn now() -> WallTime {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
