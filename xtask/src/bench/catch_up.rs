@@ -18,6 +18,7 @@ use super::{Effort, load::Load, report::Report, series::Row};
 
 use away::Away;
 use client::Client;
+use ingest::Alone;
 
 mod away;
 mod client;
@@ -36,6 +37,8 @@ pub(crate) struct Round {
     pub(crate) caught_up_per_s: f64,
     /// Milliseconds from the connection to the first record.
     pub(crate) first_ms: f64,
+    /// Bytes of a record in `zstd -3` of all of them in one piece.
+    pub(crate) packed_bytes: f64,
     /// Bytes sent for each record.
     pub(crate) sent_bytes: f64,
     /// The same when the site was killed halfway and came back.
@@ -56,14 +59,14 @@ pub(crate) fn measure(tombolod: &Path, folder: &Path, effort: Effort, report: &R
     let mut row = Row::new("one site away");
     for number in 0..effort.rounds as u64 {
         let load = Load { seed: (number + 1) << 32, ..Load::put_each(effort.restart_keys) };
-        let ingested_per_s = ingest::rate(home.path(), load)?;
+        let alone = ingest::measure(home.path(), load)?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        row.rounds.push(Round { ingested_per_s, ..runtime.block_on(round(&launch, load))? });
+        row.rounds.push(runtime.block_on(round(&launch, load, alone))?);
     }
     report.catch_up(&row)
 }
 
-async fn round(launch: &Launch, load: Load) -> Result<Round> {
+async fn round(launch: &Launch, load: Load, alone: Alone) -> Result<Round> {
     let mut mesh = Mesh::prepare(launch, &["author", "away"], Shape::full(2), 1)?;
     mesh.without_relay();
     mesh.start().await?;
@@ -76,9 +79,10 @@ async fn round(launch: &Launch, load: Load) -> Result<Round> {
     Ok(Round {
         records: load.operations,
         written_per_s,
-        ingested_per_s: f64::NAN,
+        ingested_per_s: alone.records_per_s,
         caught_up_per_s: whole.records_per_s,
         first_ms: whole.first_ms,
+        packed_bytes: alone.packed_bytes,
         sent_bytes: whole.sent_bytes,
         sent_bytes_cut: cut.sent_bytes,
         put_p99_ms: whole.put_p99_ms.context("no client has written meanwhile")?,

@@ -1,6 +1,6 @@
-//! How quickly a store takes in what another one wrote, with nothing between them.
+//! How quickly a store takes in what another one wrote, with nothing between them, and how small that can be made.
 
-use std::{path::Path, time::Instant};
+use std::{io::Write as _, path::Path, time::Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -12,14 +12,28 @@ use crate::bench::{
     store::now,
 };
 
+/// That of `zstd -3`.
+const LEVEL: i32 = 3;
 /// Records of one group, as sessions hand them over at most.
 const GROUP: usize = 1024;
 
-/// Records a second.
-pub(super) fn rate(folder: &Path, load: Load) -> Result<f64> {
+/// What the records of a load come to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Alone {
+    /// Taken in, a second.
+    pub(super) records_per_s: f64,
+    /// Bytes of a record, when all of them are compressed in one piece.
+    pub(super) packed_bytes: f64,
+}
+
+/// Writes them to one store, and has another one take them in.
+pub(super) fn measure(folder: &Path, load: Load) -> Result<Alone> {
     let folder = tempfile::tempdir_in(folder)?;
     let author = written(&folder.path().join("author"), load)?;
     let batches = batches(&author)?;
+    let mut packed = zstd::Encoder::new(Vec::new(), LEVEL)?;
+    batches.iter().flatten().try_for_each(|record| packed.write_all(record))?;
+    let packed_bytes = packed.finish()?.len() as f64 / load.operations as f64;
     let mut taker = taker(&folder.path().join("taker"), &author)?;
     let started = Instant::now();
     for batch in batches {
@@ -28,7 +42,7 @@ pub(super) fn rate(folder: &Path, load: Load) -> Result<f64> {
         }
         taker.commit()?;
     }
-    Ok(load.operations as f64 / started.elapsed().as_secs_f64())
+    Ok(Alone { records_per_s: load.operations as f64 / started.elapsed().as_secs_f64(), packed_bytes })
 }
 
 /// A store to which all of it was written.

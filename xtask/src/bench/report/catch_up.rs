@@ -15,12 +15,13 @@ use crate::bench::{
 /// A line of the table.
 type Line = (&'static str, fn(&Round) -> f64);
 
-const FIGURES: [Line; 9] = [
+const FIGURES: [Line; 10] = [
     ("written by the other, puts/s over gRPC", |round| round.written_per_s),
     ("taken in by a store alone, records/s", |round| round.ingested_per_s),
     ("caught up, records/s", |round| round.caught_up_per_s),
     ("caught up : a store alone", share),
     ("from the start to the first record, ms", |round| round.first_ms),
+    ("zstd -3 of all records, B/record", |round| round.packed_bytes),
     ("sent B/record", |round| round.sent_bytes),
     ("sent B/record, killed halfway", |round| round.sent_bytes_cut),
     ("p99 of its own client's puts, ms", |round| round.put_p99_ms),
@@ -65,6 +66,7 @@ mod tests {
             ingested_per_s: 100.0,
             caught_up_per_s,
             first_ms: 1.0,
+            packed_bytes: 1.0,
             sent_bytes: 1.0,
             sent_bytes_cut: 1.0,
             put_p99_ms: 1.0,
