@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use tombolo_crdt::VersionVector;
+use tombolo_crdt::{Dot, VersionVector};
 
 use crate::Moment;
 
@@ -67,6 +67,18 @@ impl LagMeter {
         now.since(first_lacking.map_or(self.noted, |(moment, _)| *moment))
     }
 
+    /// Something that the leader, now at `leader`, has had for longest of all that the follower lacks, and for how many
+    /// milliseconds.
+    pub(crate) fn lacking(&self, now: Moment, leader: &VersionVector, follower: &VersionVector) -> Option<(Dot, u64)> {
+        let (since, frontier) = match self.samples.get(self.reached(follower)) {
+            Some((moment, frontier)) => (*moment, frontier),
+            None => (self.noted, leader),
+        };
+        let first = frontier.iter().find(|dot| !follower.covers(*dot))?;
+        // The first of its author's that is missing is the one that must come first.
+        Some((Dot::new(first.replica, follower.seq(first.replica) + 1), now.since(since)))
+    }
+
     /// How many samples the follower has reached. They grow, so that it has reached the first ones.
     fn reached(&self, follower: &VersionVector) -> usize {
         self.samples.partition_point(|(_, frontier)| follower.includes(frontier))
@@ -86,7 +98,7 @@ impl LagMeter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tombolo_crdt::{Dot, ReplicaId};
+    use tombolo_crdt::ReplicaId;
 
     fn at(seq: u64) -> VersionVector {
         [Dot::new(ReplicaId::new(1).unwrap(), seq)].into_iter().collect()

@@ -24,11 +24,13 @@ pub use session::{
 };
 pub use slots::SlotRange;
 pub use stability::{Stability, StabilityRow};
+pub use tree::{LinkReport, TREE_TICK_MS, Tree, TreePolicy};
 
 mod lag;
 mod session;
 mod slots;
 mod stability;
+mod tree;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -190,6 +190,7 @@ impl Session {
                     open.offer.excuse(now);
                     self.heard_at = now;
                 }
+                self.links.arrived_at = Some(now);
             }
             Input::Advanced { standing, wall_ms } => self.advance(now, standing, wall_ms),
             Input::Rows(mut rows) => {

@@ -77,6 +77,7 @@ impl Session {
         let Some(Open { peer, offer, intake, .. }) = &mut self.open else { return Ok(()) };
         // Its haves come behind what it sends, which may be much for the link.
         offer.excuse(now);
+        self.links.arrived_at = Some(now);
         for dot in intake.receive(records, &self.settings.limits)? {
             peer.note_sent(dot);
             offer.note_has(dot);

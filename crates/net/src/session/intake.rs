@@ -30,6 +30,8 @@ pub(crate) struct Intake {
     readiness: Readiness,
     /// When to try again what the store could not take.
     retry_at: Option<Moment>,
+    /// Records that others had brought before.
+    duplicates: u64,
 }
 
 impl Intake {
@@ -58,6 +60,7 @@ impl Intake {
         // What others brought meanwhile is held for the store no longer than it counts against the window.
         while self.queue.front().is_some_and(|(dot, _)| standing.frontier.covers(*dot)) {
             self.queue.pop_front();
+            self.duplicates += 1;
         }
         if self.retry_at.is_some_and(|at| now >= at) {
             self.retry_at = None;
@@ -133,6 +136,11 @@ impl Intake {
     /// Bytes of records received and not acknowledged.
     pub(crate) fn bytes(&self) -> u64 {
         self.ledger_bytes
+    }
+
+    /// Records that came and were not handed to the store, because they were applied by then.
+    pub(crate) fn duplicates(&self) -> u64 {
+        self.duplicates
     }
 
     /// Takes nothing more. The session goes on serving the peer.

@@ -6,19 +6,19 @@
 //! ‖ count (varint, at most 31) ‖ { replica (8) }    from the root down to the one above the sender; none when it is the root
 //! ```
 //!
-//! A session only carries it. Who wants what of whom is decided for all links of a node together, by their host; a
+//! A session only carries it. Who wants what of whom is decided for all links of a node together, by a [`Tree`](crate::Tree); a
 //! session whose host says nothing of links sends and takes records as if there were none.
 
 use tombolo_crdt::{
-    DecodeError, ReplicaId,
+    DecodeError, Dot, ReplicaId,
     codec::{Reader, put_varint},
 };
 
-use super::{Session, output::Output, standing::Moment};
-use crate::Message;
+use super::{Open, Session, output::Output, standing::Moment};
+use crate::{LinkReport, Message};
 
 /// What one side of a link says of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
     /// Send me records as you get them. If not: tell me what you have, and nothing else.
     pub wants_records: bool,
@@ -102,6 +102,8 @@ pub(crate) struct Links {
     /// Whether we have said that we want records; nothing before we have said anything.
     own: Option<bool>,
     theirs: Option<bool>,
+    /// When records, or a part of some, came last.
+    pub(crate) arrived_at: Option<Moment>,
 }
 
 impl Links {
@@ -130,6 +132,19 @@ impl Session {
     pub(super) fn take_link(&mut self, link: Link) {
         self.links.theirs = Some(link.wants_records);
         self.outputs.push_back(Output::Linked(link));
+    }
+
+    /// How the link does, for whoever decides about it. O(replicas).
+    pub fn link_report(&self, now: Moment, rtt_ms: u64) -> LinkReport {
+        let Some(Open { peer, intake, .. }) = &self.open else { return LinkReport { rtt_ms, ..LinkReport::default() } };
+        let (theirs, ours) = (&peer.frontier, &self.standing.frontier);
+        let lacking = if ours.includes(theirs) { None } else { peer.lead.lacking(now, theirs, ours) };
+        LinkReport { rtt_ms, lacking, arrived_at: self.links.arrived_at, duplicates: intake.duplicates() }
+    }
+
+    /// Whether the peer has said that it has a record, or has sent it.
+    pub fn peer_has(&self, dot: Dot) -> bool {
+        self.open.as_ref().is_some_and(|Open { peer, .. }| peer.frontier.covers(dot))
     }
 
     /// When something that has risen is to be told.

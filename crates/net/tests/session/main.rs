@@ -6,6 +6,7 @@ mod support {
     pub(crate) mod mesh;
     pub(crate) mod script;
     pub(crate) mod toy_store;
+    pub(crate) mod trees;
 }
 
 mod asks;
@@ -20,3 +21,4 @@ mod packing;
 mod refusals;
 mod rows;
 mod transfers;
+mod tree;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tombolo_crdt::{Dot, RecordHeader, ReplicaId, VersionVector};
 use tombolo_net::{
     AskFailure, Event, Fault, Input, Limits, LoadFailure, Loaded, Message, Moment, Output, PeerStatus, Session,
-    Settings, Stability, StabilityRow, Standing, Unpacker,
+    Settings, Stability, StabilityRow, Standing, Tree, Unpacker,
 };
 
 use super::toy_store::ToyStore;
@@ -40,12 +40,18 @@ pub(crate) struct Node {
     pub(crate) ingest_ms: u64,
     /// How far this replica's wall clock is off.
     pub(crate) wall_offset_ms: i64,
+    /// Decides about its links, if anybody does.
+    pub(crate) tree: Option<Tree>,
+    /// Its ends of links.
+    ends: Vec<(usize, usize)>,
 }
 
 /// A connection of two nodes.
 pub(crate) struct Link {
     pub(crate) ends: [End; 2],
     pub(crate) delay_ms: u64,
+    /// Whether everything that is sent is lost, which nobody notices for a while.
+    pub(crate) is_dark: bool,
     /// Counts connections: what was under way on an earlier one never arrives.
     generation: u64,
     /// Frames that will still arrive before the link is cut.
@@ -93,11 +99,12 @@ struct Watch {
     unacked_bytes_max: u64,
 }
 
-enum Happening {
+pub(crate) enum Happening {
     Frame { link: usize, end: usize, generation: u64, payload: Bytes, message: Message },
     Loaded { link: usize, end: usize, generation: u64, answer: Result<Loaded, LoadFailure> },
     Ingest { link: usize, end: usize, generation: u64, records: Vec<Bytes> },
     Deadline { link: usize, end: usize, generation: u64, at: Moment },
+    Tick { node: usize },
 }
 
 impl Mesh {
@@ -123,8 +130,10 @@ impl Mesh {
 
     pub(crate) fn connect(&mut self, left: usize, right: usize, delay_ms: u64) -> usize {
         let ends = [self.end(left, right), self.end(right, left)];
-        self.links.push(Link { ends, delay_ms, generation: 0, frames_left: None, frames_arrived: 0 });
+        self.links.push(Link { ends, delay_ms, is_dark: false, generation: 0, frames_left: None, frames_arrived: 0 });
         let link = self.links.len() - 1;
+        self.nodes[left].ends.push((link, 0));
+        self.nodes[right].ends.push((link, 1));
         self.begin(link);
         link
     }
@@ -135,6 +144,7 @@ impl Mesh {
         for end in &mut self.links[link].ends {
             end.closed.get_or_insert(Fault::Silent);
         }
+        self.left(link);
     }
 
     /// Connects again, with new sessions.
@@ -143,6 +153,7 @@ impl Mesh {
         let [left, right] = [self.links[link].ends[0].node, self.links[link].ends[1].node];
         self.links[link].ends = [self.end(left, right), self.end(right, left)];
         self.links[link].frames_left = None;
+        self.links[link].is_dark = false;
         self.begin(link);
     }
 
@@ -189,6 +200,10 @@ impl Mesh {
     }
 
     pub(crate) fn is_converged(&self) -> bool {
+        let frontier = self.nodes[0].store.frontier();
+        if self.nodes.iter().any(|node| node.store.frontier() != frontier) {
+            return false;
+        }
         let first = self.nodes[0].store.standing();
         let same = |node: &Node| {
             let standing = node.store.standing();
@@ -245,6 +260,7 @@ impl Mesh {
             let node = self.links[link].ends[end].node;
             let rows = self.nodes[node].stability.rows().collect();
             self.input(link, end, Input::Rows(rows));
+            self.joined(link, end);
         }
     }
 
@@ -252,12 +268,11 @@ impl Mesh {
         (WALL_MS + self.now).saturating_add_signed(self.nodes[node].wall_offset_ms)
     }
 
-    fn ends_of(&self, node: usize) -> Vec<(usize, usize)> {
-        let all = (0..self.links.len()).flat_map(|link| [(link, 0), (link, 1)]);
-        all.filter(|&(link, end)| self.links[link].ends[end].node == node).collect()
+    pub(crate) fn ends_of(&self, node: usize) -> Vec<(usize, usize)> {
+        self.nodes[node].ends.clone()
     }
 
-    fn schedule(&mut self, after_ms: u64, happening: Happening) {
+    pub(crate) fn schedule(&mut self, after_ms: u64, happening: Happening) {
         self.order += 1;
         self.agenda.insert((self.now + after_ms, self.order), happening);
     }
@@ -268,6 +283,7 @@ impl Mesh {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
+            Happening::Frame { link, .. } if self.links[link].is_dark => {}
             Happening::Frame { link, end, generation, payload, message } if self.is_current(link, end, generation) => {
                 match &mut self.links[link].frames_left {
                     Some(0) => return self.cut(link),
@@ -297,6 +313,7 @@ impl Mesh {
                     self.input(link, end, Input::Deadline);
                 }
             }
+            Happening::Tick { node } => self.tick(node),
             _ => {}
         }
     }
@@ -357,10 +374,16 @@ impl Mesh {
             }
             Output::Asked { id, body } => this.asked.push((id, body)),
             Output::Answered { token, answer } => this.answered.push((token, answer)),
-            Output::Linked(link) => this.linked.push(link),
+            Output::Linked(said) => {
+                this.linked.push(said.clone());
+                self.heard(link, end, said);
+            }
             Output::PullAsked { id, body } => this.pull_asked.push((id, body)),
             Output::Pulled { token, page } => this.pulled.push((token, page)),
-            Output::Close(fault) => this.closed = Some(fault),
+            Output::Close(fault) => {
+                this.closed = Some(fault);
+                self.left(link);
+            }
         }
     }
 }
@@ -368,7 +391,7 @@ impl Mesh {
 impl Node {
     fn new(own: u64) -> Self {
         let (store, stability, frontiers) = (ToyStore::new(own), Stability::new(), vec![VersionVector::new()]);
-        Self { store, stability, frontiers, ingest_ms: 1, wall_offset_ms: 0 }
+        Self { store, stability, frontiers, ingest_ms: 1, wall_offset_ms: 0, tree: None, ends: vec![] }
     }
 }
 
