@@ -50,6 +50,7 @@ pub use {
         Node,
         ask::AskError,
         config::{Contact, NodeConfig, StartError},
+        pace::Rates,
         peer_error::PeerError,
         peers::{PeerState, PeerView},
     },

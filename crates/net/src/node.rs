@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use quinn::{AsyncUdpSocket, Endpoint};
 use tokio::{
     sync::watch,
@@ -21,25 +22,30 @@ use tokio::{
 
 use self::{
     attempts::Attempts,
+    bucket::Bucket,
     config::{NodeConfig, StartError},
     gate::Gate,
+    pace::Rates,
     peer_error::PeerError,
     peers::{Peer, PeerView, Peers},
     relay::Relay,
     stream::Stream,
 };
-use crate::{Host, Report, Roster, admission::check_links, handshake::Greeting};
+use crate::{Host, Moment, Report, Roster, Tree, TreePolicy, admission::check_links, handshake::Greeting};
 
 mod acceptor;
 pub(crate) mod ask;
 mod attempts;
 mod backoff;
+mod bucket;
 pub(crate) mod config;
 mod connection;
 pub(crate) mod dialer;
 pub(crate) mod endpoint;
 mod gate;
+mod links;
 mod outbox;
+pub(crate) mod pace;
 pub(crate) mod peer_error;
 pub(crate) mod peers;
 mod relay;
@@ -69,7 +75,10 @@ impl Node {
         }
         let (endpoint, socket) = endpoint::listen(config.listen, &config.key)?;
         let started = Instant::now();
-        let peers = Arc::new(Peers::new(config.own, started));
+        let peers = Arc::new(Peers::new(config.own, started, config.rates.per_peer));
+        let is_limited = config.rates != Rates::default();
+        let tree = Tree::new(config.own, host.wall_ms(), TreePolicy { is_limited, ..config.tree.clone() });
+        let bucket = config.rates.overall.map(|rate| Arc::new(Mutex::new(Bucket::new(Moment(0), rate))));
         let (stop, stopping) = watch::channel(false);
         let shared = Shared {
             host,
@@ -78,6 +87,8 @@ impl Node {
             endpoint: endpoint.clone(),
             peers: peers.clone(),
             relay: Relay::new(),
+            tree: Mutex::new(tree),
+            bucket,
             attempts: Attempts::new(started),
             stop: stopping,
             serial: AtomicU64::new(0),
@@ -122,6 +133,10 @@ pub(crate) struct Shared<H> {
     is_ipv4: bool,
     peers: Arc<Peers>,
     relay: Relay,
+    /// Which peers records are wanted of.
+    tree: Mutex<Tree>,
+    /// What all connections together may send.
+    bucket: Option<pace::Shared>,
     attempts: Attempts,
     stop: watch::Receiver<bool>,
     /// The number of the last connection.

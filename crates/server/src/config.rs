@@ -7,6 +7,7 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args as _, Command, FromArgMatches as _, error::ErrorKind, parser::ValueSource};
+use tombolo_net::Rates;
 use tombolo_storage::Durability;
 
 use self::{
@@ -23,6 +24,7 @@ mod go_duration;
 mod join;
 mod keeper;
 mod listen;
+mod rate;
 mod tls;
 mod url;
 mod yaml;
@@ -70,6 +72,8 @@ pub struct Config {
     pub is_peer_listener_chosen: bool,
     /// `host:port` of each place where peers are told to connect.
     pub advertised_peer_addresses: Vec<String>,
+    /// How much peers are sent at most.
+    pub peer_rates: Rates,
     /// The ticket of the mesh to join, or `@` and the name of the file that has it.
     pub join: Option<JoinTicket>,
     /// The log's level: a `tracing` filter.
@@ -185,6 +189,7 @@ impl Config {
                 .filter(|url| !url.is_unspecified())
                 .map(Url::socket)
                 .collect(),
+            peer_rates: flags.rate.rates(),
             join: flags.join.filter(|join| join.given().is_some()),
             log_level: if flags.keeper.debug { flags::LogLevel::Debug } else { flags.log_level }.filter(),
             log_format: flags.log_format,

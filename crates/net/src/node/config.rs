@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr};
 use thiserror::Error;
 use tombolo_crdt::ReplicaId;
 
-use crate::{Admission, ChainFault, KeyPair, Limits, PublicKey};
+use crate::{Admission, ChainFault, KeyPair, Limits, PublicKey, Rates, TreePolicy};
 
 /// Who a node is, where it listens, and whom it knows before it knows anybody.
 #[derive(Clone, Debug)]
@@ -25,6 +25,10 @@ pub struct NodeConfig {
     pub contacts: Vec<Contact>,
     /// Bounds of the sessions.
     pub limits: Limits,
+    /// When and how records go along a tree.
+    pub tree: TreePolicy,
+    /// How much is sent at most.
+    pub rates: Rates,
 }
 
 /// A peer that is known without the roster: the issuer of our ticket, or one that an operator named.

@@ -23,12 +23,13 @@ use super::{
     Shared,
     ask::{Asking, News},
     outbox::Outbox,
+    pace::Pace,
     peers::Peer,
     stream::{CHUNK_BYTES_MAX, LAST_WORDS, Stream},
 };
 use crate::{
-    Event, Fault, Host, IngestReport, Input, LoadFailure, Loaded, Moment, Output, PeerError, Roster, Session, Settings,
-    Standing,
+    Event, Fault, Host, IngestReport, Input, Link, LoadFailure, Loaded, Moment, Output, PeerError, Roster, Session,
+    Settings, Standing,
 };
 
 /// Runs a session over `stream` until one side ends it. Returns why it ended.
@@ -46,7 +47,8 @@ pub(crate) async fn run<H: Host>(shared: &Shared<H>, peer: &Peer, stream: Stream
     let serial = shared.next_serial();
     let (asks, asking) = Asking::new(shared.config.limits.asks_max);
     let (pulls, pulling) = Asking::new(shared.config.limits.pulls_max);
-    let superseded = peer.enter(serial, dialed, stream.connection.clone(), session.clone(), [asks, pulls]);
+    let (link, links) = watch::channel(None);
+    let superseded = peer.enter(serial, dialed, stream.connection.clone(), session.clone(), [asks, pulls], link);
     shared.connected(peer, &stream, dialed);
 
     let mut stream = stream;
@@ -60,6 +62,8 @@ pub(crate) async fn run<H: Host>(shared: &Shared<H>, peer: &Peer, stream: Stream
         outbox: Outbox::default(),
         asking,
         pulling,
+        pace: Pace::new(peer.bucket.iter().chain(&shared.bucket).cloned()),
+        paced: None,
         load_waiting: None,
         load: None,
         ingest: None,
@@ -73,11 +77,18 @@ pub(crate) async fn run<H: Host>(shared: &Shared<H>, peer: &Peer, stream: Stream
         news: shared.relay.subscribe(),
         stop: shared.stop.clone(),
         superseded,
+        links,
         is_listed: false,
         rows_seen: 0,
     };
     let cause = driver.run(sources).await;
-    peer.leave(serial, cause.clone(), shared.peers.now());
+    let now = shared.peers.now();
+    driver.pace.release(now);
+    let mut tree = shared.tree.lock();
+    if peer.leave(serial, cause.clone(), now) {
+        tree.left(peer.replica);
+    }
+    drop(tree);
     shared.disconnected(peer, &cause);
     cause
 }
@@ -95,6 +106,9 @@ struct Driver<'a, H> {
     outbox: Outbox,
     asking: Asking,
     pulling: Asking,
+    pace: Pace,
+    /// When what waits for its turn to be sent may be looked at again.
+    paced: Option<Moment>,
     /// A load that waits until what was loaded before is on its way.
     load_waiting: Option<(VersionVector, u64, usize, usize)>,
     load: Answer<Result<Loaded, LoadFailure>>,
@@ -112,6 +126,8 @@ struct Sources {
     news: watch::Receiver<u64>,
     stop: watch::Receiver<bool>,
     superseded: oneshot::Receiver<()>,
+    /// What is to be said of the link.
+    links: watch::Receiver<Option<Link>>,
     /// Whether the roster has listed this peer since the connection began.
     is_listed: bool,
     rows_seen: u64,
@@ -129,6 +145,7 @@ enum Wake {
     Standing,
     Roster,
     Rows,
+    Link,
     Superseded,
     Stop,
 }
@@ -136,6 +153,11 @@ enum Wake {
 impl<H: Host> Driver<'_, H> {
     async fn run(&mut self, mut sources: Sources) -> PeerError {
         self.perform();
+        // Before anything is heard, so that no peer begins to send what all others send, too.
+        let link = self.shared.tree.lock().joined(self.shared.peers.now(), self.peer.replica);
+        if let Some(link) = link {
+            self.handle(Input::Link(link));
+        }
         // What is there already counts as changed.
         sources.roster.mark_changed();
         sources.news.mark_changed();
@@ -155,7 +177,8 @@ impl<H: Host> Driver<'_, H> {
     async fn wake(&mut self, sources: &mut Sources) -> Wake {
         let deadline = self.deadline.map(|moment| self.shared.peers.instant(moment));
         let stalled = self.frame_began.map(|(began, bytes)| self.shared.peers.instant(frame_due(began, bytes)));
-        let until = [deadline, stalled].into_iter().flatten().min();
+        let paced = self.paced.map(|moment| self.shared.peers.instant(moment));
+        let until = [deadline, stalled, paced].into_iter().flatten().min();
         tokio::select! {
             read = self.stream.recv.read_chunk(CHUNK_BYTES_MAX, true) => Wake::Read(read),
             written = self.outbox.write(&mut self.stream.send) => Wake::Written(written),
@@ -169,6 +192,7 @@ impl<H: Host> Driver<'_, H> {
             Ok(()) = sources.standing.changed() => Wake::Standing,
             Ok(()) = sources.roster.changed() => Wake::Roster,
             Ok(()) = sources.news.changed() => Wake::Rows,
+            Ok(()) = sources.links.changed() => Wake::Link,
             Ok(()) = &mut sources.superseded => Wake::Superseded,
             _ = sources.stop.wait_for(|stop| *stop) => Wake::Stop,
         }
@@ -179,14 +203,23 @@ impl<H: Host> Driver<'_, H> {
             Wake::Read(Ok(Some(chunk))) => self.arrived(chunk.bytes, sources),
             Wake::Read(Ok(None) | Err(ReadError::Reset(_))) => self.ended = Some(PeerError::StreamEnded),
             Wake::Read(Err(_)) => self.ended = Some(self.stream.lost()),
-            Wake::Written(Ok(())) => self.begin_load(),
+            Wake::Written(Ok(())) => {
+                self.count();
+                self.begin_load();
+            }
             // The peer asks for nothing more, or the connection is gone: the reading side says which.
             Wake::Written(Err(_)) => self.ended = Some(self.stream.lost()),
             Wake::Asking(News::Ask(token, body)) => self.handle(Input::Ask { token, body }),
             Wake::Asking(News::Answer(id, body)) => self.handle(Input::Answer { id, body }),
             Wake::Pulling(News::Ask(token, body)) => self.handle(Input::Pull { token, body }),
-            Wake::Pulling(News::Answer(id, body)) => self.handle(Input::Page { id, body }),
-            Wake::Loaded(loaded) => self.handle(Input::Loaded(loaded)),
+            Wake::Pulling(News::Answer(id, body)) => {
+                self.pace.give(self.shared.peers.now(), body.len() as u64);
+                self.handle(Input::Page { id, body });
+            }
+            Wake::Loaded(loaded) => {
+                self.pace.release(self.shared.peers.now());
+                self.handle(Input::Loaded(loaded));
+            }
             Wake::Ingested(report) => {
                 self.newest(sources);
                 self.handle(Input::Ingested(report));
@@ -201,6 +234,10 @@ impl<H: Host> Driver<'_, H> {
                 if !rows.is_empty() {
                     self.handle(Input::Rows(rows));
                 }
+            }
+            Wake::Link => {
+                let link = sources.links.borrow_and_update().clone();
+                link.into_iter().for_each(|link| self.handle(Input::Link(link)));
             }
             Wake::Superseded => self.close(Fault::Superseded),
             Wake::Stop => self.handle(Input::Stop),
@@ -244,6 +281,10 @@ impl<H: Host> Driver<'_, H> {
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             self.deadline = None;
             self.handle(Input::Deadline);
+        }
+        if self.paced.is_some_and(|at| now >= at) {
+            self.paced = None;
+            self.begin_load();
         }
     }
 
@@ -307,11 +348,10 @@ impl<H: Host> Driver<'_, H> {
                     self.asking.work(id, async move { host.answer(peer, body).await });
                 }
                 Some(Output::Answered { token, answer }) => self.asking.answered(token, answer),
-                Some(Output::Linked(_)) => {}
-                Some(Output::PullAsked { id, body }) => {
-                    let (host, peer) = (self.shared.host.clone(), self.peer.replica);
-                    self.pulling.work(id, async move { host.page(peer, body).await });
+                Some(Output::Linked(link)) => {
+                    self.shared.tree.lock().heard(self.shared.peers.now(), self.peer.replica, link);
                 }
+                Some(Output::PullAsked { id, body }) => self.serve(id, body),
                 Some(Output::Pulled { token, page }) => self.pulling.answered(token, page),
                 Some(Output::Event(event)) => self.event(event),
                 Some(Output::Close(fault)) => self.ended = Some(PeerError::Session(fault)),
@@ -327,12 +367,41 @@ impl<H: Host> Driver<'_, H> {
         }
     }
 
-    /// Begins the load that waits, once what was loaded before is nearly gone.
+    /// Works at a page for the peer, when more may be sent.
+    fn serve(&mut self, id: u64, body: Bytes) {
+        let (host, peer) = (self.shared.host.clone(), self.peer.replica);
+        let turn = self.pace.turn(self.shared.peers.clone());
+        self.pulling.work(id, async move {
+            let turn = turn.await;
+            let page = host.page(peer, body).await;
+            turn.spend(page.len() as u64);
+            page
+        });
+    }
+
+    /// Counts what has been sent.
+    fn count(&mut self) {
+        if !self.pace.is_limited() {
+            return;
+        }
+        let went_out = self.stream.connection.stats().udp_tx.bytes;
+        self.pace.count(self.shared.peers.now(), self.outbox.written(), went_out);
+    }
+
+    /// Begins the load that waits, once what was loaded before is nearly gone and more may be sent.
     fn begin_load(&mut self) {
-        if self.outbox.bytes() > OUTGOING_BYTES_LOW {
+        if self.outbox.bytes() > OUTGOING_BYTES_LOW || self.load_waiting.is_none() {
+            return;
+        }
+        self.count();
+        let now = self.shared.peers.now();
+        let ready_at = self.pace.ready_at(now);
+        if ready_at > now {
+            self.paced = Some(ready_at);
             return;
         }
         if let Some((seen, from, commits, bytes)) = self.load_waiting.take() {
+            let bytes = self.pace.reserve(now, bytes);
             let host = self.shared.host.clone();
             self.load = Some(Box::pin(async move { host.load(seen, from, commits, bytes).await }));
         }

@@ -23,6 +23,7 @@ pub(crate) struct Outbox {
     /// Frames that take turns with the rest.
     bulk: VecDeque<Bytes>,
     bytes: usize,
+    written: u64,
 }
 
 impl Outbox {
@@ -46,6 +47,11 @@ impl Outbox {
         self.bytes
     }
 
+    /// Bytes that the transport has taken so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.begun.is_empty() && self.hasty.is_empty() && self.rest.is_empty() && self.bulk.is_empty()
     }
@@ -60,6 +66,7 @@ impl Outbox {
         let written = send.write_chunks(self.begun.make_contiguous()).await?;
         self.begun.drain(..written.chunks);
         self.bytes -= written.bytes;
+        self.written += written.bytes as u64;
         Ok(())
     }
 

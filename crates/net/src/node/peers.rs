@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    num::NonZeroU64,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,8 +13,8 @@ use quinn::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 use tombolo_crdt::ReplicaId;
 
-use super::ask::Question;
-use crate::{Moment, PeerError, PeerStatus, Session};
+use super::{ask::Question, bucket::Bucket, pace};
+use crate::{Link, Moment, PeerError, PeerStatus, Session};
 
 /// How it stands with a peer and the connection to it.
 #[derive(Clone, Debug)]
@@ -55,6 +56,8 @@ pub enum PeerState {
 pub(crate) struct Peers {
     own: ReplicaId,
     started: Instant,
+    /// What each peer may be sent, in bytes a second.
+    rate: Option<NonZeroU64>,
     peers: Mutex<BTreeMap<ReplicaId, Arc<Peer>>>,
 }
 
@@ -65,6 +68,8 @@ pub(crate) struct Peer {
     /// Whether this replica says which of two connections stays: the one with the smaller id does.
     chooses: bool,
     state: Mutex<State>,
+    /// What it may be sent, over all of its connections.
+    pub(crate) bucket: Option<pace::Shared>,
     connections: watch::Sender<usize>,
 }
 
@@ -85,19 +90,20 @@ struct Live {
     session: Arc<Mutex<Session>>,
     asks: mpsc::Sender<Question>,
     pulls: mpsc::Sender<Question>,
+    /// What it is to say of the link.
+    link: watch::Sender<Option<Link>>,
     supersede: Option<oneshot::Sender<()>>,
 }
 
-impl State {
-    fn staying(&self) -> Option<&Live> {
-        let staying = self.live.iter().rfind(|live| live.supersede.is_some());
-        staying.or(self.live.last())
-    }
+/// The link to a connected peer, for whoever decides about links.
+pub(crate) struct Tended {
+    pub(crate) session: Arc<Mutex<Session>>,
+    pub(crate) rtt_ms: u64,
 }
 
 impl Peers {
-    pub(crate) fn new(own: ReplicaId, started: Instant) -> Self {
-        Self { own, started, peers: Mutex::default() }
+    pub(crate) fn new(own: ReplicaId, started: Instant, rate: Option<NonZeroU64>) -> Self {
+        Self { own, started, rate, peers: Mutex::default() }
     }
 
     /// The moment it is now, by this node's clock.
@@ -117,6 +123,7 @@ impl Peers {
                 replica,
                 chooses: self.own < replica,
                 state: Mutex::default(),
+                bucket: self.rate.map(|rate| Arc::new(Mutex::new(Bucket::new(self.now(), rate)))),
                 connections: watch::Sender::new(0),
             })
         };
@@ -133,9 +140,23 @@ impl Peers {
         self.peers.lock().remove(&replica);
     }
 
+    /// The connected peers.
+    pub(crate) fn tended(&self) -> BTreeMap<ReplicaId, Tended> {
+        let peers: Vec<Arc<Peer>> = self.peers.lock().values().cloned().collect();
+        peers.iter().filter_map(|peer| Some((peer.replica, peer.tended()?))).collect()
+    }
+
     pub(crate) fn views(&self) -> Vec<PeerView> {
         let peers: Vec<Arc<Peer>> = self.peers.lock().values().cloned().collect();
         peers.iter().map(|peer| peer.view(self.now())).collect()
+    }
+}
+
+impl State {
+    /// The newest connection of those that nothing has superseded.
+    fn staying(&self) -> Option<&Live> {
+        let staying = self.live.iter().rfind(|live| live.supersede.is_some());
+        staying.or(self.live.last())
     }
 }
 
@@ -151,6 +172,7 @@ impl Peer {
         connection: Connection,
         session: Arc<Mutex<Session>>,
         [asks, pulls]: [mpsc::Sender<Question>; 2],
+        link: watch::Sender<Option<Link>>,
     ) -> oneshot::Receiver<()> {
         let mut state = self.state.lock();
         for older in state.live.iter_mut().filter(|older| older.dialed == dialed || self.chooses) {
@@ -161,7 +183,7 @@ impl Peer {
         }
         state.lost = None;
         let (supersede, superseded) = oneshot::channel();
-        state.live.push(Live { serial, dialed, connection, session, asks, pulls, supersede: Some(supersede) });
+        state.live.push(Live { serial, dialed, connection, session, asks, pulls, link, supersede: Some(supersede) });
         self.connections.send_replace(state.live.len());
         superseded
     }
@@ -176,11 +198,23 @@ impl Peer {
         self.state.lock().staying().map(|live| live.pulls.clone())
     }
 
-    /// A connection has ended.
-    pub(crate) fn leave(&self, serial: u64, cause: PeerError, now: Moment) {
+    fn tended(&self) -> Option<Tended> {
+        let state = self.state.lock();
+        let live = state.staying()?;
+        let rtt_ms = u64::try_from(live.connection.rtt().as_millis()).unwrap_or(u64::MAX);
+        Some(Tended { session: live.session.clone(), rtt_ms })
+    }
+
+    /// Has every connection say something of the link. Of what was not said yet only the newest is.
+    pub(crate) fn say_link(&self, link: &Link) {
+        self.state.lock().live.iter().for_each(|live| drop(live.link.send_replace(Some(link.clone()))));
+    }
+
+    /// A connection has ended. Returns whether it was the last one.
+    pub(crate) fn leave(&self, serial: u64, cause: PeerError, now: Moment) -> bool {
         let mut state = self.state.lock();
         let Some(at) = state.live.iter().position(|live| live.serial == serial) else {
-            return;
+            return state.live.is_empty();
         };
         let live = state.live.remove(at);
         let stats = live.connection.stats();
@@ -192,6 +226,7 @@ impl Peer {
             state.lost = Some((Instant::now(), cause));
         }
         self.connections.send_replace(state.live.len());
+        state.live.is_empty()
     }
 
     /// An attempt to reach it failed. Returns whether that was not known.

@@ -13,11 +13,13 @@ use tombolo_crdt::ReplicaId;
 use super::{
     Shared, acceptor,
     dialer::{self, Target},
+    links,
 };
 use crate::{Host, Roster};
 
 pub(crate) async fn supervise<H: Host>(shared: Arc<Shared<H>>) {
     let mut tasks = JoinSet::new();
+    tasks.spawn(links::tend(shared.clone()));
     let mut targets = BTreeMap::new();
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     let mut stop = shared.stop.clone();

@@ -5,7 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use tombolo_storage::Durability;
 
 use super::{
-    JoinTicket, LogFormat, auth::AuthFlags, gateway::GatewayFlags, go_duration, keeper::KeeperFlags, tls::TlsFlags,
+    JoinTicket, LogFormat, auth::AuthFlags, gateway::GatewayFlags, go_duration, keeper::KeeperFlags, rate::RateFlags,
+    tls::TlsFlags,
 };
 
 /// As given, before [`Config`](super::Config) has checked them against one another.
@@ -110,6 +111,9 @@ pub(super) struct Flags {
 
     #[command(flatten)]
     pub(super) keeper: KeeperFlags,
+
+    #[command(flatten)]
+    pub(super) rate: RateFlags,
 
     #[command(flatten)]
     pub(super) tls: TlsFlags,

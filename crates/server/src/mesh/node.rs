@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use tokio::net::lookup_host;
-use tombolo_net::{Announcement, Limits, Node, NodeConfig, StartError, SystemKey};
+use tombolo_net::{Announcement, Limits, Node, NodeConfig, Rates, StartError, SystemKey, TreePolicy};
 use tracing::{info, warn};
 
 use super::{Link, host::PeerHost, invitations};
@@ -13,7 +13,7 @@ use crate::{config::Config, failure::Failure, replica::Replica};
 pub(crate) async fn start(replica: &Arc<Replica>, config: &Config) -> Result<(), Failure> {
     let mesh = &replica.mesh;
     let listening = match resolve(&config.peer_listener).await {
-        Ok(address) => listen(replica, address).map_err(|source| Failure::Peers { source }),
+        Ok(address) => listen(replica, address, config.peer_rates).map_err(|source| Failure::Peers { source }),
         Err(source) => Err(Failure::Listen { address: config.peer_listener.clone(), source }),
     };
     match listening {
@@ -38,7 +38,7 @@ pub(crate) async fn start(replica: &Arc<Replica>, config: &Config) -> Result<(),
     }
 }
 
-fn listen(replica: &Arc<Replica>, listen: SocketAddr) -> Result<Node, StartError> {
+fn listen(replica: &Arc<Replica>, listen: SocketAddr, rates: Rates) -> Result<Node, StartError> {
     let mesh = &replica.mesh;
     let membership = mesh.membership.as_ref();
     let node = NodeConfig {
@@ -49,6 +49,8 @@ fn listen(replica: &Arc<Replica>, listen: SocketAddr) -> Result<Node, StartError
         chain: membership.map(|membership| membership.admissions.clone()).unwrap_or_default(),
         contacts: membership.iter().map(|membership| membership.contact()).collect(),
         limits: Limits::default(),
+        tree: TreePolicy::default(),
+        rates,
     };
     Node::start(node, Arc::new(PeerHost::new(Arc::clone(replica))))
 }

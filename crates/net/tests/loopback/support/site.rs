@@ -9,7 +9,7 @@ use std::{
 use tombolo_crdt::ReplicaId;
 use tombolo_net::{
     Admission, AdmissionTerms, Contact, Host, Invitation, KeyPair, Limits, Node, NodeConfig, PeerState, PeerView,
-    Secret, SlotRange, Standing, Ticket, TicketId,
+    Rates, Secret, SlotRange, Standing, Ticket, TicketId, TreePolicy,
 };
 
 use super::{
@@ -75,6 +75,8 @@ impl Site {
             chain: self.chain.clone(),
             contacts,
             limits: Limits::default(),
+            tree: TreePolicy::default(),
+            rates: Rates::default(),
         }
     }
 

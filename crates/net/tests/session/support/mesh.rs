@@ -40,6 +40,8 @@ pub(crate) struct Node {
     pub(crate) ingest_ms: u64,
     /// How far this replica's wall clock is off.
     pub(crate) wall_offset_ms: i64,
+    /// Whether its log cannot be read: it hears and says what it has, and sends nothing.
+    pub(crate) is_unreadable: bool,
     /// Decides about its links, if anybody does.
     pub(crate) tree: Option<Tree>,
     /// Its ends of links.
@@ -352,7 +354,11 @@ impl Mesh {
             }
             Output::Load { seen, from, commits, bytes } => {
                 assert!(!std::mem::replace(&mut this.watch.is_loading, true), "two loads at a time");
-                let answer = self.nodes[this.node].store.load(&seen, from, commits, bytes);
+                let node = &self.nodes[this.node];
+                let answer = match node.is_unreadable {
+                    true => Err(LoadFailure::Unreadable { cause: "a trouble of this test".to_owned() }),
+                    false => node.store.load(&seen, from, commits, bytes),
+                };
                 self.schedule(1, Happening::Loaded { link, end, generation, answer });
             }
             Output::Ingest(records) => {
@@ -391,7 +397,16 @@ impl Mesh {
 impl Node {
     fn new(own: u64) -> Self {
         let (store, stability, frontiers) = (ToyStore::new(own), Stability::new(), vec![VersionVector::new()]);
-        Self { store, stability, frontiers, ingest_ms: 1, wall_offset_ms: 0, tree: None, ends: vec![] }
+        Self {
+            store,
+            stability,
+            frontiers,
+            ingest_ms: 1,
+            wall_offset_ms: 0,
+            is_unreadable: false,
+            tree: None,
+            ends: vec![],
+        }
     }
 }
 
