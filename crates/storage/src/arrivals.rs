@@ -85,6 +85,12 @@ impl Store {
             for part in CommitRow::decode(&row, number)?.parts {
                 let dot = part.dot();
                 if part.layer == Layer::Mesh && !seen.covers(dot) {
+                    // What came by a transfer is not whole: who lacks it is below the floor, which rose after we looked.
+                    if part.indices.is_some() {
+                        return Err(ArrivalsError::BelowFloor {
+                            floor: self.shared().state.read().floor.vector.clone(),
+                        });
+                    }
                     left.bytes = left.bytes.saturating_sub(part.bytes.len());
                     arrivals.records.push(Arrival { dot, bytes: part.bytes });
                 }

@@ -49,8 +49,8 @@ pub struct Committer {
     pub(crate) sync_timer: SyncTimer,
     /// All commit rows in sum.
     pub(crate) tally: Tally,
-    /// Whether what is staged of a transfer is of no use any more, and to be removed.
-    pub(crate) drops_staged: bool,
+    /// Staged rows below this ordinal have gone.
+    pub(crate) staged_swept: u64,
 }
 
 /// What was executed since the last group was sealed.

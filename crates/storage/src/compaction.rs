@@ -19,6 +19,7 @@ use crate::{
         base::{BaseRow, Progress},
         commit::{self, CommitRow, Layer},
     },
+    store::State,
 };
 
 mod ask;
@@ -110,6 +111,17 @@ impl Compaction {
         self.replace_base(base)
     }
 
+    /// What is known of compaction, for a base that changes nothing about it.
+    pub(crate) fn standing(&self) -> (i64, u64, u64, Progress) {
+        let Some((_, base)) = &self.base else { return (-1, 1, 0, Progress::default()) };
+        (base.compacted, base.first, base.horizon, base.progress.clone())
+    }
+
+    /// Takes a base that only says anew where everything stood, and returns how to write it. The sweep goes on.
+    pub(crate) fn restate(&mut self, base: BaseRow) -> Change {
+        self.replace_base(base)
+    }
+
     /// The old one stays until a slice is written: it may be in the same group, and no batch names a row twice.
     fn replace_base(&mut self, base: BaseRow) -> Change {
         let ordinal = self.base.as_ref().map_or(1, |(ordinal, _)| ordinal + 1);
@@ -123,6 +135,7 @@ impl Compaction {
         let Some((_, mut base)) = self.base.clone() else { return Vec::new() };
         base.progress.swept = base.progress.swept.max(last);
         base.progress.floor.join(&slice.dots);
+        base.progress.received.retain(|(_, received)| *received > last);
         base.rows = base.rows.wrapping_add(slice.added.hashes).wrapping_sub(slice.dropped.hashes);
         if self.after.is_none() {
             base.progress.next = last + 1;
@@ -132,6 +145,13 @@ impl Compaction {
         let written = self.replace_base(base);
         let obsolete = self.obsolete.drain(..).map(|ordinal| Change::Remove(Kind::Base.key(ordinal)));
         std::iter::once(written).chain(obsolete).collect()
+    }
+
+    /// Tells readers where cuts and the log begin.
+    pub(crate) fn tell(&self, state: &mut State) {
+        let Some((_, base)) = &self.base else { return };
+        state.cuts_from = base.mesh.frontier().clone();
+        state.floor = base.floor();
     }
 
     fn due(&self, wall: WallTime) -> Option<&Sweep> {
@@ -166,10 +186,13 @@ impl Committer {
         self.sync_if_due(wall)?;
         self.space.refresh(wall, self.tally.bytes, &self.shared.health);
         self.remove_orphans()?;
+        let is_more_staged = self.remove_staged()?;
         if self.staged.holds_base() {
-            return Ok(false);
+            return Ok(is_more_staged);
         }
-        let Some(sweep) = self.compaction.due(wall).filter(|_| !self.is_log_held()).cloned() else { return Ok(false) };
+        let Some(sweep) = self.compaction.due(wall).filter(|_| !self.is_log_held()).cloned() else {
+            return Ok(is_more_staged);
+        };
         let last = sweep.next.saturating_add(SLICE_ROWS - 1).min(sweep.horizon);
         let mut slice = self.slice(&sweep, last)?;
         let mut changes = std::mem::take(&mut slice.changes);
@@ -182,7 +205,7 @@ impl Committer {
         // Before the rows go: who looks in between must not find them missing.
         self.publish_slice();
         self.write(changes, self.shared.durability.persist())?;
-        Ok(self.compaction.due(wall).is_some())
+        Ok(is_more_staged || self.compaction.due(wall).is_some())
     }
 
     /// Whether a peer may still need records that the sweep would take.
@@ -193,11 +216,9 @@ impl Committer {
     }
 
     fn publish_slice(&mut self) {
-        let Some((_, base)) = &self.compaction.base else { return };
         let mut state = self.shared.state.write();
         state.row_bytes = self.tally.bytes;
-        state.cuts_from = base.mesh.frontier().clone();
-        state.floor = base.floor();
+        self.compaction.tell(&mut state);
     }
 
     /// Looks at a stretch of rows and returns what to do: drop them, reduce them, or drop or reduce earlier rows whose values

@@ -56,6 +56,8 @@ struct Landmark {
 pub(crate) struct StagedBase {
     pub(crate) horizon: u64,
     pub(crate) first: u64,
+    /// Whether a transfer was joined: the log begins elsewhere from the moment that it is visible.
+    pub(crate) is_join: bool,
 }
 
 /// Groups that were sealed and have not been published.
@@ -109,7 +111,7 @@ impl Committer {
     /// When a group that was sealed has not been published: groups are published in order.
     pub fn commit(&mut self) -> Result<Vec<Arc<Commit>>, CommitError> {
         self.check_health()?;
-        assert!(self.staged.under_way.sheets.is_empty(), "commit was called while a sealed group is under way");
+        assert!(!self.staged.under_way.is_any(), "commit was called while a sealed group is under way");
         let Some(mut group) = self.seal()? else { return Ok(Vec::new()) };
         group.persist();
         self.publish(group)
@@ -191,8 +193,11 @@ impl Committer {
             state.pass_milestone();
             state.index.departed.forget(published.commit);
             system.into_iter().for_each(|(key, siblings)| system::publish(&mut state.system, key, siblings));
-            if let Some(StagedBase { horizon, first }) = base {
+            if let Some(StagedBase { horizon, first, is_join }) = base {
                 (state.horizon, state.compacted_first) = (horizon, first);
+                if is_join {
+                    self.compaction.tell(&mut state);
+                }
             }
         }
         if let Some(is_importing) = is_importing {
@@ -218,6 +223,10 @@ impl Committer {
 }
 
 impl UnderWay {
+    pub(crate) fn is_any(&self) -> bool {
+        !self.sheets.is_empty()
+    }
+
     /// A row of a group that has not been published.
     pub(crate) fn row(&self, commit: u64) -> Option<Bytes> {
         self.sheets.iter().rev().find_map(|sheet| sheet.row(commit))

@@ -14,7 +14,7 @@ use crate::{
     lineage::Numbers,
     log::Log,
     merge::{Merge, Merged},
-    row::commit::{CommitRow, Layer, Part},
+    row::commit::{Apart, CommitRow, Layer, Part},
     since_base::SinceBase,
     system::SystemRegisters,
 };
@@ -100,7 +100,14 @@ impl Head {
         if !effects.is_empty() || given.is_some() {
             self.revision = next;
         }
-        let mut row = CommitRow { revision: self.revision, parts, cleared, effects, ordinals: Vec::new() };
+        let mut row = CommitRow {
+            revision: self.revision,
+            parts,
+            cleared,
+            effects,
+            ordinals: Vec::new(),
+            apart: Apart::default(),
+        };
         if let Some(given) = given {
             given.stamp(number, &mut row, index);
         }
@@ -115,6 +122,7 @@ impl Head {
             merge.part(part);
         }
         merge.cleared(&row.cleared);
+        merge.apart(&row.apart);
         if row.is_remainder() || row.parts.is_empty() {
             merge.left_over(&row.effects);
         }

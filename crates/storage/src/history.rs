@@ -75,7 +75,7 @@ impl Store {
             first_commit_at(&*snapshot, horizon + 1, published.commit, from)?
         };
         let mut left = budget;
-        let mut expected = start;
+        let (mut expected, mut told) = (start, 0);
         let rows = snapshot.scan(&commit::key(start), &commit::key(published.commit + 1));
         for row in rows {
             let (key, row) = row?;
@@ -87,14 +87,23 @@ impl Store {
             if row.effects.is_empty() {
                 continue;
             }
-            if left.commits == 0 || left.bytes == 0 {
+            // A transfer that was joined has many rows and one revision, which is told whole.
+            let goes_on = told == row.revision.get();
+            if !goes_on && (left.commits == 0 || left.bytes == 0) {
                 chunk.next = row.revision.get();
                 return Ok(chunk);
             }
-            left.commits -= 1;
+            left.commits -= usize::from(!goes_on);
+            told = row.revision.get();
             if let Some(commit) = matching(number, row, range, &*snapshot)? {
                 left.bytes = left.bytes.saturating_sub(commit.events.iter().map(size).sum());
-                chunk.commits.push(commit);
+                match chunk.commits.last_mut().filter(|last| last.revision == commit.revision) {
+                    Some(last) => {
+                        last.number = commit.number;
+                        last.events.extend(commit.events);
+                    }
+                    None => chunk.commits.push(commit),
+                }
             }
         }
         if expected.max(horizon + 1) <= published.commit {
@@ -149,6 +158,11 @@ fn size(event: &Event) -> usize {
 
 /// Applies what a commit did to one key, as far as the cut contains it.
 fn fold(register: &mut Register<Bytes>, row: &CommitRow, wanted: &[u8], cut: &VersionVector) {
+    // What a transfer removed: no cut can be read that lacks what removed it.
+    if row.parts.is_empty() {
+        let cleared = row.cleared.iter().filter(|cleared| cleared.key == wanted);
+        cleared.for_each(|cleared| remove(register, &cleared.elements));
+    }
     for part in row.parts.iter().filter(|part| cut.covers(part.dot())) {
         for (index, operation) in part.numbered() {
             match operation {

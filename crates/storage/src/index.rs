@@ -155,6 +155,11 @@ impl Index {
         (self.keys.entry(key), &mut self.departed)
     }
 
+    /// The same of a key that is there.
+    pub(crate) fn entry_and_departed_if_present(&mut self, key: &[u8]) -> Option<(&mut KeyEntry, &mut Departed)> {
+        Some((self.keys.get_mut(key)?, &mut self.departed))
+    }
+
     pub(crate) fn entry_if_present(&mut self, key: &[u8]) -> Option<&mut KeyEntry> {
         self.keys.get_mut(key)
     }

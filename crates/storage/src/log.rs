@@ -76,6 +76,17 @@ impl Log {
         above.map(|(last, stream)| (last, stream.clone())).collect()
     }
 
+    /// Takes over where the streams of others stand that are ahead of what is here.
+    pub(crate) fn join(&mut self, vector: &VersionVector, streams: &[(ReplicaId, Stream)]) {
+        for (author, stream) in streams {
+            let seq = vector.seq(*author);
+            if *author != self.own && self.frontier.raise(*author, seq) {
+                self.streams.insert(*author, stream.clone());
+                self.risen.raise(*author, seq);
+            }
+        }
+    }
+
     /// The name of this replica's next record.
     pub(crate) fn next_dot(&self) -> Dot {
         Dot::new(self.own, self.frontier.seq(self.own) + 1)

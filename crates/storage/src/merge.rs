@@ -15,7 +15,7 @@ use crate::{
     event::LeaseChange,
     head::{Ended, Head},
     index::{Gone, Grant, Held, Index, Shown, Touch, View, own_key},
-    row::commit::{Cleared, CommitRow, Effect, Layer, Part},
+    row::commit::{Apart, Cleared, CommitRow, Effect, Layer, Part},
     system::SystemValue,
 };
 
@@ -94,6 +94,16 @@ impl<'a> Merge<'a> {
     pub(crate) fn cleared(&mut self, cleared: &[Cleared]) {
         for Cleared { key, elements } in cleared {
             self.write(Write { layer: Layer::Mesh, key, removes: elements, adds: None });
+        }
+    }
+
+    /// Removes what a transfer removed that is not under a key.
+    pub(crate) fn apart(&mut self, apart: &Apart) {
+        for (lease, elements) in &apart.leases {
+            self.end(*lease, elements);
+        }
+        for Cleared { key, elements } in &apart.system {
+            self.system(key, elements, None);
         }
     }
 

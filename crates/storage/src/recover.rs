@@ -29,7 +29,7 @@ use crate::{
     milestones::Milestones,
     row::{
         Kind, Tally,
-        base::BaseRow,
+        base::{BaseRow, Progress},
         commit::{self, CommitRow, Layer, Part},
     },
     since_base::SinceBase,
@@ -37,6 +37,7 @@ use crate::{
     store::{Published, Shared, State},
     succession::{self, Estate},
     system::SystemRegisters,
+    transfer::{staging, unfinished::Unfinished},
 };
 
 /// Rows handed over at a time from the thread that reads and checks them to the one that applies them.
@@ -64,7 +65,9 @@ pub(crate) fn open(
     let mut folder = folder;
     let found = folder.as_ref().map(|folder| folder.owner.clone()).or(owner);
     let mut owner = found.ok_or_else(|| damaged("nobody owns the rows".to_owned()))?;
-    let mut recovered = replay(&*engine, &owner, Sought::of(folder.as_ref()), Index::new(&options.entropy))?;
+    let unfinished = Unfinished::find(&*engine, newest_base(&*engine, &owner)?.map_or(0, |(_, base)| base.commit))?;
+    let last = unfinished.last();
+    let mut recovered = replay(&*engine, &owner, Sought::of(folder.as_ref()), Index::new(&options.entropy), last)?;
     if let Some(folder) = &mut folder
         && let Some(cause) = folder.loss.clone().or_else(|| disagreement(&folder.fence, &recovered))
     {
@@ -75,9 +78,10 @@ pub(crate) fn open(
         engine.persist()?;
         succession::succeed(folder, &cause, &recovered.estate(folder.dispute.is_some()), options)?;
         owner = folder.owner.clone();
-        recovered = replay(&*engine, &owner, Sought::default(), Index::new(&options.entropy))?;
+        recovered = replay(&*engine, &owner, Sought::default(), Index::new(&options.entropy), last)?;
     }
     let space = Space::of(folder.as_ref().map(|folder| folder.path.as_path()), RESERVE_BYTES, options.quota_bytes);
+    unfinished.take_back(&*engine)?;
     // A killed process may have left rows that the system has and the disk has not: they are about to be shown.
     engine.persist()?;
     let (lock, fence) = match folder {
@@ -105,6 +109,7 @@ pub(crate) fn open(
         floor,
         milestones,
     };
+    let staged_from = staging::useless_below(&*engine.snapshot(), &state.frontier)?;
     let obsolete = older_bases(&*engine, base.as_ref().map_or(0, |(ordinal, _)| *ordinal))?;
     let compaction = Compaction::resume(base, obsolete);
     let sync_timer = SyncTimer::new(options.durability, options.wall);
@@ -119,14 +124,15 @@ pub(crate) fn open(
         reached: Default::default(),
         is_importing: is_importing.into(),
         applied_by_peers: Mutex::new(None),
+        staged_from: staged_from.into(),
         _lock: lock,
     });
     let store = Store::from_shared(Arc::clone(&shared));
     let staged = Staged::default();
     let wall = options.wall;
-    let drops_staged = false;
+    let staged_swept = 0;
     let mut committer =
-        Committer { shared, wall, head, staged, compaction, space, fence, sync_timer, tally, drops_staged };
+        Committer { shared, wall, head, staged, compaction, space, fence, sync_timer, tally, staged_swept };
     committer.restamp().map_err(|why| match why {
         CommitError::Read(why) => unreadable(why),
         CommitError::Poisoned { cause } => damaged(format!("revisions that are nobody's cannot be replaced: {cause}")),
@@ -150,8 +156,14 @@ impl Sought {
     }
 }
 
-/// Reads every row and applies it; `index` is the empty one to begin with.
-fn replay(engine: &dyn Engine, owner: &Owner, sought: Sought, index: Index) -> Result<Recovered, OpenError> {
+/// Reads every row up to `last` and applies it; `index` is the empty one to begin with.
+fn replay(
+    engine: &dyn Engine,
+    owner: &Owner,
+    sought: Sought,
+    index: Index,
+    last: u64,
+) -> Result<Recovered, OpenError> {
     let begins = owner.numbers.begins;
     let base = newest_base(engine, owner)?;
     let mut recovered = Recovered {
@@ -178,7 +190,7 @@ fn replay(engine: &dyn Engine, owner: &Owner, sought: Sought, index: Index) -> R
     };
     let result: Result<(), OpenError> = thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel(4);
-        scope.spawn(move || read_rows(engine, &sender));
+        scope.spawn(move || read_rows(engine, last, &sender));
         for rows in receiver {
             for (number, size, row) in rows.map_err(unreadable)? {
                 check_kinds(number, &row)?;
@@ -199,9 +211,9 @@ fn replay(engine: &dyn Engine, owner: &Owner, sought: Sought, index: Index) -> R
 type ReadRow = (u64, Tally, CommitRow);
 
 /// Reads and checks rows beside the thread that applies them: each is about half the work.
-fn read_rows(engine: &dyn Engine, sender: &mpsc::SyncSender<Result<Vec<ReadRow>, ReadError>>) {
+fn read_rows(engine: &dyn Engine, last: u64, sender: &mpsc::SyncSender<Result<Vec<ReadRow>, ReadError>>) {
     let snapshot = engine.snapshot();
-    let mut rows = snapshot.scan(&commit::key(0), &Kind::Commit.end());
+    let mut rows = snapshot.scan(&commit::key(0), &commit::key(last.saturating_add(1)));
     loop {
         let some: Result<Vec<ReadRow>, ReadError> = rows.by_ref().take(HANDOVER_ROWS).map(read_row).collect();
         let is_last = !matches!(&some, Ok(rows) if rows.len() == HANDOVER_ROWS);
@@ -247,14 +259,17 @@ fn older_bases(engine: &dyn Engine, newest: u64) -> Result<Vec<u64>, EngineError
 
 impl Recovered {
     fn apply(&mut self, number: u64, row: &CommitRow, sought: Sought) -> Result<(), ReadError> {
-        let (base_commit, swept) = self.base.as_ref().map_or((0, 0), |(_, base)| (base.commit, base.progress.swept));
+        let nothing = Progress::default();
+        let (base_commit, progress) =
+            self.base.as_ref().map_or((0, &nothing), |(_, base)| (base.commit, &base.progress));
+        let swept = progress.swept;
         let expected = self.head.commit + 1;
         // Rows that compaction has seen may be missing; above them the next one is the next one.
         if number < expected || (number > expected && number > swept + 1) {
             return Err(ReadError::Rot { commit: expected });
         }
-        // Only compaction leaves remainders: one that no base knows of says that the base is lost.
-        if row.is_remainder() && number > swept {
+        // Only compactions and transfers leave remainders: one that no base knows of says that the base is lost.
+        if row.is_remainder() && !progress.may_be_reduced(number) {
             return Err(ReadError::Rot { commit: number });
         }
         if number > base_commit && self.head.commit <= base_commit {

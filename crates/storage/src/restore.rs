@@ -172,7 +172,7 @@ fn read_rows(
     let (mut batch, mut batch_bytes, mut transactions) = (Vec::new(), 0, 0);
     let mut last = Bytes::new();
     while let Some((key, row)) = reader.row()? {
-        let known = Kind::of(&key).filter(|(kind, _)| *kind != Kind::Staged);
+        let known = Kind::of(&key).filter(|(kind, _)| matches!(kind, Kind::Commit | Kind::Base));
         let (kind, number) = known.ok_or(RestoreError::Damaged { what: "a row of no known kind" })?;
         row::unseal(&row, number).ok_or(RestoreError::Damaged { what: "a row that does not carry its own hash" })?;
         if key <= last {

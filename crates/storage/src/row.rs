@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Base = b'b' as isize,
     /// `t ‖ ordinal`: what has come of a transfer and is not joined yet, see [`transfer`](crate::transfer).
     Staged = b't' as isize,
+    /// `i ‖ commit number`: rows from this one on are there only if a base row says so, see [`transfer`](crate::transfer).
+    Intent = b'i' as isize,
 }
 
 impl Kind {
@@ -45,7 +47,9 @@ impl Kind {
 
     /// The kind and the number in a key of any kind.
     pub(crate) fn of(key: &[u8]) -> Option<(Self, u64)> {
-        [Self::Commit, Self::Base, Self::Staged].into_iter().find_map(|kind| Some((kind, kind.number(key)?)))
+        [Self::Commit, Self::Base, Self::Staged, Self::Intent]
+            .into_iter()
+            .find_map(|kind| Some((kind, kind.number(key)?)))
     }
 
     /// The key just beyond the last row of this kind.

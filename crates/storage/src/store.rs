@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -111,6 +111,8 @@ pub(crate) struct Shared {
     pub(crate) is_importing: AtomicBool,
     /// What all who replicate with this store have applied, when there is anybody: see [`Store::hold_log`].
     pub(crate) applied_by_peers: Mutex<Option<VersionVector>>,
+    /// Staged rows below this ordinal are of no use any more.
+    pub(crate) staged_from: AtomicU64,
     /// Held for as long as anyone reads or writes: the engine is open until then.
     pub(crate) _lock: FolderLock,
 }

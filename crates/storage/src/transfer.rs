@@ -24,11 +24,13 @@ mod fault;
 mod fingerprint;
 mod fragment;
 mod header;
+mod join;
 pub(crate) mod list;
 mod provider;
 mod publish;
 mod receiver;
-mod staging;
+pub(crate) mod staging;
+pub(crate) mod unfinished;
 
 /// Bytes of a page above which nothing is added to it. One element may be larger.
 pub(crate) const PAGE_BYTES: usize = 1 << 20;

@@ -2,15 +2,16 @@
 //! the sweep replaces it, in one batch with what the step does to commit rows. The newest one counts.
 //!
 //! ```text
-//! content := version (1) = 1 ‖ compacted revision ‖ first commit of it ‖ horizon commit
+//! content := version (1) = 1 or 2 ‖ compacted revision ‖ first commit of it ‖ horizon commit
 //!            ‖ next commit to sweep ‖ last commit swept ‖ vector        the floor of the log: all records up to there
 //!            ‖ commit ‖ revision ‖ hlc (8) ‖ digest (16) ‖ sum of row hashes (16)
 //!            ‖ log of the mesh layer ‖ log of the private layer
+//!            ‖ [ count ‖ { first commit ‖ last commit } ]   in version 2: stretches of rows that came by transfers
 //! log     := count ‖ { author (8) ‖ seq ‖ chain (16) ‖ vector } ‖ vector     the streams, ascending, and what rose
 //! vector  := count ‖ { replica (8) ‖ seq }                                   ascending
 //! ```
 //!
-//! Commit rows up to the last one swept may be missing or reduced; above it they are dense. The sum is over the rows up to
+//! Commit rows up to the last one swept may be missing or reduced; above it they are dense, and reduced only in those stretches. The sum is over the rows up to
 //! `commit` that are there.
 
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ use crate::{
 };
 
 const VERSION: u8 = 1;
+/// With stretches that came by transfers.
+const VERSION_2: u8 = 2;
 
 /// Where everything stood after a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,11 +63,20 @@ pub(crate) struct Progress {
     pub(crate) swept: u64,
     /// The mesh layer's records up to there: what a peer must have to go on from the rows above.
     pub(crate) floor: VersionVector,
+    /// The commits above the last one swept that came by transfers, first and last of each: remainders that nobody reduced here.
+    pub(crate) received: Vec<(u64, u64)>,
+}
+
+impl Progress {
+    /// Whether the row of a commit may be a remainder.
+    pub(crate) fn may_be_reduced(&self, commit: u64) -> bool {
+        commit <= self.swept || self.received.iter().any(|(first, last)| (*first..=*last).contains(&commit))
+    }
 }
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { next: 1, swept: 0, floor: VersionVector::new() }
+        Self { next: 1, swept: 0, floor: VersionVector::new(), received: Vec::new() }
     }
 }
 
@@ -75,7 +87,8 @@ impl BaseRow {
     }
 
     pub(crate) fn encode(&self, ordinal: u64) -> Bytes {
-        let mut out = vec![VERSION];
+        let received = &self.progress.received;
+        let mut out = vec![if received.is_empty() { VERSION } else { VERSION_2 }];
         put_varint(&mut out, self.compacted.cast_unsigned());
         put_varint(&mut out, self.first);
         put_varint(&mut out, self.horizon);
@@ -90,6 +103,13 @@ impl BaseRow {
         for log in [&self.mesh, &self.private] {
             put_log(&mut out, log);
         }
+        if !received.is_empty() {
+            put_varint(&mut out, received.len() as u64);
+            for (first, last) in received {
+                put_varint(&mut out, *first);
+                put_varint(&mut out, *last);
+            }
+        }
         seal(&mut out, 0, ordinal);
         out.into()
     }
@@ -102,11 +122,12 @@ impl BaseRow {
 
 fn decode_content(content: Bytes, mesh: ReplicaId, private: ReplicaId) -> Result<BaseRow, DecodeError> {
     let mut reader = Reader::new(content);
-    match reader.u8("version")? {
-        VERSION => {}
+    let version = reader.u8("version")?;
+    match version {
+        VERSION | VERSION_2 => {}
         found => return Err(DecodeError::UnknownVersion { found }),
     }
-    let row = BaseRow {
+    let mut row = BaseRow {
         compacted: reader.varint("compacted revision")?.cast_signed(),
         first: reader.varint("first commit")?,
         horizon: reader.varint("horizon")?,
@@ -114,6 +135,7 @@ fn decode_content(content: Bytes, mesh: ReplicaId, private: ReplicaId) -> Result
             next: reader.varint("next commit")?,
             swept: reader.varint("swept commit")?,
             floor: read_vector(&mut reader)?,
+            received: Vec::new(),
         },
         commit: reader.varint("commit")?,
         revision: i64::try_from(reader.varint("revision")?)
@@ -126,6 +148,11 @@ fn decode_content(content: Bytes, mesh: ReplicaId, private: ReplicaId) -> Result
         mesh: read_log(&mut reader, mesh)?,
         private: read_log(&mut reader, private)?,
     };
+    if version == VERSION_2 {
+        for _ in 0..reader.varint("transfers")? {
+            row.progress.received.push((reader.varint("transfer")?, reader.varint("transfer")?));
+        }
+    }
     reader.finish("base row")?;
     Ok(row)
 }

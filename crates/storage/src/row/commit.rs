@@ -5,7 +5,9 @@
 //!            ‖ [ part ]                               of the mesh layer, then of the private layer, as flagged
 //!            ‖ count ‖ { key ‖ elements }             what range removals removed here
 //!            ‖ count ‖ { effect }
-//!            ‖ { ordinal }                             of each effect, in forms 3 and 4
+//!            ‖ { ordinal }                             of each effect, in forms 3, 4 and 5
+//!            ‖ count ‖ { lease ‖ elements }           of form 5: grants that a transfer removed here
+//!            ‖ count ‖ { key ‖ elements }             of form 5: system data that it removed
 //! part    := length ‖ record
 //!            ‖ [ count ‖ { element index } ]          in form 2
 //!            ‖ [ vector ]                             of a record that removes a range: its full context
@@ -14,6 +16,7 @@
 //! Form 1 holds the records as their authors wrote them. Form 2 is what compaction leaves of a row of which only some
 //! values are still needed: a record-shaped remainder of the operations that added them, with their element indices.
 //! Forms 3 and 4 are 1 and 2 of which earlier effects have gone, so that the others' places in the transaction have to be written down.
+//! Form 5 has no part: it is what a transfer of state removed here, and what it changed besides, see [`transfer`](crate::transfer).
 //! The `revision` is the replica's after the commit; it is the commit's own when there are effects.
 //!
 //! Effects are this replica's own: another one may apply the same record to other effects. They are what makes history
@@ -22,7 +25,7 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 use tombolo_crdt::{
-    Chain, DecodeError, Dot, Element, Hlc, Operation, Record, RecordHeader, ReplicaId, VersionVector,
+    Chain, DecodeError, Dot, Element, Hlc, LeaseRef, Operation, Record, RecordHeader, ReplicaId, VersionVector,
     codec::{Reader, put_bytes, put_elements, put_varint},
 };
 
@@ -33,6 +36,8 @@ const WHOLE: u8 = 1;
 const REMAINDER: u8 = 2;
 /// What a form is raised by when the ordinals of its effects are written down.
 const NUMBERED: u8 = 2;
+/// A row without a record.
+const BARE: u8 = 5;
 
 const HAS_MESH: u8 = 1;
 const HAS_PRIVATE: u8 = 2;
@@ -50,6 +55,15 @@ pub(crate) struct CommitRow {
     pub(crate) effects: SmallVec<[Effect; 1]>,
     /// Which of the transaction's changes each effect is, when earlier ones have gone. Empty: they are the first ones.
     pub(crate) ordinals: Vec<u32>,
+    /// What a transfer removed that is not under a key.
+    pub(crate) apart: Apart,
+}
+
+/// Grants and system data that are removed by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Apart {
+    pub(crate) leases: Vec<(LeaseRef, Vec<Element>)>,
+    pub(crate) system: Vec<Cleared>,
 }
 
 /// One layer's record within a commit.
@@ -164,7 +178,7 @@ impl Part {
 impl CommitRow {
     /// Whether this is what compaction left of a row.
     pub(crate) fn is_remainder(&self) -> bool {
-        self.parts.iter().any(|part| part.indices.is_some())
+        self.parts.is_empty() || self.parts.iter().any(|part| part.indices.is_some())
     }
 
     /// Which of the transaction's changes the effect at this place is, from 0.
@@ -212,7 +226,12 @@ impl CommitRow {
         out.reserve(self.parts.iter().map(|part| part.bytes.len() + 8).sum::<usize>() + 64);
         let is_whole = self.parts.iter().all(|part| part.indices.is_none());
         let form = if is_whole { WHOLE } else { REMAINDER };
-        out.push(if self.ordinals.is_empty() { form } else { form + NUMBERED });
+        let is_bare = self.parts.is_empty();
+        out.push(match (is_bare, self.ordinals.is_empty()) {
+            (true, _) => BARE,
+            (false, true) => form,
+            (false, false) => form + NUMBERED,
+        });
         put_varint(out, self.revision.get().cast_unsigned());
         out.push(self.parts.iter().fold(0, |flags, part| flags | part.layer.flag()));
         for part in &self.parts {
@@ -233,7 +252,12 @@ impl CommitRow {
         for effect in &self.effects {
             self.put_effect(out, number, effect);
         }
-        self.ordinals.iter().for_each(|ordinal| put_varint(out, u64::from(*ordinal)));
+        if is_bare {
+            (0..self.effects.len()).for_each(|at| put_varint(out, u64::from(self.ordinal(at))));
+            self.put_apart(out);
+        } else {
+            self.ordinals.iter().for_each(|ordinal| put_varint(out, u64::from(*ordinal)));
+        }
         seal(out, start, number);
     }
 
@@ -255,19 +279,26 @@ impl CommitRow {
         let mut reader = Reader::new(content);
         let found = reader.u8("form")?;
         let is_numbered = found > NUMBERED;
-        let form = if is_numbered { found - NUMBERED } else { found };
-        if form != WHOLE && form != REMAINDER {
+        let form = if is_numbered && found != BARE { found - NUMBERED } else { found };
+        if form != WHOLE && form != REMAINDER && form != BARE {
             return Err(DecodeError::UnknownVersion { found });
         }
         let revision = revision(&mut reader)?;
         let flags = reader.u8("flags")?;
         let mut parts = Vec::with_capacity(1);
         for layer in [Layer::Mesh, Layer::Private] {
-            if flags & layer.flag() != 0 {
+            if flags & layer.flag() != 0 && form != BARE {
                 parts.push(read_part(&mut reader, layer, form)?);
             }
         }
-        let mut row = Self { revision, parts, cleared: Vec::new(), effects: SmallVec::new(), ordinals: Vec::new() };
+        let mut row = Self {
+            revision,
+            parts,
+            cleared: Vec::new(),
+            effects: SmallVec::new(),
+            ordinals: Vec::new(),
+            apart: Apart::default(),
+        };
         for _ in 0..reader.varint("cleared keys")? {
             let key = reader.bytes("cleared key")?;
             let elements = reader.elements(row.author(), "cleared elements")?;
@@ -280,19 +311,25 @@ impl CommitRow {
         if is_numbered {
             row.ordinals = row.effects.iter().map(|_| index(&mut reader)).collect::<Result<_, _>>()?;
         }
+        if form == BARE {
+            row.leave_out_plain_ordinals();
+            row.apart = read_apart(&mut reader)?;
+        }
         reader.finish("row")?;
         Ok(row)
     }
 
     /// Elements are written relative to the first part's author; a row without parts names elements of nobody in particular.
     fn author(&self) -> ReplicaId {
-        const NOBODY: ReplicaId = match ReplicaId::new(u64::MAX) {
-            Some(id) => id,
-            None => unreachable!(),
-        };
         self.parts.first().map_or(NOBODY, |part| part.dot().replica)
     }
 }
+
+/// Whom the elements of a row without parts are written relative to.
+const NOBODY: ReplicaId = match ReplicaId::new(u64::MAX) {
+    Some(id) => id,
+    None => unreachable!(),
+};
 
 /// How effects are told apart. An effect of an operation in the same row takes its key from there.
 mod effect {
@@ -382,6 +419,20 @@ impl CommitRow {
         Ok((self.revision.get().saturating_sub(created), version))
     }
 
+    fn put_apart(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.apart.leases.len() as u64);
+        for (lease, elements) in &self.apart.leases {
+            out.extend_from_slice(&lease.home.get().to_be_bytes());
+            out.extend_from_slice(&lease.id.to_be_bytes());
+            put_elements(out, elements, NOBODY);
+        }
+        put_varint(out, self.apart.system.len() as u64);
+        for Cleared { key, elements } in &self.apart.system {
+            put_bytes(out, key);
+            put_elements(out, elements, NOBODY);
+        }
+    }
+
     fn removal_of(&self, wanted: &Bytes) -> Option<(usize, usize)> {
         let is_removal = |op: &Operation| matches!(op, Operation::Remove { key, .. } if key == wanted);
         let mut parts = self.parts.iter().enumerate();
@@ -396,6 +447,20 @@ impl Layer {
             Self::Private => HAS_PRIVATE,
         }
     }
+}
+
+fn read_apart(reader: &mut Reader) -> Result<Apart, DecodeError> {
+    let what = "what a transfer removed";
+    let mut apart = Apart::default();
+    for _ in 0..reader.varint(what)? {
+        let lease = LeaseRef { home: reader.replica_id(what)?, id: reader.u64(what)?.cast_signed() };
+        apart.leases.push((lease, reader.elements(NOBODY, what)?));
+    }
+    for _ in 0..reader.varint(what)? {
+        let key = reader.bytes(what)?;
+        apart.system.push(Cleared { key, elements: reader.elements(NOBODY, what)? });
+    }
+    Ok(apart)
 }
 
 fn put_indices(out: &mut Vec<u8>, part: &Part) {

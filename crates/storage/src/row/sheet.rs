@@ -132,6 +132,7 @@ mod tests {
             cleared: Vec::new(),
             effects: Default::default(),
             ordinals: Vec::new(),
+            apart: Default::default(),
         }
     }
 

@@ -70,15 +70,6 @@ impl Comparison {
         Some(question)
     }
 
-    /// Takes back a question that will not be answered.
-    pub(crate) fn put_back(&mut self, question: Question) {
-        self.asked -= 1;
-        match question {
-            Question::Sums(ranges) => self.open.extend(ranges),
-            Question::Names(range) => self.leaves.push_back(range),
-        }
-    }
-
     /// Takes the sums of the ranges that were asked about.
     pub(crate) fn sums(&mut self, ranges: &[ElementRange], sums: &[(u64, Fingerprint)]) -> Result<(), TransferFault> {
         if ranges.len() != sums.len() {

@@ -24,6 +24,8 @@ use crate::{
 
 /// How long a moment is held on to after it was last asked for.
 pub(crate) const PINNED_FOR: Duration = Duration::from_secs(600);
+/// How long a moment that is not asked for is held on to when somebody else wants its place.
+const PINNED_AT_LEAST: Duration = Duration::from_secs(30);
 /// Moments that are held on to at a time.
 const PINS_MAX: usize = 2;
 
@@ -112,7 +114,7 @@ impl Provider {
     }
 
     fn open(&self, now: Duration, asked: VersionVector) -> Result<Page, TransferFault> {
-        if self.expire(now) >= PINS_MAX {
+        if !self.make_room(now) {
             return Ok(Page::Refusal(Refusal::Busy));
         }
         let pinned = Arc::new(Pinned::of(Moment::of(&self.store)?, asked));
@@ -124,6 +126,19 @@ impl Provider {
         }
         pins.push(Pin { used: now, pinned });
         Ok(page)
+    }
+
+    /// Whether there is a place, that of a moment nobody has asked for lately if there is no other.
+    fn make_room(&self, now: Duration) -> bool {
+        self.expire(now);
+        let mut pins = self.pins.lock();
+        if pins.len() >= PINS_MAX
+            && let Some(oldest) = pins.iter().map(|pin| pin.used).min()
+            && now.saturating_sub(oldest) >= PINNED_AT_LEAST
+        {
+            pins.retain(|pin| pin.used != oldest);
+        }
+        pins.len() < PINS_MAX
     }
 
     fn find(&self, now: Duration, snapshot: u64) -> Option<Arc<Pinned>> {

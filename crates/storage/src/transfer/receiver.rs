@@ -7,7 +7,10 @@
 //! What is staged claims nothing. At every beginning it is compared with what the provider has, range by range, so that it is of
 //! use whoever the next provider is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::atomic::Ordering,
+};
 
 use bytes::Bytes;
 use tombolo_crdt::{Chain, Dot, Element, VersionVector, codec::Reader};
@@ -18,10 +21,14 @@ use super::{
     compare::{Comparison, Question},
     fragment,
     header::Header,
+    join::Holder,
     list::{Listed, Moment},
-    staging::Staging,
+    staging::{Place, StagedElements, Staging},
 };
-use crate::{ReadError, Store};
+use crate::{
+    ReadError, Store,
+    row::commit::{self, CommitRow},
+};
 
 /// Elements asked for at once, when their size is not known better.
 const ELEMENTS_AT_ONCE: u64 = 4096;
@@ -33,11 +40,8 @@ pub struct Receiver {
     store: Store,
     /// The ordinal of the next staged row.
     next_row: u64,
-    /// What is staged and counts, with its share.
-    staged: BTreeMap<Element, u128>,
+    staged: StagedElements,
     staged_bytes: u64,
-    /// What is staged and does not count, unless it came again in a row above this one.
-    excluded: HashMap<Element, u64>,
     phase: Phase,
     outstanding: BTreeMap<u64, Asked>,
     next_pull: u64,
@@ -59,6 +63,8 @@ struct Taking {
     since: u64,
     above: Comparison,
     within: Comparison,
+    /// The keys of our elements of the system's data.
+    system: HashMap<Element, Bytes>,
     /// Places of elements that are to be asked for; unknown before it is known what is staged already.
     missing: Option<Vec<(u64, u64)>>,
 }
@@ -99,11 +105,12 @@ pub struct CompleteTransfer {
     /// Our last commit when the provider was asked.
     pub(crate) since: u64,
     /// Our elements that the provider's vector covers and the provider lacks.
-    pub(crate) removed: Vec<Listed>,
-    /// Staged elements that do not count, unless in a row above this one.
-    pub(crate) excluded: HashMap<Element, u64>,
-    /// All that are staged and count.
-    pub(crate) staged: std::collections::BTreeSet<Element>,
+    pub(crate) removed: Vec<(Element, Holder)>,
+    pub(crate) staged: StagedElements,
+    /// The hashes of the keys of which more than one element is staged.
+    pub(crate) crowded: HashSet<u64>,
+    /// The ordinal after the last staged row.
+    pub(crate) end: u64,
 }
 
 impl Receiver {
@@ -113,13 +120,14 @@ impl Receiver {
     ///
     /// The engine cannot read.
     pub fn resume(store: &Store) -> Result<Self, ReadError> {
-        let Staging { header, elements: staged, bytes, next } = Staging::read(&*store.shared().engine.snapshot())?;
+        let shared = store.shared();
+        let Staging { header, elements: staged, bytes, next } =
+            Staging::read(&*shared.engine.snapshot(), shared.staged_from.load(Ordering::Acquire))?;
         Ok(Self {
             store: store.clone(),
             next_row: next,
             staged,
             staged_bytes: bytes,
-            excluded: HashMap::new(),
             phase: Phase::Opening { resumes: header },
             outstanding: BTreeMap::new(),
             next_pull: 0,
@@ -194,7 +202,7 @@ impl Receiver {
             Phase::Opening { resumes } => resumes.as_ref().map(|(_, header)| header),
         };
         TransferProgress {
-            elements: self.staged.len() as u64,
+            elements: self.staged.places.len() as u64,
             elements_total: header.map(|header| header.above.count),
             bytes: self.staged_bytes,
             bytes_total: header.map(|header| header.bytes),
@@ -228,16 +236,17 @@ impl Receiver {
         if taking.missing.as_ref().is_none_or(|missing| !missing.is_empty()) || !self.outstanding.is_empty() {
             return Ok(None);
         }
-        let found: Fingerprint = self.staged.values().copied().sum();
+        let found: Fingerprint = self.staged.places.values().map(|place| place.share).sum();
         if found != taking.header.above {
             return Err(TransferFault::Fingerprint { promised: taking.header.above, found });
         }
         Ok(Some(CompleteTransfer {
             header: taking.header.clone(),
             since: taking.since,
-            removed: within.only_here.clone(),
-            excluded: self.excluded.clone(),
-            staged: self.staged.keys().copied().collect(),
+            removed: self.holders(&within.only_here, &taking.system)?,
+            staged: self.staged.clone(),
+            crowded: self.staged.crowded(),
+            end: self.next_row,
         }))
     }
 
@@ -276,17 +285,21 @@ impl Receiver {
         check_streams(&self.store, &header)?;
         // What the provider does not know, or what we have by now, is not part of this transfer.
         let is_part = |e: &Element| header.vector.covers_element(*e) && !header.asked.covers_element(*e);
-        let others: Vec<Element> = self.staged.keys().filter(|element| !is_part(element)).copied().collect();
-        others.into_iter().for_each(|element| self.exclude(element));
-        let staged = self.staged.iter().map(|(element, share)| Listed { element: *element, commit: 0, share: *share });
-        let above = Comparison::new(staged.collect(), header.above);
-        let own = if header.asked.is_empty() { Vec::new() } else { Moment::of(&self.store)?.elements };
+        self.staged.places.retain(|element, _| is_part(element));
+        let listed = |(element, place): (&Element, &Place)| Listed { element: *element, commit: 0, share: place.share };
+        let above = Comparison::new(self.staged.places.iter().map(listed).collect(), header.above);
+        let (mut own, mut system) = (Vec::new(), HashMap::new());
+        if !header.asked.is_empty() {
+            let moment = Moment::of(&self.store)?;
+            own = moment.elements;
+            system = moment.system.into_iter().map(|(element, (key, _))| (element, key)).collect();
+        }
         let is_common = |e: Element| header.asked.covers_element(e) && header.vector.covers_element(e);
         let own = own.into_iter().filter(|listed| is_common(listed.element)).collect();
         let within = Comparison::new(own, header.within);
         let staged = StagedPage::header(self.next_row, since, &header);
         self.next_row += 1;
-        let taking = Taking { snapshot, header, since, above, within, missing: None };
+        let taking = Taking { snapshot, header, since, above, within, system, missing: None };
         self.phase = Phase::Taking(Box::new(taking));
         self.settle()?;
         Ok(vec![staged])
@@ -303,29 +316,30 @@ impl Receiver {
     fn elements(&mut self, (from, next, to): (u64, u64, u64), bytes: Bytes) -> Result<Vec<StagedPage>, TransferFault> {
         let Phase::Taking(taking) = &mut self.phase else { return Err(TransferFault::WrongAnswer) };
         let mut reader = Reader::new(bytes.clone());
-        let mut found: Vec<(Element, u128)> = Vec::new();
+        let (mut parts, mut last, mut count) = (Vec::new(), None, 0);
         while reader.remaining() > 0 {
             let part = fragment::read(&mut reader)?;
-            for (element, share) in fragment::elements(&part) {
+            for (element, _) in fragment::elements(&part) {
                 let header = &taking.header;
-                let is_in_order = found.last().is_none_or(|(last, _)| *last < element);
+                let is_in_order = last.replace(element).is_none_or(|last| last < element);
+                count += 1;
                 if !is_in_order || !header.vector.covers_element(element) || header.asked.covers_element(element) {
                     return Err(TransferFault::OutOfPlace { element });
                 }
-                if self.staged.contains_key(&element) {
+                if self.staged.places.contains_key(&element) {
                     return Err(TransferFault::Twice { element });
                 }
-                found.push((element, share));
             }
+            parts.push(part);
         }
         // A page that brings nothing would be asked for for ever.
-        if found.len() as u64 != next - from || next == from {
+        if count != next - from || next == from {
             return Err(TransferFault::WrongAnswer);
         }
         if next < to {
             taking.missing.get_or_insert_default().push((next, to));
         }
-        self.staged.extend(found);
+        self.staged.note(self.next_row, &parts);
         let staged = StagedPage::page(self.next_row, &bytes);
         self.next_row += 1;
         self.staged_bytes += staged.bytes() as u64;
@@ -366,14 +380,28 @@ impl Receiver {
         missing.sort_unstable();
         missing.reverse();
         taking.missing = Some(missing);
-        others.into_iter().for_each(|element| self.exclude(element));
+        others.iter().for_each(|element| _ = self.staged.places.remove(element));
         Ok(())
     }
 
-    fn exclude(&mut self, element: Element) {
-        if self.staged.remove(&element).is_some() {
-            self.excluded.insert(element, self.next_row - 1);
+    /// What holds some elements of ours. Those whose rows have gone have gone too.
+    fn holders(
+        &self,
+        listed: &[Listed],
+        system: &HashMap<Element, Bytes>,
+    ) -> Result<Vec<(Element, Holder)>, ReadError> {
+        let engine = &*self.store.shared().engine;
+        let mut holders = Vec::new();
+        for Listed { element, commit, .. } in listed {
+            if let Some(key) = system.get(element) {
+                holders.push((*element, Holder::System(key.clone())));
+                continue;
+            }
+            let Some(row) = engine.get(&commit::key(*commit))? else { continue };
+            let row = CommitRow::decode(&row, *commit)?;
+            holders.extend(row.operation(*element).and_then(|o| Holder::of(*element, o)).map(|h| (*element, h)));
         }
+        Ok(holders)
     }
 }
 

@@ -29,7 +29,7 @@ fn system(random: &mut Random, value: &str) -> Request {
     Request::System(writes.collect())
 }
 
-fn request(random: &mut Random, counter: &mut u64) -> Request {
+pub(crate) fn request(random: &mut Random, counter: &mut u64) -> Request {
     *counter += 1;
     let value = format!("v{counter}");
     let key = *random.pick(&KEYS);
@@ -53,7 +53,7 @@ fn request(random: &mut Random, counter: &mut u64) -> Request {
 }
 
 /// Carries out a request if its lease allows it.
-fn write(mesh: &mut Mesh, site: usize, random: &mut Random, counter: &mut u64) {
+pub(crate) fn write(mesh: &mut Mesh, site: usize, random: &mut Random, counter: &mut u64) {
     let request = request(random, counter);
     match mesh.sites[site].try_run(request) {
         Ok(_)

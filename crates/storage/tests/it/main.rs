@@ -30,3 +30,5 @@ mod store;
 mod support;
 mod system;
 mod transfer;
+mod transfer_crash;
+mod transfer_laws;

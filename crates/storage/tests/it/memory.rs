@@ -46,6 +46,11 @@ impl Bench {
         Self::try_on(engine, NOW).expect("the rows open")
     }
 
+    /// The store of an identity of its own, on an engine that is there.
+    pub(crate) fn on_as(engine: MemoryEngine, entropy: u8) -> Self {
+        Self::open(engine, NOW, entropy).expect("the rows open")
+    }
+
     /// A store of an identity of its own.
     pub(crate) fn of(entropy: u8, wall: WallTime) -> Self {
         Self::open(MemoryEngine::new(), wall, entropy).expect("the rows open")
@@ -116,6 +121,11 @@ impl Bench {
     pub(crate) fn reopen_as(self, how: Stop, entropy: u8) -> Self {
         let wall = self.wall;
         Self::open(self.stop(how), wall, entropy).expect("the rows open under another name")
+    }
+
+    /// How many rows of a kind there are.
+    pub(crate) fn rows_of(&self, kind: u8) -> usize {
+        self.engine.snapshot().scan(&[kind], &[kind + 1]).count()
     }
 
     /// The numbers of the commit rows there are.

@@ -175,6 +175,13 @@ impl Oracle {
         }
     }
 
+    /// Takes in what a site has written and not yet sent, from a commit on. Returns the commit to go on from.
+    pub(crate) fn note_from(&mut self, bench: &Bench, from: u64) -> u64 {
+        let arrivals = bench.store.arrivals(&self.seen(), from, EVERYTHING).expect("the log reaches back far enough");
+        arrivals.records.iter().for_each(|arrival| self.note(&arrival.bytes));
+        arrivals.next
+    }
+
     fn seen(&self) -> VersionVector {
         self.records.keys().copied().collect()
     }
