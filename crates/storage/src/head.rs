@@ -14,7 +14,7 @@ use crate::{
     lineage::Numbers,
     log::Log,
     merge::{Merge, Merged},
-    row::commit::{Apart, CommitRow, Layer, Part},
+    row::commit::{CommitRow, Layer, Part},
     since_base::SinceBase,
     system::SystemRegisters,
 };
@@ -100,14 +100,7 @@ impl Head {
         if !effects.is_empty() || given.is_some() {
             self.revision = next;
         }
-        let mut row = CommitRow {
-            revision: self.revision,
-            parts,
-            cleared,
-            effects,
-            ordinals: Vec::new(),
-            apart: Apart::default(),
-        };
+        let mut row = CommitRow { revision: self.revision, parts, cleared, effects, ordinals: Vec::new(), apart: None };
         if let Some(given) = given {
             given.stamp(number, &mut row, index);
         }
@@ -122,7 +115,9 @@ impl Head {
             merge.part(part);
         }
         merge.cleared(&row.cleared);
-        merge.apart(&row.apart);
+        if let Some(apart) = &row.apart {
+            merge.apart(apart);
+        }
         if row.is_remainder() || row.parts.is_empty() {
             merge.left_over(&row.effects);
         }

@@ -157,13 +157,7 @@ impl Sought {
 }
 
 /// Reads every row up to `last` and applies it; `index` is the empty one to begin with.
-fn replay(
-    engine: &dyn Engine,
-    owner: &Owner,
-    sought: Sought,
-    index: Index,
-    last: u64,
-) -> Result<Recovered, OpenError> {
+fn replay(engine: &dyn Engine, owner: &Owner, sought: Sought, index: Index, last: u64) -> Result<Recovered, OpenError> {
     let begins = owner.numbers.begins;
     let base = newest_base(engine, owner)?;
     let mut recovered = Recovered {
@@ -269,7 +263,7 @@ impl Recovered {
             return Err(ReadError::Rot { commit: expected });
         }
         // Only compactions and transfers leave remainders: one that no base knows of says that the base is lost.
-        if row.is_remainder() && !progress.may_be_reduced(number) {
+        if (row.is_remainder() || row.is_bare()) && !progress.may_be_reduced(number) {
             return Err(ReadError::Rot { commit: number });
         }
         if number > base_commit && self.head.commit <= base_commit {

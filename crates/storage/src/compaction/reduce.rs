@@ -11,7 +11,7 @@ use tombolo_crdt::{Element, LeaseRef, Operation};
 
 use crate::{
     index::{Index, Touch, View, own_key},
-    row::commit::{Apart, CommitRow, Effect},
+    row::commit::{CommitRow, Effect},
     since_base::SinceBase,
     system::SystemRegisters,
 };
@@ -93,9 +93,8 @@ pub(super) fn fate(needs: &Needs<'_>, number: u64, row: &CommitRow) -> Fate {
         return Fate::Kept;
     }
     let parts = row.parts.iter().map(|part| part.remainder(|element| needed.contains(&element))).collect();
-    let rest =
-        CommitRow { revision: row.revision, parts, cleared: Vec::new(), effects, ordinals, apart: Apart::default() }
-            .with_plain_ordinals_left_out();
+    let rest = CommitRow { revision: row.revision, parts, cleared: Vec::new(), effects, ordinals, apart: None }
+        .with_plain_ordinals_left_out();
     if rest == *row { Fate::Kept } else { Fate::Reduced(rest) }
 }
 
@@ -137,5 +136,5 @@ pub(super) fn keys(row: &CommitRow) -> Vec<Bytes> {
 /// Whether a row did anything but add.
 fn removes(row: &CommitRow) -> bool {
     let mut operations = row.parts.iter().flat_map(|part| &part.record.operations);
-    !row.cleared.is_empty() || row.apart != Apart::default() || operations.any(|operation| operation.adds() == 0)
+    !row.cleared.is_empty() || row.apart.is_some() || operations.any(|operation| operation.adds() == 0)
 }

@@ -56,7 +56,7 @@ pub(crate) struct CommitRow {
     /// Which of the transaction's changes each effect is, when earlier ones have gone. Empty: they are the first ones.
     pub(crate) ordinals: Vec<u32>,
     /// What a transfer removed that is not under a key.
-    pub(crate) apart: Apart,
+    pub(crate) apart: Option<Box<Apart>>,
 }
 
 /// Grants and system data that are removed by name.
@@ -115,6 +115,13 @@ pub(crate) struct Location {
     pub(crate) commit: u64,
     /// The element it is the value of.
     pub(crate) element: Element,
+}
+
+impl Apart {
+    /// As a row has it, which nearly always is nothing.
+    pub(crate) fn some(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
 }
 
 impl Effect {
@@ -178,7 +185,12 @@ impl Part {
 impl CommitRow {
     /// Whether this is what compaction left of a row.
     pub(crate) fn is_remainder(&self) -> bool {
-        self.parts.is_empty() || self.parts.iter().any(|part| part.indices.is_some())
+        self.parts.iter().any(|part| part.indices.is_some())
+    }
+
+    /// Whether something was removed here without a record of ours: by a transfer.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.parts.is_empty() && (!self.cleared.is_empty() || self.apart.is_some())
     }
 
     /// Which of the transaction's changes the effect at this place is, from 0.
@@ -226,7 +238,7 @@ impl CommitRow {
         out.reserve(self.parts.iter().map(|part| part.bytes.len() + 8).sum::<usize>() + 64);
         let is_whole = self.parts.iter().all(|part| part.indices.is_none());
         let form = if is_whole { WHOLE } else { REMAINDER };
-        let is_bare = self.parts.is_empty();
+        let is_bare = self.is_bare();
         out.push(match (is_bare, self.ordinals.is_empty()) {
             (true, _) => BARE,
             (false, true) => form,
@@ -291,14 +303,8 @@ impl CommitRow {
                 parts.push(read_part(&mut reader, layer, form)?);
             }
         }
-        let mut row = Self {
-            revision,
-            parts,
-            cleared: Vec::new(),
-            effects: SmallVec::new(),
-            ordinals: Vec::new(),
-            apart: Apart::default(),
-        };
+        let mut row =
+            Self { revision, parts, cleared: Vec::new(), effects: SmallVec::new(), ordinals: Vec::new(), apart: None };
         for _ in 0..reader.varint("cleared keys")? {
             let key = reader.bytes("cleared key")?;
             let elements = reader.elements(row.author(), "cleared elements")?;
@@ -313,7 +319,7 @@ impl CommitRow {
         }
         if form == BARE {
             row.leave_out_plain_ordinals();
-            row.apart = read_apart(&mut reader)?;
+            row.apart = Apart::some(read_apart(&mut reader)?);
         }
         reader.finish("row")?;
         Ok(row)
@@ -420,14 +426,16 @@ impl CommitRow {
     }
 
     fn put_apart(&self, out: &mut Vec<u8>) {
-        put_varint(out, self.apart.leases.len() as u64);
-        for (lease, elements) in &self.apart.leases {
+        let nothing = Apart::default();
+        let apart = self.apart.as_deref().unwrap_or(&nothing);
+        put_varint(out, apart.leases.len() as u64);
+        for (lease, elements) in &apart.leases {
             out.extend_from_slice(&lease.home.get().to_be_bytes());
             out.extend_from_slice(&lease.id.to_be_bytes());
             put_elements(out, elements, NOBODY);
         }
-        put_varint(out, self.apart.system.len() as u64);
-        for Cleared { key, elements } in &self.apart.system {
+        put_varint(out, apart.system.len() as u64);
+        for Cleared { key, elements } in &apart.system {
             put_bytes(out, key);
             put_elements(out, elements, NOBODY);
         }

@@ -48,7 +48,8 @@ impl Committer {
             index.entry(&key).touches.push(Touch { commit: number, revision: revision.get(), view });
             effects.push(Effect::Show { key, at, create_revision, version });
         }
-        let row = CommitRow { revision, parts: Vec::new(), cleared: Vec::new(), effects, ordinals: Vec::new() };
+        let row =
+            CommitRow { revision, parts: Vec::new(), cleared: Vec::new(), effects, ordinals: Vec::new(), apart: None };
         (!row.effects.is_empty()).then_some(row)
     }
 }

@@ -321,7 +321,7 @@ impl Join {
         let first = self.changed - effects.len() as u64;
         let ordinal = |at: usize| u32::try_from(first + at as u64).unwrap_or(u32::MAX);
         let ordinals = (0..effects.len()).map(ordinal).collect();
-        let row = CommitRow { revision: self.revision(), parts, cleared, effects, ordinals, apart };
+        let row = CommitRow { revision: self.revision(), parts, cleared, effects, ordinals, apart: apart.some() };
         let row = row.with_plain_ordinals_left_out().encode(self.number);
         self.tally.add(Tally::of(&row));
         self.row_bytes += row.len();

@@ -79,12 +79,18 @@ fn wherever_a_publication_stops_it_was_carried_out_or_not_begun() {
         for failing in 1..20 {
             let (from, mut to) = apart();
             let transfer = staged(&from, &mut to);
-            if syncs_only { to.engine.fail_sync_in(failing) } else { to.engine.fail_in(failing) }
+            if syncs_only {
+                to.engine.fail_sync_in(failing)
+            } else {
+                to.engine.fail_in(failing)
+            }
             let outcome = to.committer.publish_transfer(to.wall, transfer);
             let shown = seen(&to.store);
             match &outcome {
                 Ok(_) => assert_eq!(shown, after),
-                Err(TransferError::Commit(_)) => assert_eq!(shown, before, "write {failing}: readers see the old state"),
+                Err(TransferError::Commit(_)) => {
+                    assert_eq!(shown, before, "write {failing}: readers see the old state")
+                }
                 Err(other) => panic!("{other}"),
             }
             for engine in [to.engine.crash(), to.engine.kill()] {

@@ -200,16 +200,3 @@ fn a_transfer_leads_where_the_log_leads() {
     });
     assert!(transfers.into_inner() > 40, "there were too few transfers to learn from");
 }
-
-/// Carries out one transfer, nothing coming in between. Pages go through `change` on their way.
-pub(crate) fn transfer(
-    from: &Bench,
-    to: &mut Bench,
-    change: impl FnMut(Bytes) -> Bytes,
-) -> Result<Option<tombolo_storage::PublishedTransfer>, TransferFault> {
-    let provider = Provider::new(&from.store);
-    let mut receiver = Receiver::resume(&to.store)?;
-    crate::transfer::pull(&provider, &mut receiver, to, change)?;
-    let complete = receiver.complete()?;
-    Ok(complete.map(|complete| to.committer.publish_transfer(to.wall, complete).expect("it is joined")))
-}
