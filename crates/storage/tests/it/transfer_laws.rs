@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tombolo_storage::{Provider, Receiver, TransferFault};
+use tombolo_storage::{Provider, Receiver};
 
 use crate::{
     convergence,
