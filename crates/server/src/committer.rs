@@ -18,12 +18,19 @@ use tokio::sync::{mpsc, oneshot};
 use tombolo_storage::{Answer, Commit, CommitError, Committer, Durability, IngestError, RequestError, WallTime};
 use tracing::{error, info};
 
-use self::queue::{Job, Taken, Work};
+use self::{
+    queue::{Job, Taken, Work},
+    transfer::StepReply,
+};
 use crate::{clock, limits, metrics::Metrics};
 
-pub(crate) use self::queue::CommitQueue;
+pub(crate) use self::{
+    queue::CommitQueue,
+    transfer::{Step, StepRefusal, Stepped},
+};
 
 mod queue;
+mod transfer;
 
 /// What a request is answered.
 pub(crate) type Reply = Result<Answer, Refusal>;
@@ -97,6 +104,7 @@ pub(crate) struct Group {
 pub(crate) enum Answered {
     Request(oneshot::Sender<Reply>, Reply),
     Ingest(oneshot::Sender<Ingested>, Ingested),
+    Step(oneshot::Sender<StepReply>, StepReply),
 }
 
 impl Answered {
@@ -105,15 +113,17 @@ impl Answered {
         match self {
             Self::Request(waiting, reply) => drop(waiting.send(reply)),
             Self::Ingest(waiting, ingested) => drop(waiting.send(ingested)),
+            Self::Step(waiting, reply) => drop(waiting.send(reply)),
         }
     }
 
     /// Takes back success: its group was not made durable.
     fn fail(&mut self, why: &Arc<CommitError>) {
         match self {
-            Self::Request(_, Err(_)) => {}
+            Self::Request(_, Err(_)) | Self::Step(_, Err(_)) => {}
             Self::Request(_, reply) => *reply = Err(Refusal::Commit(Arc::clone(why))),
             Self::Ingest(_, ingested) => *ingested = Ingested::none(IngestRefusal::NotDurable),
+            Self::Step(_, reply) => *reply = Err(StepRefusal::NotDurable(Arc::clone(why))),
         }
     }
 }
@@ -188,22 +198,26 @@ impl Worker {
     fn carry_out(&mut self, jobs: &mut Vec<Job>) -> Group {
         let started = Instant::now();
         let wall = clock::wall();
-        let mut replies = Vec::with_capacity(jobs.len());
+        let mut replies: Vec<Answered> = Vec::with_capacity(jobs.len());
+        let mut commits = Vec::new();
         for Job { work, .. } in jobs.drain(..) {
             replies.push(match work {
                 Work::Request { request, reply } => {
                     Answered::Request(reply, self.committer.execute(wall, request).map_err(Refusal::from))
                 }
                 Work::Ingest { records, reply } => Answered::Ingest(reply, self.ingest(wall, records)),
+                Work::Step { step, reply } => Answered::Step(reply, self.step(step, &mut commits)),
             });
         }
         let executed = Instant::now();
-        let commits = self.committer.commit().unwrap_or_else(|why| {
-            self.complain(&why);
-            let why = Arc::new(why);
-            replies.iter_mut().for_each(|answered| answered.fail(&why));
-            Vec::new()
-        });
+        match self.committer.commit() {
+            Ok(made) => commits.extend(made),
+            Err(why) => {
+                self.complain(&why);
+                let why = Arc::new(why);
+                replies.iter_mut().for_each(|answered| answered.fail(&why));
+            }
+        }
         self.metrics.committed(replies.len(), commits.len(), executed - started, executed.elapsed());
         Group { commits, replies }
     }
@@ -281,7 +295,7 @@ mod tests {
     fn reply_of(answered: Answered) -> Reply {
         match answered {
             Answered::Request(_, reply) => reply,
-            Answered::Ingest(..) => panic!("a request was sent"),
+            _ => panic!("a request was sent"),
         }
     }
 

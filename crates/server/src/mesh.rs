@@ -32,6 +32,7 @@ use self::{
     alarms::{Alarms, Raised},
     away::Away,
     membership::Membership,
+    transfers::Transfers,
 };
 use crate::{clock::Uptime, config::Config};
 
@@ -49,6 +50,7 @@ mod key;
 mod membership;
 mod node;
 mod retention;
+pub(crate) mod transfers;
 
 /// This replica's place in the mesh.
 pub(crate) struct Mesh {
@@ -69,6 +71,7 @@ pub(crate) struct Mesh {
     /// Held by whoever hands out slots.
     handing_out: Turn<()>,
     link: RwLock<Link>,
+    pub(crate) transfers: Transfers,
 }
 
 /// The connection to the others.
@@ -144,6 +147,7 @@ impl Mesh {
             is_disowned: AtomicBool::new(false),
             handing_out: Turn::new(()),
             link: RwLock::new(Link::Down("the server is starting".to_owned())),
+            transfers: Transfers::new(store),
         };
         mesh.hold_log(store);
         Ok(mesh)

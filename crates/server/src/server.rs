@@ -90,6 +90,7 @@ impl Running {
         task::spawn(Watches::serve_loads(Arc::clone(&replica)));
         task::spawn(Watches::keep_time(Arc::clone(&replica)));
         task::spawn(Mesh::keep_logs(Arc::clone(&replica)));
+        task::spawn(mesh::transfers::keep_up(Arc::clone(&replica)));
         Keeper::start(&replica, &config.keeper);
         mesh::start(&replica, config).await?;
         let terms = Terms {

@@ -1,7 +1,10 @@
 //! What all formats have to say alike of a mesh: ids, states, digests, names.
 
 use bytes::Bytes;
-use tombolo_proto::v1::{DigestComparison, Member, MemberState, MeshAlarm, MeshAlarmKind, Peer, PeerState, SlotRange};
+use tombolo_proto::v1::{
+    DigestComparison, Member, MemberState, MeshAlarm, MeshAlarmKind, Peer, PeerState, SlotRange, StateTransfer,
+    StateTransferPhase,
+};
 
 /// A replica, as it is shown everywhere.
 pub(super) fn replica(id: u64) -> String {
@@ -51,6 +54,20 @@ pub(super) fn digests(peer: &Peer) -> &'static str {
         DigestComparison::Different => "different",
         DigestComparison::Unknown | DigestComparison::Unspecified => "unknown",
     }
+}
+
+pub(super) fn transfer_phase(transfer: &StateTransfer) -> &'static str {
+    match transfer.phase() {
+        StateTransferPhase::Opening => "opening",
+        StateTransferPhase::Taking => "taking",
+        StateTransferPhase::Joining => "joining",
+        StateTransferPhase::Unspecified => "unknown",
+    }
+}
+
+/// A count, of how many if that is known.
+pub(super) fn done_of(done: u64, total: Option<u64>) -> String {
+    total.map_or_else(|| done.to_string(), |total| format!("{done} of {total}"))
 }
 
 pub(super) fn alarm_kind(alarm: &MeshAlarm) -> &'static str {

@@ -247,6 +247,7 @@ mod tests {
             "  mesh     0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
             "  data     43 records, revision 42, commit 44",
             "  digest   7f7f7f7f7f7f7f7f7f7f7f7f7f7f7f7f",
+            "  transfer taking from office: 1200 of 90000 elements, 340000 of 25000000 bytes, for 3.0s",
             "  PEERS   REPLICA           STATE        RTT   LAG   BEHIND  AHEAD  IN FLIGHT  DIGEST",
             "  office  00000000000000b2  connected    18ms  0ms   0       0      0          equal",
             "  ship    00000000000000c3  unreachable  -     2h3m  1204    -      -          unknown",

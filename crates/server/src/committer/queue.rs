@@ -7,7 +7,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 use tombolo_storage::Request;
 
-use super::{IngestRefusal, Ingested, Refusal, Reply};
+use super::{IngestRefusal, Ingested, Refusal, Reply, Step, StepReply};
 use crate::limits;
 
 /// Something on its way to the committer.
@@ -26,6 +26,11 @@ pub(super) enum Work {
     Ingest {
         records: Vec<Bytes>,
         reply: oneshot::Sender<Ingested>,
+    },
+    /// A step of a transfer of state.
+    Step {
+        step: Step,
+        reply: oneshot::Sender<StepReply>,
     },
 }
 
@@ -86,7 +91,7 @@ impl CommitQueue {
         Ok(answer)
     }
 
-    fn push(&self, work: Work, bytes: usize) -> Result<(), Refusal> {
+    pub(super) fn push(&self, work: Work, bytes: usize) -> Result<(), Refusal> {
         let wake = {
             let mut state = self.0.state.lock();
             if state.closed {

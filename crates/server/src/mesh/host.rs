@@ -14,7 +14,7 @@ use tombolo_proto::v1::MeshAlarmKind;
 use tombolo_storage::{Arrival, ArrivalBudget, Arrivals, ArrivalsError, IngestError};
 use tracing::{debug, info, warn};
 
-use super::{errands, invitations};
+use super::{errands, invitations, transfers};
 use crate::{
     clock,
     committer::{self, Ingested},
@@ -68,6 +68,10 @@ impl Host for PeerHost {
         errands::answer(&self.replica, question).await
     }
 
+    async fn page(&self, peer: ReplicaId, pull: Bytes) -> Bytes {
+        transfers::page(&self.replica, peer, pull).await
+    }
+
     fn event(&self, peer: ReplicaId, event: Event) {
         let mesh = &self.replica.mesh;
         let now = self.replica.uptime.now();
@@ -81,12 +85,9 @@ impl Host for PeerHost {
                 }
             }
             Event::NeedsState { .. } => {
-                raise(
-                    MeshAlarmKind::NeedsState,
-                    "it lacks records that are no longer kept: it has to join anew".to_owned(),
-                );
+                info!(peer = %mesh.call(peer), "a peer lacks records that are no longer kept: it needs our state");
             }
-            Event::LacksState { .. } => {}
+            Event::LacksState { floor } => mesh.transfers.lacks(peer, floor),
             Event::Skew(ms) => {
                 let (by, way) = (ms.unsigned_abs() / 1_000, if ms < 0 { "behind" } else { "ahead of" });
                 let text = format!("its clock is {by}s {way} ours: of concurrent writes the later clock's win");

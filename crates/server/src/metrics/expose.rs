@@ -189,6 +189,46 @@ fn mesh(page: &mut Page, replica: &Replica) {
     page.sample("tombolo_antientropy_bytes_total", &[("direction", "received")], received);
     let ingested = replica.metrics.records_ingested.get();
     page.single("tombolo_records_ingested_total", COUNTER, "Records of other replicas applied.", ingested);
+    transfers(page, replica);
+}
+
+/// What is taken and given when no log has what is lacking.
+fn transfers(page: &mut Page, replica: &Replica) {
+    let metrics = &replica.metrics;
+    page.single(
+        "tombolo_transfers_begun_total",
+        COUNTER,
+        "Transfers of state begun here.",
+        metrics.transfers_begun.get(),
+    );
+    let interrupted = metrics.transfers_interrupted.get();
+    page.single(
+        "tombolo_transfers_interrupted_total",
+        COUNTER,
+        "Those that ended before they were joined.",
+        interrupted,
+    );
+    page.head("tombolo_transfers_joined_total", COUNTER, "Those that were joined with the state.");
+    for (kind, joined) in [("delta", &metrics.deltas_joined), ("checkpoint", &metrics.checkpoints_joined)] {
+        page.sample("tombolo_transfers_joined_total", &[("kind", kind)], joined.get());
+    }
+    let (taken, served) = ("taken", "served");
+    page.head("tombolo_transfer_pages_total", COUNTER, "Pages of transfers.");
+    page.sample("tombolo_transfer_pages_total", &[("direction", taken)], metrics.pages_taken.get());
+    page.sample("tombolo_transfer_pages_total", &[("direction", served)], metrics.pages_served.get());
+    page.head("tombolo_transfer_page_bytes_total", COUNTER, "Bytes of them, before compression.");
+    page.sample("tombolo_transfer_page_bytes_total", &[("direction", taken)], metrics.page_bytes_taken.get());
+    page.sample("tombolo_transfer_page_bytes_total", &[("direction", served)], metrics.page_bytes_served.get());
+    let progress = replica.mesh.transfers.progress();
+    page.single("tombolo_transfer_active", GAUGE, "1 while state is taken from a peer.", u8::from(progress.is_some()));
+    let counts = progress.map(|progress| progress.counts).unwrap_or_default();
+    page.head(
+        "tombolo_transfer_elements",
+        GAUGE,
+        "Elements of the transfer under way; the total is 0 until it is known.",
+    );
+    page.sample("tombolo_transfer_elements", &[("state", "staged")], counts.elements);
+    page.sample("tombolo_transfer_elements", &[("state", "total")], counts.elements_total.unwrap_or_default());
 }
 
 /// A name that somebody chose, as the value of a label.

@@ -7,7 +7,8 @@ use tombolo_crdt::{ReplicaId, VersionVector};
 use tombolo_net::{Member as Known, PeerView};
 use tombolo_proto::v1::{
     self, FrontierEntry, Member, MemberState, MeshAlarm, MeshAlarmKind, MeshInviteRequest, MeshInviteResponse,
-    MeshMembersRequest, MeshMembersResponse, MeshStatusRequest, MeshStatusResponse, Peer, mesh_server,
+    MeshMembersRequest, MeshMembersResponse, MeshStatusRequest, MeshStatusResponse, Peer, StateTransfer,
+    StateTransferPhase, mesh_server,
 };
 use tombolo_storage::Health;
 use tonic::{Request, Response, Status};
@@ -20,6 +21,7 @@ use crate::{
         Mesh,
         alarms::Raised,
         invitations::{self, InviteError, Invited},
+        transfers::{Phase, Progress},
     },
     replica::Replica,
 };
@@ -81,6 +83,7 @@ impl mesh_server::Mesh for MeshService {
             digest: big_endian(standing.digest),
             peers: told(mesh, &standing.frontier, views),
             alarms: alarms(replica),
+            transfer: mesh.transfers.progress().map(|progress| transfer(replica, &progress)),
         }))
     }
 }
@@ -137,6 +140,24 @@ fn told(mesh: &Mesh, own: &VersionVector, views: Vec<PeerView>) -> Vec<Peer> {
     // A contact that the system data do not tell of yet.
     peers.extend(views.into_iter().map(|(replica, view)| (replica, peer::told(mesh, own, replica, None, Some(&view)))));
     peers.into_values().collect()
+}
+
+fn transfer(replica: &Replica, progress: &Progress) -> StateTransfer {
+    let Progress { provider, phase, since, counts } = progress;
+    let phase = match phase {
+        Phase::Opening => StateTransferPhase::Opening,
+        Phase::Taking => StateTransferPhase::Taking,
+        Phase::Joining => StateTransferPhase::Joining,
+    };
+    StateTransfer {
+        provider: provider.get(),
+        phase: phase.into(),
+        since_ms: millis(replica.uptime.now().saturating_sub(*since)),
+        elements: counts.elements,
+        elements_total: counts.elements_total,
+        bytes: counts.bytes,
+        bytes_total: counts.bytes_total,
+    }
 }
 
 fn member(known: &Known) -> Member {

@@ -3,21 +3,28 @@
 //! A group of commits makes one delivery for each watcher. A commit that nobody watches costs its look-ups, and nothing but
 //! a comparison when there is no watcher at all.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use tombolo_storage::{Commit, Revision};
 
 use super::{
     Delivery, Hub, Matched, Output, WatcherId,
-    watcher::{Gathered, Phase},
+    watcher::{Gathered, Phase, Watcher},
 };
 
 impl Hub {
     /// Takes commits that are visible to readers now: all of them, in order, as the committer answered them.
+    ///
+    /// A commit that raises the revision and has no events changed more than can be told: history begins anew at its revision. Who has not
+    /// got that far asks history, and hears from it that what is missing is compacted.
     pub fn publish(&mut self, commits: &[Arc<Commit>]) {
         for commit in commits {
-            // Commits without events have the revision of the one before. They are nothing to watchers.
-            if commit.events.is_empty() || commit.revision <= self.revision {
+            // Most commits without events have the revision of the one before. They are nothing to watchers.
+            if commit.revision <= self.revision {
+                continue;
+            }
+            if commit.events.is_empty() {
+                self.begin_anew(commit.revision);
                 continue;
             }
             if !self.index.is_empty() {
@@ -30,6 +37,24 @@ impl Hub {
         }
         self.flush();
         self.answer_waiting_progress();
+    }
+
+    /// Sends everybody who is waiting for what is at or below `revision` to ask history.
+    fn begin_anew(&mut self, revision: Revision) {
+        self.flush();
+        let next = self.revision.get() + 1;
+        self.revision = revision;
+        self.recent.clear();
+        let is_waiting = |watcher: &Watcher| watcher.phase == Phase::Synced && watcher.next <= revision.get();
+        let waiting = self.watchers.iter().filter(|(_, watcher)| is_waiting(watcher));
+        let waiting: Vec<_> =
+            waiting.map(|(key, watcher)| (WatcherId(key), watcher.subscriber, watcher.next.max(next))).collect();
+        let mut subscribers = BTreeSet::new();
+        for (id, subscriber, next) in waiting {
+            self.fall_behind(id, next);
+            subscribers.insert(subscriber);
+        }
+        subscribers.into_iter().for_each(|id| self.settle(id));
     }
 
     /// Gathers one commit for the watchers it concerns. The hub's revision is still the one before it.

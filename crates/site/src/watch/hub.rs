@@ -268,6 +268,48 @@ mod tests {
 
     use super::*;
 
+    /// What a hub says, with each load answered by what a store would say whose history begins at `oldest`.
+    fn said(hub: &mut Hub, oldest: i64) -> Vec<(WatcherId, Option<i64>)> {
+        let mut said = Vec::new();
+        while let Some(output) = hub.poll() {
+            match output {
+                Output::Load(load) if load.from < oldest => {
+                    hub.replayed(load.watcher, Err(tombolo_storage::ReadError::Compacted { oldest }));
+                }
+                Output::Load(load) => panic!("{load:?}"),
+                Output::End(ending) => said.push((ending.watcher, None)),
+                Output::Deliver(delivery) => {
+                    said.push((delivery.watcher, Some(delivery.commits[0].commit.revision.get())))
+                }
+                Output::Progress(_) => {}
+            }
+        }
+        said
+    }
+
+    #[test]
+    fn when_history_begins_anew_watchers_hear_of_it_but_for_those_who_wait_for_what_is_ahead() {
+        let mut hub = Hub::new(Slot::FIRST.beginning(), HubOptions::default());
+        let subscriber = hub.subscribe(Duration::ZERO);
+        let mut watch =
+            |start| hub.watch(subscriber, WatchSpec::new(KeyRange::all(), start)).expect("it can be watched");
+        let (synced, soon, later) = (watch(0), watch(3), watch(5));
+        let mut revisions = vec![hub.revision];
+        (0..4).for_each(|at: usize| revisions.push(revisions[at].next().expect("there is a next revision")));
+        let commit = |at: usize, events: bool| {
+            let revision = revisions[at];
+            let events = if events { vec![Event::Delete { key: "b".into(), revision }] } else { Vec::new() };
+            Arc::new(Commit { number: at as u64, revision, events, leases: Vec::new(), system: Vec::new() })
+        };
+        // A group that is told, a join that is not, and a write after it.
+        hub.publish(&[commit(1, true), commit(3, false)]);
+        assert_eq!(said(&mut hub, 4), [(synced, Some(2)), (synced, None), (soon, None)]);
+        hub.publish(&[commit(3, false), commit(4, true)]);
+        assert_eq!(said(&mut hub, 4), [(later, Some(5))]);
+        let from_there = hub.watch(subscriber, WatchSpec::new(KeyRange::all(), 0)).expect("it can be watched");
+        assert!(hub.cancel(from_there) && hub.cancel(later));
+    }
+
     #[test]
     fn a_watch_that_is_gone_leaves_nothing_behind() {
         let mut hub = Hub::new(Slot::FIRST.beginning(), HubOptions::default());

@@ -58,6 +58,15 @@ impl<T> Slots<T> {
         Some(value)
     }
 
+    /// All entries, in no order that matters.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SlotKey, &T)> {
+        let named = |(place, entry): (usize, &'_ Option<(u64, T)>)| {
+            entry.as_ref().map(|(serial, _)| SlotKey { serial: *serial, place })
+        };
+        let keys = self.entries.iter().enumerate().filter_map(named);
+        keys.filter_map(|key| Some((key, self.get(key)?)))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries.len() - self.free.len()
     }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use tombolo_proto::v1::{MeshInviteResponse, MeshMembersResponse, MeshStatusResponse, Peer};
+use tombolo_proto::v1::{MeshInviteResponse, MeshMembersResponse, MeshStatusResponse, Peer, StateTransfer};
 
 use super::super::mesh;
 
@@ -43,6 +43,7 @@ pub(super) fn status(out: &mut impl Write, response: &MeshStatusResponse) -> io:
         text(out, "Frontier", &format!("{}:{}", mesh::replica(entry.replica), entry.seq))?;
     }
     writeln!(out)?;
+    response.transfer.iter().try_for_each(|item| transfer(out, item))?;
     response.peers.iter().try_for_each(|item| peer(out, item))?;
     for alarm in &response.alarms {
         text(out, "Alarm", mesh::alarm_kind(alarm))?;
@@ -53,6 +54,17 @@ pub(super) fn status(out: &mut impl Write, response: &MeshStatusResponse) -> io:
         writeln!(out, "\"SinceMs\" : {}\n", alarm.since_ms)?;
     }
     Ok(())
+}
+
+fn transfer(out: &mut impl Write, transfer: &StateTransfer) -> io::Result<()> {
+    text(out, "Transfer", mesh::transfer_phase(transfer))?;
+    text(out, "Provider", &mesh::replica(transfer.provider))?;
+    writeln!(out, "\"SinceMs\" : {}", transfer.since_ms)?;
+    writeln!(out, "\"Elements\" : {}", transfer.elements)?;
+    number(out, "ElementsTotal", transfer.elements_total)?;
+    writeln!(out, "\"Bytes\" : {}", transfer.bytes)?;
+    number(out, "BytesTotal", transfer.bytes_total)?;
+    writeln!(out)
 }
 
 fn peer(out: &mut impl Write, peer: &Peer) -> io::Result<()> {

@@ -2,7 +2,7 @@
 //! not known is left out.
 
 use tombolo_proto::v1::{
-    Member, MeshAlarm, MeshInviteResponse, MeshMembersResponse, MeshStatusResponse, Peer, SlotRange,
+    Member, MeshAlarm, MeshInviteResponse, MeshMembersResponse, MeshStatusResponse, Peer, SlotRange, StateTransfer,
 };
 
 use super::{
@@ -62,6 +62,7 @@ pub(super) fn status(response: &MeshStatusResponse) -> String {
         .string("digest", &mesh::hexadecimal(&response.digest))
         .field("peers", &list(response.peers.iter().map(peer)))
         .field("alarms", &list(response.alarms.iter().map(alarm)))
+        .value_if_some("transfer", response.transfer.as_ref().map(transfer))
         .end()
 }
 
@@ -82,6 +83,16 @@ fn peer(peer: &Peer) -> String {
         .number("received_bytes", peer.received_bytes)
         .string_unless_empty("last_error", &peer.last_error)
         .end()
+}
+
+fn transfer(transfer: &StateTransfer) -> String {
+    let object = Object::new()
+        .string("provider", &mesh::replica(transfer.provider))
+        .string("phase", mesh::transfer_phase(transfer))
+        .number("since_ms", transfer.since_ms)
+        .number("elements", transfer.elements);
+    let object = known(object, "elements_total", transfer.elements_total).number("bytes", transfer.bytes);
+    known(object, "bytes_total", transfer.bytes_total).end()
 }
 
 fn alarm(alarm: &MeshAlarm) -> String {

@@ -100,10 +100,11 @@ fn of_a_peer_only_what_is_known_is_shown() {
     let office = r#"{"replica":"00000000000000b2","name":"office","state":"connected","since_ms":9000,"address":"10.0.0.2:2380","rtt_us":18000,"lag_ms":0,"records_behind":0,"records_ahead":0,"bytes_in_flight":0,"digests":"equal","skew_ms":-2,"sent_bytes":10,"received_bytes":20}"#;
     let ship = r#"{"replica":"00000000000000c3","name":"ship","state":"unreachable","since_ms":7440000,"address":"10.0.0.3:2380","lag_ms":7430000,"records_behind":1204,"digests":"unknown","sent_bytes":0,"received_bytes":0,"last_error":"timed out"}"#;
     let alarm = r#"{"kind":"SKEW","peer":"00000000000000b2","text":"its clock is 70s ahead","since_ms":5000}"#;
+    let transfer = r#"{"provider":"00000000000000b2","phase":"taking","since_ms":3000,"elements":1200,"elements_total":90000,"bytes":340000,"bytes_total":25000000}"#;
     let frontier = r#"[{"replica":"00000000000000a1","seq":40},{"replica":"00000000000000b2","seq":3}]"#;
     let (mesh, digest) = ("0f".repeat(16), "7f".repeat(16));
     let status = format!(
-        r#"{{"mesh":"{mesh}","replica":"00000000000000a1","name":"factory","version":"0.1.0","uptime_ms":273600000,"revision":42,"commit":44,"records":43,"frontier":{frontier},"digest":"{digest}","peers":[{office},{ship}],"alarms":[{alarm}]}}"#
+        r#"{{"mesh":"{mesh}","replica":"00000000000000a1","name":"factory","version":"0.1.0","uptime_ms":273600000,"revision":42,"commit":44,"records":43,"frontier":{frontier},"digest":"{digest}","peers":[{office},{ship}],"alarms":[{alarm}],"transfer":{transfer}}}"#
     );
     check(&Answer::MeshStatus(&samples::mesh::status()), &status);
 }

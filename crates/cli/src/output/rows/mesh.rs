@@ -23,10 +23,22 @@ pub(super) fn members(response: &MeshMembersResponse) -> Rows {
     Rows { heading, rows: rows.collect() }
 }
 
-/// The peers, with the names of the alarms that concern each. What concerns the endpoint itself stands in a row of its own.
+/// The peers, with what is taken from whom and the names of the alarms that concern each. What concerns the endpoint itself stands in a row of its own.
 pub(super) fn status(response: &MeshStatusResponse) -> Rows {
-    let heading =
-        &["NAME", "REPLICA", "STATE", "RTT", "LAG", "BEHIND", "AHEAD", "IN FLIGHT", "DIGEST", "ALARMS", "LAST ERROR"];
+    let heading = &[
+        "NAME",
+        "REPLICA",
+        "STATE",
+        "RTT",
+        "LAG",
+        "BEHIND",
+        "AHEAD",
+        "IN FLIGHT",
+        "DIGEST",
+        "ALARMS",
+        "LAST ERROR",
+        "TRANSFER",
+    ];
     let alarms = |replica: u64| {
         let concerned = response.alarms.iter().filter(|alarm| alarm.peer == replica);
         concerned.map(mesh::alarm_kind).collect::<Vec<_>>().join(" ")
@@ -35,9 +47,16 @@ pub(super) fn status(response: &MeshStatusResponse) -> Rows {
     own.resize(heading.len(), String::new());
     own[8] = mesh::hexadecimal(&response.digest);
     own[9] = alarms(0);
+    let taken = |replica: u64| {
+        let transfer = response.transfer.as_ref().filter(|transfer| transfer.provider == replica);
+        transfer.map_or_else(String::new, |transfer| {
+            let elements = mesh::done_of(transfer.elements, transfer.elements_total);
+            format!("{} {elements}", mesh::transfer_phase(transfer))
+        })
+    };
     let peers = response.peers.iter().map(|peer| {
         let mut row = measures(peer);
-        row.extend([alarms(peer.replica), peer.last_error.clone()]);
+        row.extend([alarms(peer.replica), peer.last_error.clone(), taken(peer.replica)]);
         row
     });
     Rows { heading, rows: std::iter::once(own).chain(peers).collect() }

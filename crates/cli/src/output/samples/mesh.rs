@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tombolo_proto::v1::{
     DigestComparison, FrontierEntry, Member, MemberState, MeshAlarm, MeshAlarmKind, MeshInviteResponse,
-    MeshMembersResponse, MeshStatusResponse, Peer, PeerState, SlotRange,
+    MeshMembersResponse, MeshStatusResponse, Peer, PeerState, SlotRange, StateTransfer, StateTransferPhase,
 };
 
 pub(in super::super) fn invitation() -> MeshInviteResponse {
@@ -61,6 +61,15 @@ pub(in super::super) fn status() -> MeshStatusResponse {
         text: "its clock is 70s ahead".into(),
         since_ms: 5_000,
     };
+    let transfer = StateTransfer {
+        provider: 0xb2,
+        phase: StateTransferPhase::Taking.into(),
+        since_ms: 3_000,
+        elements: 1_200,
+        elements_total: Some(90_000),
+        bytes: 340_000,
+        bytes_total: Some(25_000_000),
+    };
     MeshStatusResponse {
         mesh: Bytes::from_static(&[0x0f; 16]),
         replica: 0xa1,
@@ -74,5 +83,6 @@ pub(in super::super) fn status() -> MeshStatusResponse {
         digest: Bytes::from_static(&[0x7f; 16]),
         peers: vec![office, ship],
         alarms: vec![alarm],
+        transfer: Some(transfer),
     }
 }

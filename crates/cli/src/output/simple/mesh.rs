@@ -15,6 +15,14 @@ pub(super) fn status(out: &mut impl Write, response: &MeshStatusResponse) -> io:
     writeln!(out, "  mesh     {}", mesh::hexadecimal(&response.mesh))?;
     writeln!(out, "  data     {records} records, revision {revision}, commit {commit}")?;
     writeln!(out, "  digest   {}", mesh::hexadecimal(&response.digest))?;
+    if let Some(transfer) = &response.transfer {
+        let from = response.peers.iter().find(|peer| peer.replica == transfer.provider);
+        let from = from.map_or_else(|| mesh::replica(transfer.provider), mesh::peer_name);
+        let elements = mesh::done_of(transfer.elements, transfer.elements_total);
+        let bytes = mesh::done_of(transfer.bytes, transfer.bytes_total);
+        let (phase, since) = (mesh::transfer_phase(transfer), Span(transfer.since_ms));
+        writeln!(out, "  transfer {phase} from {from}: {elements} elements, {bytes} bytes, for {since}")?;
+    }
     peers(out, response)?;
     for alarm in &response.alarms {
         let whom = response.peers.iter().find(|peer| peer.replica == alarm.peer && alarm.peer != 0);
