@@ -133,7 +133,8 @@ pub(crate) async fn keep_up(replica: Arc<Replica>) {
 
 async fn take(replica: &Arc<Replica>, need: &mut Need, provider: ReplicaId) {
     let (metrics, mesh) = (&replica.metrics, &replica.mesh);
-    let is_checkpoint = replica.store.frontier().is_empty();
+    // What a newcomer has said of itself is its own.
+    let is_checkpoint = replica.store.frontier().iter().all(|dot| dot.replica == mesh.own());
     info!(from = %mesh.call(provider), is_checkpoint, "taking the state of a peer: no log has what is missing here");
     metrics.transfers_begun.add(1);
     let taken = taking::take(replica, provider, need.since(replica.uptime.now())).await;

@@ -195,6 +195,10 @@ fn mesh(page: &mut Page, replica: &Replica) {
 /// What is taken and given when no log has what is lacking.
 fn transfers(page: &mut Page, replica: &Replica) {
     let metrics = &replica.metrics;
+    let floor = replica.store.standing().floor;
+    let forgotten = floor.iter().fold(0, |sum: u64, dot| sum.saturating_add(dot.seq));
+    let help = "Records that a peer must have, since the log may have forgotten them.";
+    page.single("tombolo_log_floor_records", GAUGE, help, forgotten);
     page.single(
         "tombolo_transfers_begun_total",
         COUNTER,
