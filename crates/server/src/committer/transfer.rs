@@ -77,10 +77,7 @@ impl Worker {
                 commits.extend(made);
                 Stepped { added, removed }
             }),
-            Step::Drop => {
-                self.committer.drop_transfer();
-                Ok(Stepped::default())
-            }
+            Step::Drop => self.committer.drop_transfer().map(|()| Stepped::default()).map_err(TransferError::from),
         };
         done.map_err(|why| match why {
             TransferError::Commit(why) => {
