@@ -29,8 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const KEYS: usize = 12_000;
 
 fn launch() -> Launch {
-    // The log is held for nobody: whoever is away when it is compacted needs the state.
-    Server::tombolo().in_memory().with("--log-budget", "1")
+    Server::tombolo().in_memory()
 }
 
 async fn put(connection: &mut Connection, key: &str, value: &str, lease: i64) -> Result<i64> {
@@ -223,7 +222,9 @@ async fn a_site_joins_one_whose_log_has_forgotten_and_is_cut_off_and_killed_mean
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_site_that_was_away_takes_what_it_lacks_and_keeps_what_it_wrote() -> Result<()> {
-    let mut mesh = Mesh::prepare(&launch(), &["factory", "ship"], Shape::full(2), 6)?;
+    // The log is held for nobody: whoever is away when it is compacted needs the state.
+    let launch = launch().with("--log-budget", "1");
+    let mut mesh = Mesh::prepare(&launch, &["factory", "ship"], Shape::full(2), 6)?;
     mesh.start().await?;
     let mut factory = mesh.site(0).connect().await?;
     for (key, value) in [("kept", "old"), ("changed", "old"), ("removed/1", "old"), ("removed/2", "old")] {
