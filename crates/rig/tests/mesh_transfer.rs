@@ -149,10 +149,10 @@ async fn compacted_founder() -> Result<Mesh> {
     Ok(mesh)
 }
 
-async fn join(mesh: &mut Mesh) -> Result<()> {
+async fn join(mesh: &mut Mesh, site: usize) -> Result<()> {
     let ticket = mesh.invite(0).await?;
-    mesh.site(1).set("--join", &ticket);
-    mesh.site(1).restart().await
+    mesh.site(site).set("--join", &ticket);
+    mesh.site(site).restart().await
 }
 
 async fn has_everything(server: &Server) -> Result<()> {
@@ -171,7 +171,7 @@ async fn a_site_joins_one_whose_log_has_forgotten_and_is_cut_off_and_killed_mean
     let mut mesh = compacted_founder().await?;
     let slow = |_: usize, _: usize, link: &mut tombolo_rig::relay::Conditions| link.bytes_per_s = Some(1 << 20);
     mesh.change_links(slow)?;
-    join(&mut mesh).await?;
+    join(&mut mesh, 1).await?;
     let half = |found: Option<StateTransfer>, share: u64| {
         found.filter(|found| found.elements_total.is_some_and(|total| found.elements * 100 >= total * share))
     };
@@ -220,34 +220,74 @@ async fn a_site_joins_one_whose_log_has_forgotten_and_is_cut_off_and_killed_mean
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_site_that_was_away_takes_what_it_lacks_and_keeps_what_it_wrote() -> Result<()> {
-    // The log is held for nobody: whoever is away when it is compacted needs the state.
-    let launch = launch().with("--log-budget", "1");
-    let mut mesh = Mesh::prepare(&launch, &["factory", "ship"], Shape::full(2), 6)?;
-    mesh.start().await?;
+/// Lets two sites of three reach each other, and nobody else.
+fn only(mesh: &Mesh, pair: [usize; 2]) -> Result<()> {
+    mesh.change_links(|from, to, link| link.cut = !(pair.contains(&from) && pair.contains(&to)))
+}
+
+/// A factory whose log has forgotten its beginning, a ship that was there before more was written and writes at sea, and an office
+/// that came later: the office's log has never held what the ship lacks.
+async fn a_ship_at_sea() -> Result<(Mesh, i64)> {
+    let mut mesh = Mesh::prepare(&launch(), &["factory", "ship", "office"], Shape::full(3), 6)?;
+    mesh.site(0).restart().await?;
     let mut factory = mesh.site(0).connect().await?;
-    for (key, value) in [("kept", "old"), ("changed", "old"), ("removed/1", "old"), ("removed/2", "old")] {
-        put(&mut factory, key, value, 0).await?;
+    for key in ["kept", "changed", "removed/1", "removed/2"] {
+        put(&mut factory, key, "old", 0).await?;
     }
-    mesh.converge(PATIENCE).await?;
-    mesh.isolate(1)?;
+    drop(factory);
+    forget(mesh.site(0), 4).await?;
+    join(&mut mesh, 1).await?;
+    let ship_site = &mesh.sites()[1];
+    until("the ship took nothing", async || {
+        Ok((metric(ship_site, "tombolo_transfers_joined_total{kind=\"checkpoint\"} ")? > 0).then_some(()))
+    })
+    .await?;
+    only(&mesh, [0, 2])?;
     let mut ship = mesh.site(1).connect().await?;
     put(&mut ship, "removed/2", "alive", 0).await?;
     let revision = put(&mut ship, "at/sea", "1", 0).await?;
+    let mut factory = mesh.site(0).connect().await?;
     load::fill(&factory, KEYS / 4).await?;
     put(&mut factory, "changed", "new", 0).await?;
     delete(&mut factory, "removed/", "removed0").await?;
-    drop(factory);
-    let written = put(&mut mesh.site(0).connect().await?, "later", "1", 0).await?;
-    ensure!(written > 0);
-    forget(mesh.site(0), KEYS as u64 / 480).await?;
+    put(&mut factory, "later", "1", 0).await?;
+    join(&mut mesh, 2).await?;
+    let office = &mesh.sites()[2];
+    let wanted = metric(&mesh.sites()[0], "tombolo_log_floor_records ")?;
+    until("the office took nothing", async || {
+        Ok((metric(office, "tombolo_log_floor_records ")? > wanted).then_some(()))
+    })
+    .await?;
+    Ok((mesh, revision))
+}
 
+async fn is_together(server: &Server, own: u64) -> Result<()> {
+    let mut connection = server.connect().await?;
+    load::check(&mut connection, KEYS / 4).await?;
+    for (key, value) in [
+        ("kept", Some("old")),
+        ("changed", Some("new")),
+        ("removed/1", None),
+        ("removed/2", Some("alive")),
+        ("at/sea", Some("1")),
+        ("later", Some("1")),
+    ] {
+        let found = get(&mut connection, key).await?;
+        ensure!(found.as_deref() == value, "{key} is {found:?}");
+    }
+    has_own(server, own).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_site_that_was_away_takes_what_it_lacks_from_whoever_is_there_and_keeps_what_it_wrote() -> Result<()> {
+    let (mesh, revision) = a_ship_at_sea().await?;
+    let mut ship = mesh.sites()[1].connect().await?;
     let mut watch = WatchStream::open(&ship);
     watch.create(WatchCreateRequest { key: "load/".into(), range_end: "load0".into(), ..Default::default() }).await?;
     watch.wait(|responses| responses.iter().any(|response| response.created)).await?;
     let client = Client::start(mesh.sites()[1].connect().await?, "kept", "old");
-    mesh.heal()?;
+    // The factory is out of reach: only the office's state is to be had.
+    only(&mesh, [1, 2])?;
     let ship_site = &mesh.sites()[1];
     until("it took nothing", async || {
         Ok((metric(ship_site, "tombolo_transfers_joined_total{kind=\"delta\"} ")? > 0).then_some(()))
@@ -255,22 +295,8 @@ async fn a_site_that_was_away_takes_what_it_lacks_and_keeps_what_it_wrote() -> R
     .await?;
     let (own, slowest) = client.stop().await?;
     ensure!(slowest < Duration::from_secs(3), "the slowest round of a client took {slowest:?}");
-    mesh.converge(PATIENCE).await?;
-    for site in mesh.sites() {
-        let mut connection = site.connect().await?;
-        load::check(&mut connection, KEYS / 4).await?;
-        for (key, value) in [
-            ("kept", Some("old")),
-            ("changed", Some("new")),
-            ("removed/1", None),
-            ("removed/2", Some("alive")),
-            ("at/sea", Some("1")),
-            ("later", Some("1")),
-        ] {
-            let found = get(&mut connection, key).await?;
-            ensure!(found.as_deref() == value, "{key} is {found:?}");
-        }
-        has_own(site, own).await?;
+    for site in &mesh.sites()[1..] {
+        until("it is not together", async || Ok(is_together(site, own).await.ok())).await?;
     }
     // More came than can be told as events: whoever watched is told that history begins anew, and knows what to do.
     watch.wait(|responses| responses.iter().any(|response| response.canceled)).await?;
@@ -279,10 +305,14 @@ async fn a_site_that_was_away_takes_what_it_lacks_and_keeps_what_it_wrote() -> R
     let past = RangeRequest { key: "at/sea".into(), revision, ..Default::default() };
     let refused = ship.kv.range(past).await.err().context("history was kept")?;
     ensure!(refused.message().contains("compacted"), "{refused}");
-    // From now on everything goes by the log again.
+    // From now on everything goes by the log again, and the factory has it from there, too.
     put(&mut ship, "after", "1", 0).await?;
+    mesh.heal()?;
     mesh.converge(PATIENCE).await?;
-    ensure!(mesh.alarms().await?.is_empty());
+    for site in mesh.sites() {
+        is_together(site, own).await?;
+    }
+    ensure!(mesh.alarms().await?.is_empty(), "{:?}", mesh.alarms().await?);
     assert_eq!(metric(&mesh.sites()[0], "tombolo_transfers_begun_total ")?, 0, "the other way the log was enough");
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 mod asks;
 mod joining;
+mod transfers;
 mod support {
     pub(crate) mod host;
     pub(crate) mod link;

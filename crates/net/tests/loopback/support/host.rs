@@ -37,6 +37,9 @@ pub(crate) struct ToyHost {
     answering: AtomicUsize,
     /// The most questions that were worked at together.
     pub(crate) answering_max: AtomicUsize,
+    paging: AtomicUsize,
+    /// The most pages that were worked at together.
+    pub(crate) paging_max: AtomicUsize,
     pub(crate) invitations: Mutex<BTreeMap<TicketId, Invitation>>,
     redeemed: Mutex<BTreeMap<TicketId, Admission>>,
     pub(crate) wall_ms: AtomicU64,
@@ -59,6 +62,8 @@ impl ToyHost {
             ingested: AtomicUsize::new(0),
             answering: AtomicUsize::new(0),
             answering_max: AtomicUsize::new(0),
+            paging: AtomicUsize::new(0),
+            paging_max: AtomicUsize::new(0),
             invitations: Mutex::default(),
             redeemed: Mutex::default(),
             wall_ms: AtomicU64::new(WALL_MS),
@@ -175,6 +180,17 @@ impl Host for ToyHost {
         };
         self.answering.fetch_sub(1, Ordering::Relaxed);
         answer
+    }
+
+    /// As many bytes as the pull has in words of eight, none of which repeats.
+    async fn page(&self, _: ReplicaId, pull: Bytes) -> Bytes {
+        let under_way = self.paging.fetch_add(1, Ordering::Relaxed) + 1;
+        self.paging_max.fetch_max(under_way, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let words: u64 = std::str::from_utf8(&pull).ok().and_then(|words| words.parse().ok()).unwrap_or(0);
+        let scrambled = |word: u64| (word + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+        self.paging.fetch_sub(1, Ordering::Relaxed);
+        (0..words).flat_map(scrambled).collect::<Vec<u8>>().into()
     }
 
     fn event(&self, peer: ReplicaId, event: Event) {
