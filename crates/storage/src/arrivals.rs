@@ -9,10 +9,8 @@ use tombolo_crdt::{Dot, VersionVector};
 
 use crate::{
     ReadError, Store,
-    row::{
-        Kind,
-        commit::{self, CommitRow, Layer},
-    },
+    row::commit::{CommitRow, Layer},
+    rows::CommitRows,
 };
 
 /// How much of the log one call may return.
@@ -64,6 +62,14 @@ impl Store {
     ///
     /// `seen` is below the floor of the log; a damaged row.
     pub fn arrivals(&self, seen: &VersionVector, from: u64, budget: ArrivalBudget) -> Result<Arrivals, ArrivalsError> {
+        let outcome = self.read_arrivals(seen, from, budget);
+        if let Err(ArrivalsError::Read(ReadError::Rot { commit })) = &outcome {
+            self.shared().look_again(*commit);
+        }
+        outcome
+    }
+
+    fn read_arrivals(&self, seen: &VersionVector, from: u64, budget: ArrivalBudget) -> Result<Arrivals, ArrivalsError> {
         let (floor, covered, last, snapshot) = {
             let state = self.shared().state.read();
             let covered = state.milestones.covered(seen);
@@ -74,14 +80,15 @@ impl Store {
         }
         let mut arrivals = Arrivals { records: Vec::new(), next: from.max(floor.commit + 1).max(covered + 1) };
         let mut left = budget;
-        for row in snapshot.scan(&commit::key(arrivals.next), &commit::key(last + 1)) {
+        for row in CommitRows::new(&*snapshot, arrivals.next, last).readable() {
             if left.commits == 0 || left.bytes == 0 {
                 return Ok(arrivals);
             }
-            let (key, row) = row.map_err(ReadError::from)?;
+            let (number, row) = row?;
             // Above the floor nothing may be missing.
-            let number = Kind::Commit.number(&key).filter(|number| *number == arrivals.next);
-            let number = number.ok_or(ReadError::Rot { commit: arrivals.next })?;
+            if number != arrivals.next {
+                return Err(ReadError::Rot { commit: arrivals.next }.into());
+            }
             for part in CommitRow::decode(&row, number)?.parts {
                 let dot = part.dot();
                 if part.layer == Layer::Mesh && !seen.covers(dot) {

@@ -76,6 +76,14 @@ impl Committer {
     ///
     /// A refused request changes nothing.
     pub fn execute(&mut self, wall: WallTime, request: Request) -> Result<Answer, RequestError> {
+        let outcome = self.carry(wall, request);
+        if let Err(RequestError::Read(ReadError::Rot { commit })) = &outcome {
+            self.shared.look_again(*commit);
+        }
+        outcome
+    }
+
+    fn carry(&mut self, wall: WallTime, request: Request) -> Result<Answer, RequestError> {
         if let Some(cause) = self.shared.health.poison() {
             return Err(RequestError::Poisoned { cause });
         }
@@ -303,7 +311,8 @@ pub(crate) fn first_commit_at(
     let (mut low, mut high) = (from, last + 1);
     while low < high {
         let middle = low + (high - low) / 2;
-        let row = rows.row(middle)?.ok_or(ReadError::Rot { commit: middle })?;
+        let row = rows.row(middle).map_err(|error| ReadError::at(middle, error))?;
+        let row = row.ok_or(ReadError::Rot { commit: middle })?;
         if CommitRow::decode_revision(&row, middle)?.get() >= revision { high = middle } else { low = middle + 1 }
     }
     Ok(low)

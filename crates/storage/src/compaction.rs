@@ -89,6 +89,16 @@ impl Compaction {
         self.base.as_ref().map_or(0, |(_, base)| base.horizon)
     }
 
+    /// The last commit whose row may be missing or reduced.
+    pub(crate) fn swept(&self) -> u64 {
+        self.base.as_ref().map_or(0, |(_, base)| base.progress.swept)
+    }
+
+    /// The newest base row, with its ordinal.
+    pub(crate) fn base_row(&self) -> Option<(u64, Bytes)> {
+        self.base.as_ref().map(|(ordinal, base)| (*ordinal, base.encode(*ordinal)))
+    }
+
     /// What the next base takes over of this one.
     pub(crate) fn progress(&self) -> Progress {
         let Some((_, base)) = &self.base else { return Progress::default() };
@@ -187,6 +197,7 @@ impl Committer {
         self.space.refresh(wall, self.tally.bytes, &self.shared.health);
         self.remove_orphans()?;
         let is_more_staged = self.remove_staged()?;
+        self.mend_base()?;
         if self.staged.holds_base() {
             return Ok(is_more_staged);
         }
@@ -194,7 +205,8 @@ impl Committer {
             return Ok(is_more_staged);
         };
         let last = sweep.next.saturating_add(SLICE_ROWS - 1).min(sweep.horizon);
-        let mut slice = self.slice(&sweep, last)?;
+        let slice = self.slice(&sweep, last);
+        let mut slice = self.shared.noting(slice)?;
         let mut changes = std::mem::take(&mut slice.changes);
         if Mutation::SweptInPieces.is_on() {
             self.write(std::mem::take(&mut changes), self.shared.durability.persist())?;
@@ -218,6 +230,7 @@ impl Committer {
     fn publish_slice(&mut self) {
         let mut state = self.shared.state.write();
         state.row_bytes = self.tally.bytes;
+        state.row_hashes = self.tally.hashes;
         self.compaction.tell(&mut state);
     }
 

@@ -110,4 +110,31 @@ pub enum EngineError {
     /// A fault that a test asked the memory engine for.
     #[error("injected fault: {0}")]
     Injected(&'static str),
+    /// A place that a test made unreadable.
+    #[error("this place of the disk cannot be read")]
+    Unreadable,
+}
+
+impl EngineError {
+    /// Whether what lies on the disk is damaged there, and only there: other rows may be read.
+    pub fn is_damage(&self) -> bool {
+        let of_file = |error: &std::io::Error| {
+            error.kind() == std::io::ErrorKind::UnexpectedEof
+                || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+        };
+        match self {
+            Self::Fjall(::fjall::Error::Storage(::fjall::LsmError::Io(error)) | ::fjall::Error::Io(error)) => {
+                of_file(error)
+            }
+            Self::Fjall(error) => matches!(
+                error,
+                ::fjall::Error::Storage(_)
+                    | ::fjall::Error::Decompress(_)
+                    | ::fjall::Error::InvalidTrailer
+                    | ::fjall::Error::InvalidTag(_)
+            ),
+            Self::Unreadable => true,
+            Self::Sync(_) | Self::Injected(_) => false,
+        }
+    }
 }

@@ -127,6 +127,13 @@ pub enum ReadError {
     Engine(#[from] EngineError),
 }
 
+impl ReadError {
+    /// What the engine's failure to give a commit's row means.
+    pub(crate) fn at(commit: u64, error: EngineError) -> Self {
+        if error.is_damage() { Self::Rot { commit } } else { Self::Engine(error) }
+    }
+}
+
 /// Why a request was refused. Nothing has changed.
 #[derive(Debug, Error)]
 pub enum RequestError {

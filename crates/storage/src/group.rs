@@ -47,6 +47,7 @@ struct Landmark {
     /// What the keys of the system's data hold that the group changed.
     system: Vec<(Bytes, Arc<[SystemSibling]>)>,
     row_bytes: u64,
+    row_hashes: u128,
     base: Option<StagedBase>,
     fence: Fence,
 }
@@ -164,6 +165,7 @@ impl Committer {
             digest: head.digest.bits(),
             system: changed.into_iter().map(|key| (key.clone(), head.system.told(&key))).collect(),
             row_bytes: self.tally.bytes,
+            row_hashes: self.tally.hashes,
             base: self.staged.base.take(),
             fence: self.fence.at(head),
         }
@@ -183,12 +185,13 @@ impl Committer {
         let outcome = self.shared.reached.outcome(group.number);
         let outcome = outcome.unwrap_or_else(|| Err("a group was published that is not on disk".to_owned()));
         outcome.map_err(|cause| self.poison(cause))?;
-        let Landmark { published, heads, digest, system, row_bytes, base, fence } = group.landmark;
+        let Landmark { published, heads, digest, system, row_bytes, row_hashes, base, fence } = group.landmark;
         self.staged.under_way.pass(group.number, base.is_some());
         let is_importing = system.iter().find(|(key, _)| *key == UNDER_WAY).map(|(_, held)| !held.is_empty());
         {
             let mut state = self.shared.state.write();
             (state.published, state.digest, state.row_bytes) = (published, digest, row_bytes);
+            state.row_hashes = row_hashes;
             heads.into_iter().for_each(|(last, stream)| state.advance(last, stream));
             state.pass_milestone();
             state.index.departed.forget(published.commit);

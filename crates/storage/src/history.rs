@@ -11,10 +11,8 @@ use crate::{
     Commit, Event, KeyRange, ReadError, Store,
     committer::{events, first_commit_at},
     engine::Snapshot,
-    row::{
-        Kind,
-        commit::{self, CommitRow},
-    },
+    row::commit::CommitRow,
+    rows::CommitRows,
     view::read_row,
 };
 
@@ -54,6 +52,10 @@ impl Store {
     ///
     /// A start below what compaction left, or in another replica's share of the revisions; a damaged row.
     pub fn history(&self, from: i64, range: &KeyRange, budget: HistoryBudget) -> Result<HistoryChunk, ReadError> {
+        self.shared().noting(self.read_history(from, range, budget))
+    }
+
+    fn read_history(&self, from: i64, range: &KeyRange, budget: HistoryBudget) -> Result<HistoryChunk, ReadError> {
         let numbers = &self.shared().owner.numbers;
         let (published, horizon, compacted_first, snapshot) = {
             let state = self.shared().state.read();
@@ -76,12 +78,12 @@ impl Store {
         };
         let mut left = budget;
         let (mut expected, mut told) = (start, 0);
-        let rows = snapshot.scan(&commit::key(start), &commit::key(published.commit + 1));
-        for row in rows {
-            let (key, row) = row?;
+        for row in CommitRows::new(&*snapshot, start, published.commit).readable() {
+            let (number, row) = row?;
             // Above the horizon nothing may be missing.
-            let is_next = |number: &u64| *number == expected || *number <= horizon + 1;
-            let number = Kind::Commit.number(&key).filter(is_next).ok_or(ReadError::Rot { commit: expected })?;
+            if number != expected && number > horizon + 1 {
+                return Err(ReadError::Rot { commit: expected });
+            }
             let row = CommitRow::decode(&row, number)?;
             expected = number + 1;
             if row.effects.is_empty() {
@@ -118,6 +120,10 @@ impl Store {
     ///
     /// A cut below what compaction left; a damaged row.
     pub fn read_at(&self, key: &[u8], cut: &VersionVector) -> Result<Vec<SiblingValue>, ReadError> {
+        self.shared().noting(self.read_siblings(key, cut))
+    }
+
+    fn read_siblings(&self, key: &[u8], cut: &VersionVector) -> Result<Vec<SiblingValue>, ReadError> {
         let (commits, snapshot) = {
             let state = self.shared().state.read();
             if !cut.includes(&state.cuts_from) {

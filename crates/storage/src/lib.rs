@@ -27,11 +27,14 @@ pub use import::{Import, ImportEnd, ImportFault, ImportedChange, ImportedLease, 
 pub use kept::{Below, Kept, KeptSpan};
 pub use key_range::{KeyRange, RangeEnd};
 pub use lineage::Predecessor;
+pub use mend::{MendError, MendedRow, Mending};
 pub use options::{Founding, OnLoss, OpenOptions, WallTime};
 pub use request::{
     Comparison, Delete, Guard, Op, Operand, Order, Put, RangeQuery, Request, SortTarget, SystemWrite, Transaction,
 };
 pub use revision::{Revision, Slot, is_foreign};
+pub use rot::{RotCounts, RottenRow};
+pub use scrub::{ScrubPass, ScrubStep, Scrubber};
 pub use standing::Standing;
 pub use store::{Health, Identity, MeshId, Published, Shortage, Sizes, Store};
 pub use succession::dispute::Dispute;
@@ -64,6 +67,7 @@ mod key_range;
 mod lineage;
 mod log;
 mod manifest;
+mod mend;
 mod merge;
 mod milestones;
 mod options;
@@ -76,7 +80,10 @@ mod recover;
 mod request;
 pub mod restore;
 mod revision;
+mod rot;
 mod row;
+mod rows;
+mod scrub;
 mod since_base;
 mod space;
 mod standing;

@@ -19,7 +19,7 @@ use crate::{
     compaction::Compaction,
     digest::Digest,
     durability::SyncTimer,
-    engine::{Engine, EngineError},
+    engine::{Engine, EngineError, Snapshot},
     fence::{Fence, FenceKeeper, Position},
     folder::{Folder, FolderLock, Owner, damaged},
     head::Head,
@@ -30,8 +30,9 @@ use crate::{
     row::{
         Kind, Tally,
         base::{BaseRow, Progress},
-        commit::{self, CommitRow, Layer, Part},
+        commit::{CommitRow, Layer, Part},
     },
+    rows::CommitRows,
     since_base::SinceBase,
     space::{RESERVE_BYTES, Space},
     store::{Published, Shared, State},
@@ -44,11 +45,11 @@ use crate::{
 const HANDOVER_ROWS: usize = 512;
 
 /// What was found in the rows.
-struct Recovered {
-    head: Head,
-    index: Index,
+pub(crate) struct Recovered {
+    pub(crate) head: Head,
+    pub(crate) index: Index,
     base: Option<(u64, BaseRow)>,
-    tally: Tally,
+    pub(crate) tally: Tally,
     milestones: Milestones,
     /// The chains at the commit the fence speaks of, if its row is whole.
     fenced: Option<[Option<Position>; 2]>,
@@ -65,7 +66,8 @@ pub(crate) fn open(
     let mut folder = folder;
     let found = folder.as_ref().map(|folder| folder.owner.clone()).or(owner);
     let mut owner = found.ok_or_else(|| damaged("nobody owns the rows".to_owned()))?;
-    let unfinished = Unfinished::find(&*engine, newest_base(&*engine, &owner)?.map_or(0, |(_, base)| base.commit))?;
+    let unfinished =
+        Unfinished::find(&*engine, newest_base(&*engine.snapshot(), &owner)?.map_or(0, |(_, base)| base.commit))?;
     let last = unfinished.last();
     let mut recovered = replay(&*engine, &owner, Sought::of(folder.as_ref()), Index::new(&options.entropy), last)?;
     if let Some(folder) = &mut folder
@@ -103,6 +105,7 @@ pub(crate) fn open(
         digest: head.digest.bits(),
         system: head.system.all(),
         row_bytes: tally.bytes,
+        row_hashes: tally.hashes,
         horizon,
         compacted_first,
         cuts_from,
@@ -125,6 +128,7 @@ pub(crate) fn open(
         is_importing: is_importing.into(),
         applied_by_peers: Mutex::new(None),
         staged_from: staged_from.into(),
+        rot: Default::default(),
         _lock: lock,
     });
     let store = Store::from_shared(Arc::clone(&shared));
@@ -142,7 +146,7 @@ pub(crate) fn open(
 
 /// What is looked for in the rows besides the state.
 #[derive(Clone, Copy, Default)]
-struct Sought {
+pub(crate) struct Sought {
     /// The commit that the fence speaks of.
     fenced_commit: u64,
     /// The last record of our own that nobody disputes.
@@ -159,29 +163,7 @@ impl Sought {
 /// Reads every row up to `last` and applies it; `index` is the empty one to begin with.
 fn replay(engine: &dyn Engine, owner: &Owner, sought: Sought, index: Index, last: u64) -> Result<Recovered, OpenError> {
     let begins = owner.numbers.begins;
-    let base = newest_base(engine, owner)?;
-    let mut recovered = Recovered {
-        head: Head {
-            commit: 0,
-            revision: begins,
-            numbers: owner.numbers.clone(),
-            compacted: base.as_ref().map_or(-1, |(_, base)| base.compacted),
-            mesh: Log::new(owner.identity.replica),
-            private: Log::new(owner.private),
-            clock: Clock::default(),
-            digest: Digest::default(),
-            orphaned: BTreeSet::new(),
-            system: SystemRegisters::default(),
-            ended: Vec::new(),
-            since_base: SinceBase::at(base.as_ref().map_or(0, |(_, base)| base.commit)),
-        },
-        index,
-        base,
-        tally: Tally::default(),
-        milestones: Milestones::default(),
-        fenced: None,
-        undisputed: None,
-    };
+    let mut recovered = Recovered::over(newest_base(&*engine.snapshot(), owner)?, owner, index);
     let result: Result<(), OpenError> = thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel(4);
         scope.spawn(move || read_rows(engine, last, &sender));
@@ -207,7 +189,7 @@ type ReadRow = (u64, Tally, CommitRow);
 /// Reads and checks rows beside the thread that applies them: each is about half the work.
 fn read_rows(engine: &dyn Engine, last: u64, sender: &mpsc::SyncSender<Result<Vec<ReadRow>, ReadError>>) {
     let snapshot = engine.snapshot();
-    let mut rows = snapshot.scan(&commit::key(0), &commit::key(last.saturating_add(1)));
+    let mut rows = CommitRows::new(&*snapshot, 0, last).readable();
     loop {
         let some: Result<Vec<ReadRow>, ReadError> = rows.by_ref().take(HANDOVER_ROWS).map(read_row).collect();
         let is_last = !matches!(&some, Ok(rows) if rows.len() == HANDOVER_ROWS);
@@ -218,9 +200,8 @@ fn read_rows(engine: &dyn Engine, last: u64, sender: &mpsc::SyncSender<Result<Ve
     }
 }
 
-fn read_row(row: Result<(Bytes, Bytes), EngineError>) -> Result<ReadRow, ReadError> {
-    let (key, row) = row?;
-    let number = Kind::Commit.number(&key).ok_or(ReadError::Rot { commit: 0 })?;
+fn read_row(row: Result<(u64, Bytes), ReadError>) -> Result<ReadRow, ReadError> {
+    let (number, row) = row?;
     Ok((number, Tally::of(&row), CommitRow::decode(&row, number)?))
 }
 
@@ -235,8 +216,7 @@ fn check_kinds(number: u64, row: &CommitRow) -> Result<(), OpenError> {
     }
 }
 
-fn newest_base(engine: &dyn Engine, owner: &Owner) -> Result<Option<(u64, BaseRow)>, OpenError> {
-    let snapshot = engine.snapshot();
+fn newest_base(snapshot: &dyn Snapshot, owner: &Owner) -> Result<Option<(u64, BaseRow)>, OpenError> {
     let Some((key, row)) = snapshot.last(&Kind::Base.key(0), &Kind::Base.end())? else { return Ok(None) };
     let damage = || damaged("the row of the last compaction is damaged".to_owned());
     let ordinal = Kind::Base.number(&key).ok_or_else(damage)?;
@@ -252,7 +232,40 @@ fn older_bases(engine: &dyn Engine, newest: u64) -> Result<Vec<u64>, EngineError
 }
 
 impl Recovered {
-    fn apply(&mut self, number: u64, row: &CommitRow, sought: Sought) -> Result<(), ReadError> {
+    /// Before the first row of a snapshot.
+    pub(crate) fn begin(snapshot: &dyn Snapshot, owner: &Owner) -> Result<Self, OpenError> {
+        Ok(Self::over(newest_base(snapshot, owner)?, owner, Index::new(&[0; 32])))
+    }
+
+    fn over(base: Option<(u64, BaseRow)>, owner: &Owner, index: Index) -> Self {
+        let head = Head {
+            commit: 0,
+            revision: owner.numbers.begins,
+            numbers: owner.numbers.clone(),
+            compacted: base.as_ref().map_or(-1, |(_, base)| base.compacted),
+            mesh: Log::new(owner.identity.replica),
+            private: Log::new(owner.private),
+            clock: Clock::default(),
+            digest: Digest::default(),
+            orphaned: BTreeSet::new(),
+            system: SystemRegisters::default(),
+            ended: Vec::new(),
+            since_base: SinceBase::at(base.as_ref().map_or(0, |(_, base)| base.commit)),
+        };
+        let (tally, milestones) = Default::default();
+        Self { head, index, base, tally, milestones, fenced: None, undisputed: None }
+    }
+
+    /// Gets ready for a commit, the next one. Returns whether it is above the base.
+    pub(crate) fn reach(&mut self, number: u64) -> Result<bool, ReadError> {
+        let base_commit = self.base.as_ref().map_or(0, |(_, base)| base.commit);
+        if number > base_commit && self.head.commit <= base_commit {
+            self.reach_base()?;
+        }
+        Ok(number > base_commit)
+    }
+
+    pub(crate) fn apply(&mut self, number: u64, row: &CommitRow, sought: Sought) -> Result<(), ReadError> {
         let nothing = Progress::default();
         let (base_commit, progress) =
             self.base.as_ref().map_or((0, &nothing), |(_, base)| (base.commit, &base.progress));
@@ -266,9 +279,7 @@ impl Recovered {
         if (row.is_remainder() || row.is_bare()) && !progress.may_be_reduced(number) {
             return Err(ReadError::Rot { commit: number });
         }
-        if number > base_commit && self.head.commit <= base_commit {
-            self.reach_base()?;
-        }
+        self.reach(number)?;
         self.head.replay(&mut self.index, number, row);
         self.index.departed.forget(number);
         for part in &row.parts {
@@ -380,6 +391,7 @@ mod tests {
     use crate::{
         Put, Request, WallTime,
         engine::{Change, Persist, fjall::FjallEngine, memory::MemoryEngine},
+        row::commit,
     };
 
     /// A folder whose rows are in memory, where they can be lost: its fence is on the disk.

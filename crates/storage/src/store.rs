@@ -25,6 +25,7 @@ use crate::{
     outbox::Outbox,
     query::{self, Candidate},
     recover,
+    rot::Rot,
     system::PublishedSystem,
     view::{Rows, read_pair},
 };
@@ -113,6 +114,8 @@ pub(crate) struct Shared {
     pub(crate) applied_by_peers: Mutex<Option<VersionVector>>,
     /// Staged rows below this ordinal are of no use any more.
     pub(crate) staged_from: AtomicU64,
+    /// What of the rows is known to be rotten.
+    pub(crate) rot: Rot,
     /// Held for as long as anyone reads or writes: the engine is open until then.
     pub(crate) _lock: FolderLock,
 }
@@ -127,6 +130,8 @@ pub(crate) struct State {
     pub(crate) digest: u128,
     pub(crate) system: PublishedSystem,
     pub(crate) row_bytes: u64,
+    /// What the hashes of all commit rows add up to.
+    pub(crate) row_hashes: u128,
     /// The last commit of the oldest readable revision: rows up to there may be missing.
     pub(crate) horizon: u64,
     /// The commit at which the compacted revision began to hold.
@@ -253,6 +258,10 @@ impl Store {
     ///
     /// A revision that is compacted or has not happened; a damaged row.
     pub fn range(&self, query: &RangeQuery) -> Result<RangeAnswer, ReadError> {
+        self.shared.noting(self.read_range(query))
+    }
+
+    fn read_range(&self, query: &RangeQuery) -> Result<RangeAnswer, ReadError> {
         let state = self.shared.state.read();
         let Published { revision: current, compacted, .. } = state.published;
         let revision = query::read_revision(query.revision, current, compacted, &self.shared.owner.numbers)?;
@@ -285,7 +294,7 @@ impl Store {
             }
             state.index.get(key).and_then(|entry| entry.visible(revision.get() - 1))
         };
-        visible.map(|visible| read_pair(&*self.shared.engine, own_key(key), visible)).transpose()
+        self.shared.noting(visible.map(|visible| read_pair(&*self.shared.engine, own_key(key), visible)).transpose())
     }
 
     /// What readers see now.

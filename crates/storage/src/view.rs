@@ -37,7 +37,7 @@ pub(crate) struct Stored {
 
 /// Reads and checks a commit's row.
 pub(crate) fn read_row(rows: &(impl Rows + ?Sized), commit: u64) -> Result<CommitRow, ReadError> {
-    let row = rows.row(commit)?.ok_or(ReadError::Rot { commit })?;
+    let row = rows.row(commit).map_err(|error| ReadError::at(commit, error))?.ok_or(ReadError::Rot { commit })?;
     CommitRow::decode(&row, commit)
 }
 

@@ -4,7 +4,7 @@
 //! after that does not reach it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -26,6 +26,23 @@ pub struct MemoryEngine {
     fail_in: AtomicU64,
     /// Whether the write that fails has been carried out, and only its sync fails.
     only_syncs_fail: AtomicBool,
+    /// Ranges of rows that cannot be read, as where a block of a table is damaged. A row that is written there later is found all the same by
+    /// whoever asks for it by name.
+    spoilt: Arc<RwLock<Vec<Spoilt>>>,
+}
+
+/// Rows from one key up to another that cannot be read, but for those written since.
+#[derive(Clone, Debug)]
+struct Spoilt {
+    from: Bytes,
+    to: Bytes,
+    written: BTreeSet<Bytes>,
+}
+
+impl Spoilt {
+    fn contains(&self, key: &[u8]) -> bool {
+        self.from.as_ref() <= key && key < self.to.as_ref()
+    }
 }
 
 #[derive(Clone, Default)]
@@ -63,12 +80,14 @@ impl MemoryEngine {
 
     /// The engine as a restarted machine finds it: with what was persisted, and nothing else.
     pub fn crash(&self) -> Self {
-        Self { state: RwLock::new(State::of(self.state.read().durable.clone())), ..Self::default() }
+        let spoilt = RwLock::new(self.spoilt.read().clone()).into();
+        Self { state: RwLock::new(State::of(self.state.read().durable.clone())), spoilt, ..Self::default() }
     }
 
     /// The engine as a restarted process finds it: with everything that was written. What was not persisted still is not.
     pub fn kill(&self) -> Self {
-        Self { state: RwLock::new(self.state.read().clone()), ..Self::default() }
+        let spoilt = RwLock::new(self.spoilt.read().clone()).into();
+        Self { state: RwLock::new(self.state.read().clone()), spoilt, ..Self::default() }
     }
 
     /// Lets the `n`-th write or persist from now fail, 1 being the next, and every one after it. Nothing of them is written.
@@ -106,6 +125,12 @@ impl MemoryEngine {
         Arc::make_mut(&mut state.visible).remove(key).is_some()
     }
 
+    /// Makes a range of rows unreadable: `from` and up to `to`.
+    pub fn spoil(&self, from: &[u8], to: &[u8]) {
+        let (from, to) = (Bytes::copy_from_slice(from), Bytes::copy_from_slice(to));
+        self.spoilt.write().push(Spoilt { from, to, written: BTreeSet::new() });
+    }
+
     fn check_fault(&self) -> Result<(), EngineError> {
         match self.fail_in.load(Ordering::SeqCst) {
             0 => Ok(()),
@@ -128,6 +153,10 @@ impl Engine for MemoryEngine {
         let state = &mut *self.state.write();
         let visible = Arc::make_mut(&mut state.visible);
         for change in batch {
+            let (Change::Put(key, _) | Change::Remove(key)) = &change;
+            for spoilt in self.spoilt.write().iter_mut().filter(|spoilt| spoilt.contains(key)) {
+                spoilt.written.insert(key.clone());
+            }
             apply(visible, change.clone());
             state.unpersisted.push(change);
         }
@@ -145,10 +174,11 @@ impl Engine for MemoryEngine {
     }
 
     fn snapshot(&self) -> Box<dyn Snapshot> {
-        Box::new(MemorySnapshot { map: self.state.read().visible.clone() })
+        Box::new(MemorySnapshot { map: self.state.read().visible.clone(), spoilt: self.spoilt.read().clone() })
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        check_spoilt(&self.spoilt.read(), key)?;
         Ok(self.state.read().visible.get(key).cloned())
     }
 
@@ -163,16 +193,30 @@ impl Engine for MemoryEngine {
 
 struct MemorySnapshot {
     map: Arc<Map>,
+    spoilt: Vec<Spoilt>,
+}
+
+fn check_spoilt(spoilt: &[Spoilt], key: &[u8]) -> Result<(), EngineError> {
+    let is_lost = |spoilt: &Spoilt| spoilt.contains(key) && !spoilt.written.contains(key);
+    if spoilt.iter().any(is_lost) { Err(EngineError::Unreadable) } else { Ok(()) }
+}
+
+impl MemorySnapshot {
+    /// A run of rows meets what is spoilt, whatever was written there since: a merge of tables reads them all.
+    fn check_run(&self, key: &[u8]) -> Result<(), EngineError> {
+        if self.spoilt.iter().any(|spoilt| spoilt.contains(key)) { Err(EngineError::Unreadable) } else { Ok(()) }
+    }
 }
 
 impl Snapshot for MemorySnapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        check_spoilt(&self.spoilt, key)?;
         Ok(self.map.get(key).cloned())
     }
 
     fn scan(&self, start: &[u8], end: &[u8]) -> Rows<'_> {
         let range = self.map.range::<[u8], _>((std::ops::Bound::Included(start), std::ops::Bound::Excluded(end)));
-        Box::new(range.map(|(key, value)| Ok((key.clone(), value.clone()))))
+        Box::new(range.map(|(key, value)| self.check_run(key).map(|()| (key.clone(), value.clone()))))
     }
 
     fn last(&self, start: &[u8], end: &[u8]) -> Result<Option<Row>, EngineError> {

@@ -67,6 +67,17 @@ pub(crate) fn write(mesh: &mut Mesh, site: usize, random: &mut Random, counter: 
     }
 }
 
+/// Sites after so many random steps, all of which have everything.
+pub(crate) fn wandered(random: &mut Random, sites: u8, steps: usize) -> Mesh {
+    let mut run = Run { mesh: Mesh::new(sites, 1_000), counter: 0, cuts: Vec::new() };
+    for _ in 0..steps {
+        run.step(random, false);
+    }
+    run.mesh.sites.iter_mut().for_each(|site| drop(site.commit()));
+    run.mesh.settle();
+    run.mesh
+}
+
 struct Run {
     mesh: Mesh,
     counter: u64,

@@ -25,6 +25,7 @@ mod outbox;
 mod quota;
 mod random;
 mod restore;
+mod rot;
 mod standing;
 mod store;
 mod support;

@@ -1,0 +1,88 @@
+//! Puts rotten rows back out of what peers hold, and says what is rotten for as long as it is.
+
+use std::{sync::Arc, time::Duration};
+
+use tombolo_storage::{MendError, Mending, RottenRow};
+use tracing::{error, info, warn};
+
+use crate::{mesh::repair, replica::Replica};
+
+/// Time between two looks at whether something is rotten, and between two attempts to mend it at first.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// The longest time between two attempts.
+const INTERVAL_MAX: Duration = Duration::from_secs(120);
+/// Keys that are named.
+const NAMED_MAX: usize = 5;
+
+/// Mends what is rotten, for ever.
+pub(super) async fn run(replica: Arc<Replica>) {
+    let mut known: Vec<u64> = Vec::new();
+    let mut wait = INTERVAL;
+    loop {
+        tokio::time::sleep(wait).await;
+        if replica.store.rot_counts().rotten == 0 {
+            replica.keeper.rot.lock().clear();
+            (known, wait) = (Vec::new(), INTERVAL);
+            continue;
+        }
+        let rotten = replica.reads.apart(tombolo_storage::Store::rotten).await;
+        let commits: Vec<u64> = rotten.iter().map(|row| row.commit).collect();
+        if commits != known {
+            for row in rotten.iter().filter(|row| !known.contains(&row.commit)) {
+                error!("{}", text(row));
+            }
+            (known, wait) = (commits, INTERVAL);
+        }
+        *replica.keeper.rot.lock() = rotten;
+        match mend(&replica).await {
+            Ok(0) => {}
+            Ok(rows) => info!(rows, "rotten rows were put back as they were, with what peers hold"),
+            Err(why) => {
+                warn!(%why, "rotten rows could not be put back; it is tried again");
+                wait = (wait * 2).min(INTERVAL_MAX);
+            }
+        }
+    }
+}
+
+/// One attempt. Returns the rows that were put back.
+async fn mend(replica: &Arc<Replica>) -> Result<u64, MendError> {
+    let Some(mut mending) = replica.reads.apart(Mending::begin).await? else { return Ok(0) };
+    for dot in mending.wanted() {
+        for material in repair::ask_all(&replica.mesh, dot).await {
+            if mending.give(dot, material) {
+                break;
+            }
+        }
+    }
+    let rows = replica.reads.apart(move |_| mending.finish()).await?;
+    Ok(replica.queue.mend(rows).await)
+}
+
+/// One sentence about a rotten row.
+pub(crate) fn text(row: &RottenRow) -> String {
+    let named = row.keys.iter().take(NAMED_MAX).map(|key| format!("{:?}", String::from_utf8_lossy(key)));
+    let more = row.keys.len().saturating_sub(NAMED_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let keys = match row.keys.len() {
+        0 => "no key's value; history and what peers lack of it cannot be told".to_owned(),
+        _ => format!("values of {}{more}, which cannot be read", named.collect::<Vec<_>>().join(", ")),
+    };
+    format!(
+        "the row of commit {} is rotten on this disk: it holds {keys}. It is put back when a peer has it: connect one; look at the disk",
+        row.commit
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rotten_row_is_told_with_its_keys_and_no_control_characters() {
+        let keys = (0..7).map(|key| format!("k\n{key}").into()).collect();
+        let told = text(&RottenRow { commit: 9, keys });
+        assert!(told.contains("commit 9") && told.contains("\"k\\n0\"") && told.contains("and 2 more"), "{told}");
+        assert!(text(&RottenRow { commit: 9, keys: Vec::new() }).contains("no key's value"));
+    }
+}

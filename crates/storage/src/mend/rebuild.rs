@@ -1,0 +1,133 @@
+//! Applying rows again, up to those that have rotted, and making these anew.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use tombolo_crdt::{Chain, Dot, Record, ReplicaId};
+
+use super::{Material, MendError, MendedRow, survey::Survey};
+use crate::{
+    OpenError, ReadError,
+    engine::Snapshot,
+    folder::Owner,
+    merge::{Merge, Merged},
+    recover::{Recovered, Sought},
+    row::{
+        Tally,
+        commit::{CommitRow, Layer, Part},
+    },
+    rows::CommitRows,
+};
+
+/// Makes the rotten rows of a survey again.
+pub(crate) fn rebuild(
+    snapshot: &dyn Snapshot,
+    owner: &Owner,
+    survey: &Survey,
+    given: &BTreeMap<Dot, Material>,
+) -> Result<Vec<MendedRow>, MendError> {
+    if let Some(commit) = survey.reduced().first() {
+        return Err(MendError::Compacted { commit: *commit });
+    }
+    let recovered = Recovered::begin(snapshot, owner).map_err(unreadable)?;
+    let mut again = Again { recovered, chains: HashMap::new(), used: BTreeSet::new() };
+    let mut made = Vec::new();
+    let mut next = 1;
+    for &rotten in survey.whole() {
+        again.take_all(snapshot, next, rotten - 1)?;
+        let is_above = again.recovered.reach(rotten)?;
+        let log = &again.recovered.head.mesh;
+        let can_follow = |record: &Record| !is_above || log.gate(&record.header).is_ok();
+        let material = survey.choose(rotten, given, &again.used, can_follow)?;
+        made.push(again.make(rotten, is_above, material)?);
+        next = rotten + 1;
+    }
+    // One row further: it may be of the same author, and then says whether the record was the right one.
+    again.take_all(snapshot, next, next)?;
+    Ok(made)
+}
+
+/// A store that comes into being again.
+struct Again {
+    recovered: Recovered,
+    /// Where the streams stand of which a record was put back.
+    chains: HashMap<ReplicaId, Chain>,
+    /// The records that were put back.
+    used: BTreeSet<Dot>,
+}
+
+impl Again {
+    /// Applies the rows from one to another, which are sound.
+    fn take_all(&mut self, snapshot: &dyn Snapshot, first: u64, last: u64) -> Result<(), MendError> {
+        for row in CommitRows::new(snapshot, first, last).readable() {
+            let (number, row) = row?;
+            self.take(number, &row)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, number: u64, stored: &bytes::Bytes) -> Result<(), MendError> {
+        let row = CommitRow::decode(stored, number)?;
+        for part in row.parts.iter().filter(|part| part.indices.is_none()) {
+            let dot = part.dot();
+            if let Some(chain) = self.chains.remove(&dot.replica)
+                && !Record::follows(&part.bytes, &chain)
+            {
+                return Err(MendError::Foreign { dot: Dot::new(dot.replica, dot.seq - 1) });
+            }
+        }
+        self.recovered.apply(number, &row, Sought::default())?;
+        self.recovered.tally.add(Tally::of(stored));
+        Ok(())
+    }
+
+    /// Applies a record as the commit of this number, and returns its row.
+    fn make(&mut self, number: u64, is_above: bool, material: &Material) -> Result<MendedRow, MendError> {
+        let Material { bytes, record, context } = material.clone();
+        let dot = record.header.dot;
+        self.used.insert(dot);
+        let head = &mut self.recovered.head;
+        // Where the streams are known, the record continues its author's.
+        let before = self.chains.get(&dot.replica).copied();
+        let before = before.or_else(|| is_above.then(|| head.mesh.chain(dot.replica)));
+        if before.is_some_and(|chain| !Record::follows(&bytes, &chain))
+            || (is_above && head.mesh.gate(&record.header).is_err())
+        {
+            return Err(MendError::Foreign { dot });
+        }
+        self.chains.insert(dot.replica, record.header.chain);
+        let mut part = Part { layer: Layer::Mesh, record, bytes, indices: None, context: None };
+        if part.removes_ranges() {
+            part.context = if is_above { Some(head.mesh.context(&part.record.header)) } else { context };
+        }
+        let next = head.revision.next().ok_or(MendError::Unproven { commit: number })?;
+        let mut merge = Merge::fresh(head, &mut self.recovered.index, number, next);
+        merge.part(&part);
+        let Merged { cleared, effects, .. } = merge.finish();
+        if is_above {
+            head.mesh.advance(&part.record.header);
+        }
+        head.commit = number;
+        if !effects.is_empty() {
+            head.revision = next;
+        }
+        self.recovered.index.departed.forget(number);
+        let row = CommitRow {
+            revision: head.revision,
+            parts: vec![part],
+            cleared,
+            effects,
+            ordinals: Vec::new(),
+            apart: Default::default(),
+        };
+        let row = row.encode(number);
+        self.recovered.tally.add(Tally::of(&row));
+        Ok(MendedRow { commit: number, row })
+    }
+}
+
+fn unreadable(error: OpenError) -> MendError {
+    match error {
+        OpenError::Engine(error) => ReadError::Engine(error).into(),
+        _ => ReadError::Rot { commit: 0 }.into(),
+    }
+}

@@ -1,0 +1,199 @@
+//! What is wrong with the rows of a moment, and which records the rotten ones held.
+//!
+//! Streams are dense, so that a record which is in no row is missed between the rows of its author before and after. Which rotten row held it
+//! is said by the index where there is one, and otherwise by where it can have been.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use tombolo_crdt::{Dot, Operation, Record, ReplicaId, VersionVector};
+
+use super::{Material, MendError};
+use crate::{
+    ReadError,
+    engine::Snapshot,
+    rot::Needed,
+    row::{
+        Tally,
+        commit::{CommitRow, Layer},
+    },
+    rows::CommitRows,
+    store::Floor,
+};
+
+/// The rows of a moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Survey {
+    /// Rows above that are rotten or missing.
+    whole: BTreeSet<u64>,
+    /// Those below that cannot be read.
+    reduced: BTreeSet<u64>,
+    missing: Vec<Missing>,
+    /// What the sound rows add up to.
+    hashes: u128,
+    /// Which rows the records were in that the index knows of.
+    known: BTreeMap<u64, Dot>,
+    /// The keys that each rotten row touched, when there is an index to say so.
+    touched: Option<BTreeMap<u64, BTreeSet<Bytes>>>,
+}
+
+/// A record that is in no row that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Missing {
+    dot: Dot,
+    /// The row with its author's record before.
+    after: u64,
+    /// The row with its author's next, or one beyond the last.
+    before: u64,
+}
+
+impl Survey {
+    /// Reads all rows up to `last`. O(bytes).
+    pub(crate) fn take(
+        snapshot: &dyn Snapshot,
+        floor: &Floor,
+        frontier: &VersionVector,
+        last: u64,
+    ) -> Result<Self, ReadError> {
+        let mut survey = Self::default();
+        let mut seen: BTreeMap<ReplicaId, Dot> = floor.vector.iter().map(|dot| (dot.replica, dot)).collect();
+        let mut places: BTreeMap<ReplicaId, u64> = BTreeMap::new();
+        let mut next = 1;
+        for row in CommitRows::new(snapshot, 1, last) {
+            let (number, row) = row?;
+            survey.whole.extend(next.max(floor.commit + 1)..number);
+            next = number + 1;
+            let read = row.as_ref().and_then(|row| CommitRow::decode(row, number).ok());
+            let Some(read) = read else {
+                if number > floor.commit {
+                    survey.whole.insert(number)
+                } else {
+                    survey.reduced.insert(number)
+                };
+                continue;
+            };
+            survey.hashes = survey.hashes.wrapping_add(row.map_or(0, |row| Tally::of(&row).hashes));
+            if number <= floor.commit {
+                continue;
+            }
+            for part in read.parts.iter().filter(|part| part.layer == Layer::Mesh && part.indices.is_none()) {
+                let dot = part.dot();
+                let before = seen.insert(dot.replica, dot).map_or(0, |dot| dot.seq);
+                let after = places.insert(dot.replica, number).unwrap_or(floor.commit);
+                survey.miss(dot.replica, before + 1..dot.seq, after, number);
+            }
+        }
+        survey.whole.extend(next.max(floor.commit + 1)..=last);
+        for dot in frontier.iter() {
+            let before = seen.get(&dot.replica).map_or(0, |dot| dot.seq);
+            let after = places.get(&dot.replica).copied().unwrap_or(floor.commit);
+            survey.miss(dot.replica, before + 1..dot.seq + 1, after, last + 1);
+        }
+        Ok(survey)
+    }
+
+    fn miss(&mut self, replica: ReplicaId, seqs: std::ops::Range<u64>, after: u64, before: u64) {
+        self.missing.extend(seqs.map(|seq| Missing { dot: Dot::new(replica, seq), after, before }));
+    }
+
+    /// Rows that cannot be read.
+    pub(crate) fn unreadable(&self) -> BTreeSet<u64> {
+        self.whole.union(&self.reduced).copied().collect()
+    }
+
+    /// Below where the log is dense the engine may not know that there was no row.
+    pub(crate) fn leave_out_unneeded(&mut self, needed: &BTreeSet<u64>) {
+        self.reduced.retain(|commit| needed.contains(commit));
+    }
+
+    pub(crate) fn is_sound(&self) -> bool {
+        self.whole.is_empty() && self.reduced.is_empty()
+    }
+
+    pub(crate) fn hashes(&self) -> u128 {
+        self.hashes
+    }
+
+    /// The rows that were compacted and cannot be read.
+    pub(crate) fn reduced(&self) -> &BTreeSet<u64> {
+        &self.reduced
+    }
+
+    /// The rows that are to be made again.
+    pub(crate) fn whole(&self) -> &BTreeSet<u64> {
+        &self.whole
+    }
+
+    /// Takes what the index knows of the rotten rows.
+    pub(crate) fn note(&mut self, needed: Needed, private: ReplicaId) -> Result<(), MendError> {
+        for (&commit, dots) in needed.dots.iter().filter(|(commit, _)| self.whole.contains(commit)) {
+            // What stays at home is in no log but ours.
+            let mut dots = dots.iter().filter(|dot| dot.replica != private);
+            let (Some(dot), None) = (dots.next(), dots.next()) else { return Err(MendError::Unknown { commit }) };
+            self.known.insert(commit, *dot);
+        }
+        self.touched = Some(needed.touched);
+        let known: BTreeSet<Dot> = self.known.values().copied().collect();
+        self.missing.retain(|missing| !known.contains(&missing.dot));
+        Ok(())
+    }
+
+    /// The records that are needed, ascending.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = Dot> {
+        let is_asked = |missing: &&Missing| self.whole.range(missing.after + 1..missing.before).next().is_some();
+        let missing = self.missing.iter().filter(is_asked).map(|missing| missing.dot);
+        let wanted: BTreeSet<Dot> = self.known.values().copied().chain(missing).collect();
+        wanted.into_iter()
+    }
+
+    /// Which record a rotten row held, those in `used` having been in rows before it. Of several that can have been there, the earliest stamp is
+    /// taken to have come first, as a rule it did; whether it did is seen when the rows are proved.
+    pub(crate) fn choose<'a>(
+        &self,
+        commit: u64,
+        given: &'a BTreeMap<Dot, Material>,
+        used: &BTreeSet<Dot>,
+        can_follow: impl Fn(&Record) -> bool,
+    ) -> Result<&'a Material, MendError> {
+        if let Some(&dot) = self.known.get(&commit) {
+            return given.get(&dot).ok_or(MendError::Lacking { dot });
+        }
+        let open = self
+            .missing
+            .iter()
+            .filter(|missing| missing.after < commit && commit < missing.before && !used.contains(&missing.dot));
+        let fitting = open
+            .clone()
+            .filter_map(|missing| Some((missing, given.get(&missing.dot)?)))
+            .filter(|(_, material)| can_follow(&material.record) && self.fits(commit, &material.record));
+        // Nobody may wait beyond its author's next record.
+        let is_late = |missing: &Missing| {
+            let waiting = open.clone().filter(|other| other.before <= missing.before).count();
+            waiting >= self.whole.range(commit..missing.before).filter(|at| !self.known.contains_key(at)).count()
+        };
+        let chosen =
+            fitting.min_by_key(|(missing, material)| (!is_late(missing), material.record.header.hlc, missing.dot));
+        if let Some((_, material)) = chosen {
+            return Ok(material);
+        }
+        let lacking = open.clone().find(|missing| !given.contains_key(&missing.dot));
+        Err(lacking.map_or(MendError::Unknown { commit }, |missing| MendError::Lacking { dot: missing.dot }))
+    }
+
+    /// Whether a record touches the keys that the index says were touched by this commit.
+    fn fits(&self, commit: u64, record: &Record) -> bool {
+        let Some(touched) = &self.touched else { return true };
+        let nothing = BTreeSet::new();
+        let touched = touched.get(&commit).unwrap_or(&nothing);
+        let mut named = BTreeSet::new();
+        for operation in &record.operations {
+            match operation {
+                Operation::Put { key, .. } | Operation::Remove { key, .. } => drop(named.insert(key)),
+                // What a range held is not said.
+                Operation::RangeRemove(_) => return true,
+                _ => {}
+            }
+        }
+        named.into_iter().eq(touched)
+    }
+}

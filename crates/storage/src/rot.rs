@@ -1,0 +1,196 @@
+//! What is known to be rotten, and what it means for keys.
+//!
+//! A read that meets a row without its own hash, or none where one must be, looks again and takes note of it; so does the
+//! [scrubber](crate::Scrubber). What is noted stays until the row is sound again. Nothing of it is ever served: whoever asks for it gets
+//! [`ReadError::Rot`], and everything else is answered as ever.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tombolo_crdt::{Dot, Element};
+
+use crate::{
+    ReadError, Store,
+    engine::EngineError,
+    index::{View, own_key},
+    row::{
+        Kind,
+        commit::{self, CommitRow},
+        unseal,
+    },
+    store::Shared,
+};
+
+/// Keys looked at while the state is locked.
+const STRETCH_KEYS: usize = 4096;
+
+/// What of a store's rows is rotten.
+#[derive(Default)]
+pub(crate) struct Rot {
+    commits: Mutex<BTreeSet<u64>>,
+    /// The base row.
+    base: Mutex<Option<u64>>,
+    found: AtomicU64,
+    mended: AtomicU64,
+}
+
+/// How much rot was found since the store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RotCounts {
+    /// Rows that were found rotten.
+    pub found: u64,
+    /// Those that are sound again.
+    pub mended: u64,
+    /// Those that are not.
+    pub rotten: u64,
+}
+
+/// What a rotten commit row means for keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RottenRow {
+    /// The commit whose row it is.
+    pub commit: u64,
+    /// The keys of which a value, now or at a readable revision, cannot be read, ascending. There may be none: then history, and what
+    /// peers still lack, is all that cannot be told.
+    pub keys: Vec<Bytes>,
+}
+
+impl Store {
+    /// The rotten rows, and what they mean for keys. O(keys) when there is any.
+    pub fn rotten(&self) -> Vec<RottenRow> {
+        let commits = self.shared().rot.commits.lock().clone();
+        let mut keys = if commits.is_empty() { BTreeMap::new() } else { self.needs(&commits).values };
+        commits.into_iter().map(|commit| RottenRow { commit, keys: keys.remove(&commit).unwrap_or_default() }).collect()
+    }
+
+    /// How much rot there is, and was. O(1).
+    pub fn rot_counts(&self) -> RotCounts {
+        let rot = &self.shared().rot;
+        let rotten = rot.commits.lock().len() as u64 + u64::from(rot.base.lock().is_some());
+        RotCounts { found: rot.found.load(Ordering::Relaxed), mended: rot.mended.load(Ordering::Relaxed), rotten }
+    }
+
+    /// Who needs something of these commits' rows.
+    pub(crate) fn needs(&self, commits: &BTreeSet<u64>) -> Needed {
+        let mut needed = Needed::default();
+        let mut last: Option<Bytes> = None;
+        loop {
+            let state = self.shared().state.read();
+            let before = last.take();
+            let mut seen = 0;
+            for (key, entry) in state.index.after(before.as_deref()).take(STRETCH_KEYS) {
+                seen += 1;
+                let live = entry.register.siblings().map(|(element, sibling)| (sibling.value.commit, element));
+                let shown = entry.touches.iter().filter_map(|touch| match touch.view {
+                    View::Shown(shown) => Some((shown.at.commit, shown.at.element)),
+                    View::Gone | View::Unchanged => None,
+                });
+                let values: BTreeMap<u64, Element> = live.chain(shown).filter(|(at, _)| commits.contains(at)).collect();
+                for (commit, element) in values {
+                    needed.note(commits, commit, element);
+                    needed.values.entry(commit).or_default().push(own_key(key));
+                }
+                for commit in entry.touches.iter().map(|touch| touch.commit).filter(|commit| commits.contains(commit)) {
+                    needed.commits.insert(commit);
+                    needed.touched.entry(commit).or_default().insert(own_key(key));
+                }
+                if seen == STRETCH_KEYS {
+                    last = Some(own_key(key));
+                }
+            }
+            if last.is_none() {
+                for (element, grant) in state.index.grants().flat_map(|(_, grants)| grants) {
+                    needed.note(commits, grant.commit, *element);
+                }
+                break;
+            }
+        }
+        needed
+    }
+}
+
+impl Needed {
+    fn note(&mut self, asked: &BTreeSet<u64>, commit: u64, element: Element) {
+        if asked.contains(&commit) {
+            self.commits.insert(commit);
+            self.dots.entry(commit).or_default().insert(element.dot);
+        }
+    }
+}
+
+/// What somebody needs of some commits' rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Needed {
+    /// The keys of which a value lies there, by commit.
+    pub(crate) values: BTreeMap<u64, Vec<Bytes>>,
+    /// The keys that were touched there, by commit.
+    pub(crate) touched: BTreeMap<u64, BTreeSet<Bytes>>,
+    /// The records whose elements lie there, by commit.
+    pub(crate) dots: BTreeMap<u64, BTreeSet<Dot>>,
+    /// The commits of which anything is needed.
+    pub(crate) commits: BTreeSet<u64>,
+}
+
+impl Shared {
+    /// Takes note of the rot that a read has met, if it is still there: a row may have gone while it was being looked for.
+    pub(crate) fn noting<T>(&self, outcome: Result<T, ReadError>) -> Result<T, ReadError> {
+        if let Err(ReadError::Rot { commit }) = &outcome {
+            self.look_again(*commit);
+        }
+        outcome
+    }
+
+    /// Looks at a commit's row, and takes note of it when it is rotten or missing. Returns whether it is.
+    pub(crate) fn look_again(&self, commit: u64) -> bool {
+        let (published, floor) = {
+            let state = self.state.read();
+            (state.published.commit, state.floor.commit)
+        };
+        // What is not published may not be with the engine yet, and 0 is no commit.
+        if commit == 0 || commit > published {
+            return false;
+        }
+        let is_rotten = match self.engine.get(&commit::key(commit)) {
+            Ok(Some(row)) => CommitRow::decode(&row, commit).is_err(),
+            Ok(None) => commit > floor,
+            Err(error) => error.is_damage(),
+        };
+        let mut commits = self.rot.commits.lock();
+        if is_rotten && commits.insert(commit) {
+            self.rot.found.fetch_add(1, Ordering::Relaxed);
+        } else if !is_rotten && commits.remove(&commit) {
+            self.rot.mended.fetch_add(1, Ordering::Relaxed);
+        }
+        is_rotten
+    }
+
+    /// Looks at a base row, and takes note of it when it is rotten.
+    pub(crate) fn look_at_base(&self, ordinal: u64) -> Result<(), EngineError> {
+        let is_sound = match self.engine.get(&Kind::Base.key(ordinal)) {
+            Ok(row) => row.is_none_or(|row| unseal(&row, ordinal).is_some()),
+            Err(error) if error.is_damage() => false,
+            Err(error) => return Err(error),
+        };
+        let mut base = self.rot.base.lock();
+        if is_sound {
+            self.rot.mended.fetch_add(u64::from(base.take_if(|known| *known == ordinal).is_some()), Ordering::Relaxed);
+        } else if base.replace(ordinal) != Some(ordinal) {
+            self.rot.found.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Forgets a base row that another one has replaced.
+    pub(crate) fn forget_base(&self, ordinal: u64) {
+        self.rot.base.lock().take_if(|known| *known == ordinal);
+    }
+
+    /// The base row that is rotten.
+    pub(crate) fn rotten_base(&self) -> Option<u64> {
+        *self.rot.base.lock()
+    }
+}

@@ -1,0 +1,146 @@
+//! The scrubber: it reads every row there is, slowly, and verifies each one's own hash.
+//!
+//! Rot in a row that nobody asks for is found before the last peer that holds the record has forgotten it. A step reads so many bytes and
+//! says how many; how often it is called is what bounds the rate. It has no clock, and begins anew when it has come to the end.
+
+use crate::{
+    Store,
+    engine::EngineError,
+    row::{self, Kind, commit},
+    rows::CommitRows,
+};
+
+/// A reader of all rows, in passes without end.
+pub struct Scrubber {
+    store: Store,
+    place: Place,
+    pass: ScrubPass,
+}
+
+/// Where a pass is.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// The next commit.
+    Commits(u64),
+    /// Everything else.
+    Others,
+}
+
+/// What a pass, or a part of one, has read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScrubPass {
+    /// Rows.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Rows among them that are rotten, or missing.
+    pub rotten: u64,
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScrubStep {
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// The pass that ended with this step.
+    pub finished: Option<ScrubPass>,
+}
+
+impl Scrubber {
+    /// A scrubber of this store, at the beginning of a pass.
+    pub fn new(store: &Store) -> Self {
+        Self { store: store.clone(), place: Place::Commits(1), pass: ScrubPass::default() }
+    }
+
+    /// The pass under way.
+    pub fn pass(&self) -> ScrubPass {
+        self.pass
+    }
+
+    /// Reads about `budget` bytes of rows. What is rotten is noted: see [`Store::rotten`].
+    ///
+    /// # Errors
+    ///
+    /// The engine's, when it is not damage of a row. The next step tries again.
+    pub fn step(&mut self, budget: u64) -> Result<ScrubStep, EngineError> {
+        let before = self.pass.bytes;
+        let mut finished = None;
+        match self.place {
+            Place::Commits(next) => self.commits(next, budget)?,
+            Place::Others => {
+                self.others()?;
+                finished = Some(std::mem::take(&mut self.pass));
+                self.place = Place::Commits(1);
+            }
+        }
+        let after = finished.map_or(self.pass.bytes, |pass| pass.bytes);
+        Ok(ScrubStep { bytes: after - before, finished })
+    }
+
+    fn commits(&mut self, first: u64, budget: u64) -> Result<(), EngineError> {
+        let (floor, last, snapshot) = {
+            let state = self.store.shared().state.read();
+            (state.floor.commit, state.published.commit, self.store.shared().engine.snapshot())
+        };
+        let (mut next, mut read) = (first, 0);
+        let mut suspects = Vec::new();
+        for row in CommitRows::new(&*snapshot, first, last) {
+            let (number, row) = row?;
+            // Above the floor nothing may be missing.
+            suspects.extend(next.max(floor + 1)..number);
+            next = number + 1;
+            self.pass.rows += 1;
+            let bytes = row.as_ref().map_or(0, |row| row.len() as u64 + commit::key(number).len() as u64);
+            self.pass.bytes += bytes;
+            read += bytes;
+            if row.is_none_or(|row| row::unseal(&row, number).is_none()) {
+                suspects.push(number);
+            }
+            if read >= budget {
+                self.place = Place::Commits(next);
+                self.judge(suspects, floor);
+                return Ok(());
+            }
+        }
+        suspects.extend(next.max(floor + 1)..=last);
+        self.place = Place::Others;
+        self.judge(suspects, floor);
+        Ok(())
+    }
+
+    /// Looks again at what could not be read. Where the log is not dense, the engine may not know that there was no row.
+    fn judge(&mut self, suspects: Vec<u64>, floor: u64) {
+        let below = suspects.iter().copied().filter(|number| *number <= floor).collect();
+        let needed = if suspects.is_empty() { Default::default() } else { self.store.needs(&below) };
+        for number in suspects.into_iter().filter(|number| *number > floor || needed.commits.contains(number)) {
+            self.pass.rotten += u64::from(self.store.shared().look_again(number));
+        }
+    }
+
+    /// Rows of every other kind. There are few.
+    fn others(&mut self) -> Result<(), EngineError> {
+        let snapshot = self.store.shared().engine.snapshot();
+        let mut newest_base = None;
+        for (start, end) in [(vec![0], commit::key(0)), (Kind::Commit.end().to_vec(), vec![0xff].into())] {
+            for row in snapshot.scan(&start, &end) {
+                let (key, row) = match row {
+                    Ok(row) => row,
+                    Err(error) if error.is_damage() => {
+                        self.pass.rotten += 1;
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                };
+                self.pass.rows += 1;
+                self.pass.bytes += (key.len() + row.len()) as u64;
+                let Some((kind, number)) = Kind::of(&key) else { continue };
+                self.pass.rotten += u64::from(row::unseal(&row, number).is_none());
+                if kind == Kind::Base {
+                    newest_base = Some(number);
+                }
+            }
+        }
+        // Older ones count for nothing, and what is staged of a transfer is asked for again.
+        newest_base.map_or(Ok(()), |ordinal| self.store.shared().look_at_base(ordinal))
+    }
+}

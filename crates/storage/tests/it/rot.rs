@@ -1,0 +1,256 @@
+//! Rows that rot: they are found, never handed on, and put back as they were out of what peers hold.
+
+use bytes::Bytes;
+use tombolo_crdt::Dot;
+use tombolo_storage::{
+    ArrivalsError, HistoryBudget, KeyRange, MendError, Mending, Op, Provider, RangeQuery, ReadError, Request,
+    ScrubPass, Scrubber, Slot, Store, Transaction,
+    engine::{Engine, memory::MemoryEngine},
+};
+
+use crate::{
+    convergence::wandered,
+    memory::{Bench, Stop},
+    mesh::{EVERYTHING, Mesh},
+    random::for_seeds,
+    support::*,
+};
+
+fn key_of(commit: u64) -> Bytes {
+    [b"c", &commit.to_be_bytes()[..]].concat().into()
+}
+
+/// All rows of commits, as they are stored.
+fn rows(engine: &MemoryEngine) -> Vec<(Bytes, Bytes)> {
+    engine.snapshot().scan(b"c", b"d").map(|row| row.expect("memory reads")).collect()
+}
+
+/// Reads everything once, so many bytes in a step. Returns the pass, and its steps.
+fn scrub(store: &Store, budget: u64) -> (ScrubPass, u64) {
+    let mut scrubber = Scrubber::new(store);
+    let mut steps = 0;
+    loop {
+        steps += 1;
+        if let Some(pass) = scrubber.step(budget).expect("memory reads").finished {
+            return (pass, steps);
+        }
+    }
+}
+
+/// Mends what is rotten at a site out of the logs of the others. Returns the rows that were written.
+fn mend(mesh: &mut Mesh, site: usize) -> Result<u64, MendError> {
+    let Some(mut mending) = Mending::begin(&mesh.sites[site].store)? else { return Ok(0) };
+    for dot in mending.wanted() {
+        let peers = (0..mesh.sites.len()).filter(|peer| *peer != site);
+        let found = peers.filter_map(|peer| mesh.sites[peer].store.material(dot).expect("a peer reads its log")).next();
+        if let Some(material) = found {
+            assert!(mending.give(dot, material));
+        }
+    }
+    let rows = mending.finish()?;
+    Ok(mesh.sites[site].committer.mend(rows).expect("the disk is well"))
+}
+
+fn rotten(store: &Store) -> Vec<u64> {
+    store.rotten().into_iter().map(|row| row.commit).collect()
+}
+
+/// Two sites with something of every form.
+fn two_sites() -> Mesh {
+    let mut mesh = Mesh::new(2, 1_000);
+    let site = &mut mesh.sites[0];
+    for step in 0..12 {
+        site.run(put(&format!("k{}", step % 5), &format!("first {step}")));
+    }
+    site.run(Request::LeaseGrant { id: 9, ttl_s: 60 });
+    site.run(put_leased("leased", "1", 9));
+    site.run(delete(single("k1")));
+    let many = (0..70).map(|key| Op::Put(put_op(&format!("m{key:03}"), "many")));
+    site.run(Request::Txn(Transaction { then: many.collect(), ..Transaction::default() }));
+    mesh.settle();
+    // Concurrent writes, one of which loses at either site.
+    mesh.sites[0].run(put("both", "at 0"));
+    mesh.sites[1].run(put("both", "at 1"));
+    mesh.sites[1].run(delete(KeyRange::from_key(bytes("m"))));
+    mesh.settle();
+    mesh.sites[0].run(delete(single("both")));
+    mesh.sites[1].run(put("k2", "last"));
+    mesh.sites[0].run(Request::LeaseRevoke { id: 9 });
+    mesh.settle();
+    mesh
+}
+
+#[test]
+fn every_rotten_row_is_found_named_and_put_back_as_it_was() {
+    let mut mesh = two_sites();
+    let before = rows(&mesh.sites[1].engine);
+    let state = (all(&mesh.sites[1].store), mesh.sites[1].store.standing());
+    for (key, row) in &before {
+        let commit = u64::from_be_bytes(key[1..].try_into().unwrap());
+        type Damage = fn(&MemoryEngine, &Bytes, usize);
+        let damages: [Damage; 5] = [
+            |engine, key, len| assert!(engine.rot(key, |row| row[len / 2] ^= 16)),
+            |engine, key, len| assert!(engine.rot(key, |row| row[len - 3] ^= 1)),
+            |engine, key, _| assert!(engine.rot(key, |row| row.clear())),
+            |engine, key, _| assert!(engine.lose(key)),
+            |engine, key, _| assert!(engine.rot(key, |row| row.iter_mut().for_each(|byte| *byte = 0))),
+        ];
+        for damage in damages {
+            damage(&mesh.sites[1].engine, key, row.len());
+            let (pass, _) = scrub(&mesh.sites[1].store, 1 << 20);
+            assert_eq!(pass.rotten, 1);
+            assert_eq!(rotten(&mesh.sites[1].store), [commit]);
+            assert_eq!(mend(&mut mesh, 1).unwrap(), 1, "commit {commit}");
+            assert!(rotten(&mesh.sites[1].store).is_empty());
+            assert_eq!(rows(&mesh.sites[1].engine), before);
+        }
+    }
+    assert_eq!((all(&mesh.sites[1].store), mesh.sites[1].store.standing()), state);
+    mesh.reopen(1, Stop::Crash);
+    assert_eq!((all(&mesh.sites[1].store), mesh.sites[1].store.standing()), state);
+    mesh.check_equal();
+}
+
+#[test]
+fn several_rotten_rows_are_put_back_at_once_whoever_wrote_them() {
+    for_seeds(0..40, |random| {
+        let sites = 2 + random.below(2) as u8;
+        let mut mesh = wandered(random, sites, 120);
+        let site = random.at(mesh.sites.len());
+        let before = rows(&mesh.sites[site].engine);
+        let private = |row: &(Bytes, Bytes)| row.1.windows(15).any(|part| part == b"compact_rev_key");
+        let (first, count) = (random.at(before.len()), 1 + random.at(6));
+        let damaged: Vec<&(Bytes, Bytes)> = before.iter().skip(first).take(count).filter(|row| !private(row)).collect();
+        for (key, row) in &damaged {
+            let at = random.at(row.len());
+            match random.below(3) {
+                0 => assert!(mesh.sites[site].engine.lose(key)),
+                _ => assert!(mesh.sites[site].engine.rot(key, |row| row[at] ^= 1)),
+            }
+        }
+        assert_eq!(mend(&mut mesh, site).unwrap(), damaged.len() as u64);
+        assert_eq!(rows(&mesh.sites[site].engine), before);
+        mesh.check_equal();
+    });
+}
+
+#[test]
+fn a_block_that_cannot_be_read_is_read_around_and_its_rows_are_written_anew() {
+    let mut mesh = two_sites();
+    let site = &mut mesh.sites[1];
+    let (pairs, events) = (all(&site.store), history(&site.store, 1).len());
+    site.engine.spoil(&key_of(4), &key_of(11));
+    let budget = HistoryBudget { commits: usize::MAX, bytes: usize::MAX };
+    assert!(matches!(site.store.history(1, &KeyRange::all(), budget), Err(ReadError::Rot { commit: 4..11 })));
+    assert_eq!(scrub(&site.store, 1 << 20).0.rotten, 7);
+    assert_eq!(mend(&mut mesh, 1).unwrap(), 7);
+    let site = &mesh.sites[1];
+    assert_eq!((all(&site.store), history(&site.store, 1).len()), (pairs, events));
+    assert_eq!(scrub(&site.store, 1 << 20).0.rotten, 0);
+    mesh.reopen(1, Stop::Crash);
+    mesh.check_equal();
+}
+
+#[test]
+fn what_is_rotten_is_handed_to_nobody_and_nothing_else_fails() {
+    let mut mesh = two_sites();
+    let site = &mut mesh.sites[0];
+    site.run(put("alone", "here"));
+    let commit = site.store.published().commit;
+    site.run(put("after", "it"));
+    let right = all(&site.store);
+    assert!(site.engine.rot(&key_of(commit), |row| row[20] ^= 1));
+    let one = |key: &str| RangeQuery::all(single(key));
+    assert!(matches!(site.store.range(&one("alone")), Err(ReadError::Rot { commit: named }) if named == commit));
+    let rows = site.store.rotten();
+    assert_eq!((rows[0].commit, rows[0].keys.clone()), (commit, vec![bytes("alone")]), "it is named with its keys");
+    for pair in right.iter().filter(|pair| pair.key != "alone") {
+        assert_eq!(
+            site.store.range(&RangeQuery::all(KeyRange::single(pair.key.clone()))).unwrap().pairs,
+            [pair.clone()]
+        );
+    }
+    let budget = HistoryBudget { commits: usize::MAX, bytes: usize::MAX };
+    assert!(matches!(site.store.history(1, &KeyRange::all(), budget), Err(ReadError::Rot { .. })));
+    let lacks = mesh.sites[1].store.frontier();
+    let site = &mut mesh.sites[0];
+    assert!(matches!(site.store.arrivals(&lacks, 0, EVERYTHING), Err(ArrivalsError::Read(ReadError::Rot { .. }))));
+    assert!(matches!(site.store.read_at(b"alone", &site.store.frontier()), Err(ReadError::Rot { .. })));
+    let own = site.store.identity().replica;
+    let dot = Dot::new(own, site.store.frontier().seq(own) - 1);
+    assert_eq!(site.store.material(dot).unwrap(), None, "nobody is mended with rot");
+    let mut backup = site.store.backup(NOW, Slot::new(1).unwrap());
+    let outcome = std::iter::from_fn(|| backup.next_piece(1 << 10).transpose()).find(Result::is_err);
+    assert!(matches!(outcome, Some(Err(ReadError::Rot { .. }))));
+    let provider = Provider::new(&site.store);
+    let mut to = Bench::of(9, NOW);
+    let mut receiver = tombolo_storage::Receiver::resume(&to.store).unwrap();
+    crate::transfer::pull(&provider, &mut receiver, &mut to, |page| page).unwrap_err();
+    // Reads that depend on it are refused, and writes that do not need it go on.
+    let site = &mut mesh.sites[0];
+    site.run(put("new", "1"));
+    assert_eq!(value(&site.store, "new").as_deref(), Some("1"));
+    assert!(matches!(mend(&mut mesh, 0), Err(MendError::Lacking { dot: lacking }) if lacking == dot));
+    assert_eq!(rotten(&mesh.sites[0].store), [commit], "nobody has it: it stays known");
+    assert_eq!(mesh.sites[0].store.rot_counts().rotten, 1);
+}
+
+#[test]
+fn a_scrubber_reads_as_much_as_it_may_and_everything_in_the_end() {
+    let mut bench = Bench::new();
+    for round in 0..400 {
+        bench.run(put(&format!("k{}", round % 50), &"v".repeat(100)));
+    }
+    bench.compact(350);
+    bench.sweep();
+    let total: u64 = bench
+        .engine
+        .snapshot()
+        .scan(&[0], &[0xff])
+        .map(|row| row.unwrap())
+        .map(|(k, v)| (k.len() + v.len()) as u64)
+        .sum();
+    let (pass, steps) = scrub(&bench.store, 1_000);
+    assert_eq!((pass.bytes, pass.rotten), (total, 0));
+    assert!(steps >= total / 1_400 && steps <= total / 1_000 + 3, "{steps} steps for {total} bytes");
+    // A row that compaction dropped is not missed.
+    assert!(rotten(&bench.store).is_empty());
+}
+
+#[test]
+fn a_rotten_base_is_written_again() {
+    let mut bench = Bench::new();
+    (0..40).for_each(|round| drop(bench.run(put(&format!("k{}", round % 5), "v"))));
+    bench.compact(30);
+    bench.sweep();
+    let base = |engine: &MemoryEngine| engine.snapshot().last(b"b", b"c").unwrap().expect("there is a base");
+    let before = base(&bench.engine);
+    assert!(bench.engine.rot(&before.0, |row| row[7] ^= 1));
+    assert_eq!(scrub(&bench.store, 1 << 20).0.rotten, 1);
+    assert_eq!(bench.store.rot_counts().rotten, 1);
+    bench.committer.maintain(bench.wall).unwrap();
+    assert_eq!(base(&bench.engine), before);
+    assert_eq!(bench.store.rot_counts().rotten, 0);
+    bench.reopen(Stop::Crash);
+}
+
+#[test]
+fn a_row_is_not_made_of_another_record() {
+    let mut mesh = two_sites();
+    let row = rows(&mesh.sites[1].engine).remove(5);
+    let commit = u64::from_be_bytes(row.0[1..].try_into().unwrap());
+    assert!(mesh.sites[1].engine.lose(&row.0));
+    // The same author's record of the same name, from a past that nobody here has seen.
+    let mut other = Bench::of(1, NOW);
+    (0..12).for_each(|step| drop(other.run(put(&format!("k{}", step % 5), "forged"))));
+    let mut mending = Mending::begin(&mesh.sites[1].store).unwrap().expect("a row is missing");
+    let dot = mending.wanted()[0];
+    assert!(mending.give(dot, other.store.material(dot).unwrap().expect("it is in the other log")));
+    assert!(matches!(mending.finish(), Err(MendError::Foreign { .. } | MendError::Unproven { .. })));
+    let mut mending = Mending::begin(&mesh.sites[1].store).unwrap().expect("a row is missing");
+    assert!(!mending.give(dot, Bytes::from_static(b"no record")));
+    assert!(matches!(mending.finish(), Err(MendError::Lacking { .. })));
+    assert_eq!(rotten(&mesh.sites[1].store), [commit]);
+    assert_eq!(mend(&mut mesh, 1).unwrap(), 1);
+    mesh.check_equal();
+}
