@@ -15,7 +15,9 @@ use std::{
 use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
-use tombolo_storage::{Answer, Commit, CommitError, Committer, Durability, IngestError, RequestError, WallTime};
+use tombolo_storage::{
+    Answer, Commit, CommitError, Committer, Durability, IngestError, MendedRow, RequestError, WallTime,
+};
 use tracing::{error, info};
 
 use self::{
@@ -105,6 +107,7 @@ pub(crate) enum Answered {
     Request(oneshot::Sender<Reply>, Reply),
     Ingest(oneshot::Sender<Ingested>, Ingested),
     Step(oneshot::Sender<StepReply>, StepReply),
+    Mend(oneshot::Sender<u64>, u64),
 }
 
 impl Answered {
@@ -114,13 +117,15 @@ impl Answered {
             Self::Request(waiting, reply) => drop(waiting.send(reply)),
             Self::Ingest(waiting, ingested) => drop(waiting.send(ingested)),
             Self::Step(waiting, reply) => drop(waiting.send(reply)),
+            Self::Mend(waiting, rows) => drop(waiting.send(rows)),
         }
     }
 
     /// Takes back success: its group was not made durable.
     fn fail(&mut self, why: &Arc<CommitError>) {
         match self {
-            Self::Request(_, Err(_)) | Self::Step(_, Err(_)) => {}
+            // Rows are mended apart from the group.
+            Self::Request(_, Err(_)) | Self::Step(_, Err(_)) | Self::Mend(..) => {}
             Self::Request(_, reply) => *reply = Err(Refusal::Commit(Arc::clone(why))),
             Self::Ingest(_, ingested) => *ingested = Ingested::none(IngestRefusal::NotDurable),
             Self::Step(_, reply) => *reply = Err(StepRefusal::NotDurable(Arc::clone(why))),
@@ -207,6 +212,7 @@ impl Worker {
                 }
                 Work::Ingest { records, reply } => Answered::Ingest(reply, self.ingest(wall, records)),
                 Work::Step { step, reply } => Answered::Step(reply, self.step(step, &mut commits)),
+                Work::Mend { rows, reply } => Answered::Mend(reply, self.mend(rows)),
             });
         }
         let executed = Instant::now();
@@ -234,6 +240,13 @@ impl Worker {
             taken += 1;
         }
         Ingested { taken, refusal: None }
+    }
+
+    fn mend(&mut self, rows: Vec<MendedRow>) -> u64 {
+        self.committer.mend(rows).unwrap_or_else(|why| {
+            self.complain(&why);
+            0
+        })
     }
 
     /// Answers whether more housekeeping is due at once.

@@ -4,11 +4,14 @@
 
 use std::sync::Arc;
 
-use tombolo_storage::{Commit, Store};
+use parking_lot::Mutex;
+use tombolo_storage::{Commit, RottenRow, Store};
 
 mod alarms;
 mod compaction;
 mod downgrade;
+pub(crate) mod mend;
+mod scrub;
 mod space;
 
 pub(crate) use self::{
@@ -22,12 +25,14 @@ use crate::{config::KeeperConfig, replica::Replica};
 pub(crate) struct Keeper {
     pub(crate) alarms: Alarms,
     pub(crate) downgrade: Downgrade,
+    /// The rows that are rotten, as far as is known.
+    pub(crate) rot: Mutex<Vec<RottenRow>>,
 }
 
 impl Keeper {
     /// Begins with what was said before the store was closed.
     pub(crate) fn open(store: &Store) -> Self {
-        let keeper = Self { alarms: Alarms::default(), downgrade: Downgrade::default() };
+        let keeper = Self { alarms: Alarms::default(), downgrade: Downgrade::default(), rot: Mutex::default() };
         keeper.alarms.read(store);
         keeper
     }
@@ -42,6 +47,10 @@ impl Keeper {
     /// Does what comes round by itself, for ever.
     pub(crate) fn start(replica: &Arc<Replica>, config: &KeeperConfig) {
         tokio::spawn(space::watch(Arc::clone(replica)));
+        tokio::spawn(mend::run(Arc::clone(replica)));
+        if config.scrub_rate > 0 {
+            tokio::spawn(scrub::run(Arc::clone(replica), config.scrub_rate));
+        }
         if let Some(retention) = config.retention {
             tokio::spawn(compaction::run(Arc::clone(replica), retention));
         }

@@ -49,6 +49,7 @@ mod joining;
 mod key;
 mod membership;
 mod node;
+pub(crate) mod repair;
 mod retention;
 pub(crate) mod transfers;
 

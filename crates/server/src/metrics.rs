@@ -51,6 +51,8 @@ pub(crate) struct Metrics {
     pub(crate) queue_full: Counter,
     pub(crate) leases_expired: Counter,
     pub(crate) auto_compactions: Counter,
+    pub(crate) scrubbed_bytes: Counter,
+    pub(crate) scrub_passes: Counter,
     pub(crate) defragmentation: Histogram,
     pub(crate) records_ingested: Counter,
     pub(crate) transfers_begun: Counter,

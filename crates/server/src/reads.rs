@@ -81,6 +81,12 @@ impl Reads {
         self.long(&self.wholes, read).await
     }
 
+    /// Work on the store that has a thread to itself and holds up no read: one at a time is asked for, by whoever keeps the store sound.
+    pub(crate) async fn apart<T: Send + 'static>(&self, work: impl FnOnce(&Store) -> T + Send + 'static) -> T {
+        let store = self.store.clone();
+        answer(task::spawn_blocking(move || work(&store)).await).await
+    }
+
     /// Gives back disk that is not in use: no read, but as long.
     pub(crate) async fn defragment(&self) -> Result<(), EngineError> {
         self.long(&self.defragmentations, Store::defragment).await

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tombolo_crdt::{Dot, Element};
 
 use crate::{
-    ReadError, Store,
+    ReadError, Revision, Store,
     engine::EngineError,
     index::{View, own_key},
     row::{
@@ -94,9 +94,11 @@ impl Store {
                     needed.note(commits, commit, element);
                     needed.values.entry(commit).or_default().push(own_key(key));
                 }
-                for commit in entry.touches.iter().map(|touch| touch.commit).filter(|commit| commits.contains(commit)) {
-                    needed.commits.insert(commit);
-                    needed.touched.entry(commit).or_default().insert(own_key(key));
+                for touch in entry.touches.iter().filter(|touch| commits.contains(&touch.commit)) {
+                    needed.commits.insert(touch.commit);
+                    needed.touched.entry(touch.commit).or_default().insert(own_key(key));
+                    let revision = Revision::new(touch.revision).filter(|_| touch.revision != 0);
+                    needed.revisions.extend(revision.map(|revision| (touch.commit, revision)));
                 }
                 if seen == STRETCH_KEYS {
                     last = Some(own_key(key));
@@ -129,6 +131,8 @@ pub(crate) struct Needed {
     pub(crate) values: BTreeMap<u64, Vec<Bytes>>,
     /// The keys that were touched there, by commit.
     pub(crate) touched: BTreeMap<u64, BTreeSet<Bytes>>,
+    /// The revisions that they took, by commit.
+    pub(crate) revisions: BTreeMap<u64, Revision>,
     /// The records whose elements lie there, by commit.
     pub(crate) dots: BTreeMap<u64, BTreeSet<Dot>>,
     /// The commits of which anything is needed.

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
-use tombolo_storage::Request;
+use tombolo_storage::{MendedRow, Request};
 
 use super::{IngestRefusal, Ingested, Refusal, Reply, Step, StepReply};
 use crate::limits;
@@ -31,6 +31,11 @@ pub(super) enum Work {
     Step {
         step: Step,
         reply: oneshot::Sender<StepReply>,
+    },
+    /// Rows that were rotten and have been made again.
+    Mend {
+        rows: Vec<MendedRow>,
+        reply: oneshot::Sender<u64>,
     },
 }
 
@@ -77,6 +82,15 @@ impl CommitQueue {
             Ok(()) => answer.await.unwrap_or(Ingested::none(IngestRefusal::Stopped)),
             Err(Refusal::QueueFull) => Ingested::none(IngestRefusal::QueueFull),
             Err(_) => Ingested::none(IngestRefusal::Stopped),
+        }
+    }
+
+    /// Has rows that were made again written in their places. Returns how many were.
+    pub(crate) async fn mend(&self, rows: Vec<MendedRow>) -> u64 {
+        let (reply, answer) = oneshot::channel();
+        match self.push(Work::Mend { rows, reply }, 0) {
+            Ok(()) => answer.await.unwrap_or(0),
+            Err(_) => 0,
         }
     }
 

@@ -14,6 +14,8 @@ pub struct KeeperConfig {
     pub quota_bytes: Option<u64>,
     /// How much history is kept without being asked; `None`: all of it.
     pub retention: Option<Retention>,
+    /// Bytes of rows that are read and verified in a second; 0: none.
+    pub scrub_rate: u64,
     /// Where the log goes, each once.
     pub log_outputs: Vec<LogOutput>,
 }
@@ -43,6 +45,10 @@ pub(super) struct KeeperFlags {
     /// How much history is kept when nobody compacts: hours or a duration, or a number of revisions; 0: all of it
     #[arg(long, env = "TOMBOLO_AUTO_COMPACTION_RETENTION", default_value = "0")]
     auto_compaction_retention: String,
+
+    /// Bytes of rows that are read and verified in a second, all of them again and again; 0: none
+    #[arg(long, env = "TOMBOLO_SCRUB_RATE", default_value_t = SCRUB_RATE_DEFAULT)]
+    scrub_rate: u64,
 
     /// Where the log goes: stderr, stdout or names of files
     #[arg(long, env = "TOMBOLO_LOG_OUTPUTS", alias = "log-output", value_delimiter = ',', default_value = "default")]
@@ -84,7 +90,12 @@ impl KeeperFlags {
         let read = |text: &str| go_duration::parse(text).ok();
         let retention = Retention::parse(self.auto_compaction_mode, &self.auto_compaction_retention, read)
             .map_err(|why| format!("--auto-compaction-retention: {why}"))?;
-        Ok(KeeperConfig { quota_bytes: self.quota(remarks), retention, log_outputs: self.outputs(remarks)? })
+        Ok(KeeperConfig {
+            quota_bytes: self.quota(remarks),
+            retention,
+            scrub_rate: self.scrub_rate,
+            log_outputs: self.outputs(remarks)?,
+        })
     }
 
     /// etcd's flag for tests that do not care whether anything survives.
@@ -132,6 +143,8 @@ impl KeeperFlags {
     }
 }
 
+/// A terabyte in twelve days, beside clients that do not notice.
+const SCRUB_RATE_DEFAULT: u64 = 1 << 20;
 /// As in etcd.
 const QUOTA_BYTES_DEFAULT: u64 = 2 << 30;
 /// Less than one request may have.

@@ -43,10 +43,11 @@ fn errors(replica: &Replica) -> Vec<String> {
     });
     let poisoned = (replica.store.health() == Health::Poisoned)
         .then(|| "tombolo: the store takes no more writes until it is reopened".to_owned());
+    let rotten: Vec<String> = replica.keeper.rot.lock().iter().map(crate::keeper::mend::text).collect();
     // CORRUPT is among the alarms already.
     let disputes = replica.mesh.disputes().into_iter().filter(|alarm| *alarm != "CORRUPT");
     let disputed = disputes.map(|alarm| format!("memberID:{} alarm:{alarm} ", replica.member_id()));
-    alarms.chain(poisoned).chain(disputed).collect()
+    alarms.chain(poisoned).chain(rotten).chain(disputed).collect()
 }
 
 /// Raises an alarm by hand. One that is on already is told as it is.

@@ -14,7 +14,7 @@ use tombolo_proto::v1::MeshAlarmKind;
 use tombolo_storage::{Arrival, ArrivalBudget, Arrivals, ArrivalsError, IngestError};
 use tracing::{debug, info, warn};
 
-use super::{errands, invitations, transfers};
+use super::{errands, invitations, repair, transfers};
 use crate::{
     clock,
     committer::{self, Ingested},
@@ -69,6 +69,9 @@ impl Host for PeerHost {
     }
 
     async fn page(&self, peer: ReplicaId, pull: Bytes) -> Bytes {
+        if repair::is_repair(&pull) {
+            return repair::answer(&self.replica, pull).await;
+        }
         transfers::page(&self.replica, peer, pull).await
     }
 

@@ -88,7 +88,11 @@ mod tests {
         }
         assert_eq!(asked([&body[..], &[0]].concat().into()), None);
         assert_eq!(asked(Bytes::from_static(b"\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x09")), None, "nobody has that name");
-        assert_eq!(asked(Bytes::from_static(b"\x02\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\0")), None, "there is no such record");
+        assert_eq!(
+            asked(Bytes::from_static(b"\x02\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\0")),
+            None,
+            "there is no such record"
+        );
         assert_eq!(told(Bytes::from_static(b"\x02x")), Some(Bytes::from_static(b"x")));
         assert_eq!((told(Bytes::new()), told(Bytes::from_static(b"\x01x"))), (None, None));
     }

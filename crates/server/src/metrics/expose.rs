@@ -69,6 +69,14 @@ fn store(page: &mut Page, replica: &Replica) {
     }
     let compactions = replica.metrics.auto_compactions.get();
     page.single("tombolo_auto_compactions_total", COUNTER, "Compactions that nobody asked for.", compactions);
+    let scrubbed = replica.metrics.scrubbed_bytes.get();
+    page.single("tombolo_scrubbed_bytes_total", COUNTER, "Bytes of rows that were read to verify them.", scrubbed);
+    let passes = replica.metrics.scrub_passes.get();
+    page.single("tombolo_scrub_passes_total", COUNTER, "Times that every row was read to verify it.", passes);
+    let rot = replica.store.rot_counts();
+    page.single("tombolo_rotten_rows", GAUGE, "Rows that are rotten on this disk.", rot.rotten);
+    page.single("tombolo_rotten_rows_found_total", COUNTER, "Rows that were found rotten.", rot.found);
+    page.single("tombolo_rotten_rows_mended_total", COUNTER, "Rotten rows that were put back.", rot.mended);
     let help = "Time that defragmentations took.";
     page.histogram("etcd_disk_backend_defrag_duration_seconds", help, &[], &replica.metrics.defragmentation);
     page.single("etcd_debugging_mvcc_keys_total", GAUGE, "Keys that exist.", sizes.keys);

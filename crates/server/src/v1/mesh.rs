@@ -118,7 +118,9 @@ fn alarms(replica: &Replica) -> Vec<MeshAlarm> {
         }
     };
     let fill = Fill::of(&replica.store.sizes()).filter(|fill| fill.is_high());
-    let own = health.into_iter().chain(fill.map(|fill| (MeshAlarmKind::Quota, fill.text())));
+    let rotten: Vec<String> = replica.keeper.rot.lock().iter().map(keeper::mend::text).collect();
+    let rotten = rotten.into_iter().map(|text| (MeshAlarmKind::Corrupt, text));
+    let own = health.into_iter().chain(rotten).chain(fill.map(|fill| (MeshAlarmKind::Quota, fill.text())));
     let own = own.map(|(kind, text)| MeshAlarm { kind: kind.into(), text, ..Default::default() });
     own.chain(of_peers).collect()
 }

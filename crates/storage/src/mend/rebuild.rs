@@ -6,7 +6,7 @@ use tombolo_crdt::{Chain, Dot, Record, ReplicaId};
 
 use super::{Material, MendError, MendedRow, survey::Survey};
 use crate::{
-    OpenError, ReadError,
+    OpenError, ReadError, Revision,
     engine::Snapshot,
     folder::Owner,
     merge::{Merge, Merged},
@@ -38,7 +38,7 @@ pub(crate) fn rebuild(
         let log = &again.recovered.head.mesh;
         let can_follow = |record: &Record| !is_above || log.gate(&record.header).is_ok();
         let material = survey.choose(rotten, given, &again.used, can_follow)?;
-        made.push(again.make(rotten, is_above, material)?);
+        made.push(again.make(rotten, is_above, material, survey.revision(rotten))?);
         next = rotten + 1;
     }
     // One row further: it may be of the same author, and then says whether the record was the right one.
@@ -81,7 +81,13 @@ impl Again {
     }
 
     /// Applies a record as the commit of this number, and returns its row.
-    fn make(&mut self, number: u64, is_above: bool, material: &Material) -> Result<MendedRow, MendError> {
+    fn make(
+        &mut self,
+        number: u64,
+        is_above: bool,
+        material: &Material,
+        revision: Option<Revision>,
+    ) -> Result<MendedRow, MendError> {
         let Material { bytes, record, context } = material.clone();
         let dot = record.header.dot;
         self.used.insert(dot);
@@ -99,7 +105,7 @@ impl Again {
         if part.removes_ranges() {
             part.context = if is_above { Some(head.mesh.context(&part.record.header)) } else { context };
         }
-        let next = head.revision.next().ok_or(MendError::Unproven { commit: number })?;
+        let next = revision.or_else(|| head.revision.next()).ok_or(MendError::Unproven { commit: number })?;
         let mut merge = Merge::fresh(head, &mut self.recovered.index, number, next);
         merge.part(&part);
         let Merged { cleared, effects, .. } = merge.finish();

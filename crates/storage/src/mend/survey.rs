@@ -10,7 +10,7 @@ use tombolo_crdt::{Dot, Operation, Record, ReplicaId, VersionVector};
 
 use super::{Material, MendError};
 use crate::{
-    ReadError,
+    ReadError, Revision,
     engine::Snapshot,
     rot::Needed,
     row::{
@@ -33,6 +33,8 @@ pub(crate) struct Survey {
     hashes: u128,
     /// Which rows the records were in that the index knows of.
     known: BTreeMap<u64, Dot>,
+    /// The revisions that rotten rows took, as far as the index knows.
+    revisions: BTreeMap<u64, Revision>,
     /// The keys that each rotten row touched, when there is an index to say so.
     touched: Option<BTreeMap<u64, BTreeSet<Bytes>>>,
 }
@@ -133,9 +135,15 @@ impl Survey {
             self.known.insert(commit, *dot);
         }
         self.touched = Some(needed.touched);
+        self.revisions = needed.revisions;
         let known: BTreeSet<Dot> = self.known.values().copied().collect();
         self.missing.retain(|missing| !known.contains(&missing.dot));
         Ok(())
+    }
+
+    /// The revision that a rotten row took, if the index knows it.
+    pub(crate) fn revision(&self, commit: u64) -> Option<Revision> {
+        self.revisions.get(&commit).copied()
     }
 
     /// The records that are needed, ascending.
