@@ -1,5 +1,7 @@
 //! Rows that rot: they are found, never handed on, and put back as they were out of what peers hold.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::Bytes;
 use tombolo_crdt::Dot;
 use tombolo_storage::{
@@ -12,7 +14,7 @@ use crate::{
     convergence::wandered,
     memory::{Bench, Stop},
     mesh::{EVERYTHING, Mesh},
-    random::for_seeds,
+    random::{Random, for_seeds},
     support::*,
 };
 
@@ -253,4 +255,67 @@ fn a_row_is_not_made_of_another_record() {
     assert_eq!(rotten(&mesh.sites[1].store), [commit]);
     assert_eq!(mend(&mut mesh, 1).unwrap(), 1);
     mesh.check_equal();
+}
+
+/// Flips single bits in the tables of a folder under the store that has it open: whatever is hit, no read tells anything wrong, the scrubber names what
+/// is lost, and all of it comes back from a peer.
+#[test]
+fn bits_that_flip_in_a_folder_under_a_running_store_are_found_and_put_back() {
+    let lost = AtomicU64::new(0);
+    for_seeds(0..12, |random| {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, mut committer) = open(folder.path());
+        let mut peer = Bench::of(3, NOW);
+        for key in 0..600 {
+            try_run(&mut committer, put(&format!("k{:03}", key % 400), &format!("{key} {}", "v".repeat(90)))).unwrap();
+        }
+        commit(&mut committer);
+        let records = store.arrivals(&Default::default(), 0, EVERYTHING).unwrap().records;
+        for record in records {
+            peer.committer.ingest(NOW, record.bytes).unwrap();
+        }
+        peer.commit();
+        store.defragment().unwrap();
+        let right = all(&store);
+        flip(&folder.path().join("engine/keyspaces/1/tables"), 3, random);
+        // What readers were told before may be told again; nothing else may.
+        for pair in &right {
+            match store.range(&RangeQuery::all(KeyRange::single(pair.key.clone()))) {
+                Ok(answer) => assert_eq!(answer.pairs, [pair.clone()]),
+                Err(ReadError::Rot { .. }) => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
+        let (pass, _) = scrub(&store, 1 << 30);
+        assert_eq!(pass.rotten > 0, !store.rotten().is_empty());
+        if let Some(mut mending) = Mending::begin(&store).unwrap() {
+            for dot in mending.wanted() {
+                assert!(mending.give(dot, peer.store.material(dot).unwrap().expect("the peer has everything")));
+            }
+            let rows = mending.finish().unwrap();
+            assert!(committer.mend(rows).unwrap() > 0);
+        }
+        assert!(store.rotten().is_empty());
+        assert_eq!(all(&store), right);
+        assert_eq!(history(&store, 1).len(), 600);
+        lost.fetch_add(pass.rotten, Ordering::Relaxed);
+    });
+    assert!(lost.into_inner() > 100, "blocks were hit, and many rows lie in each");
+}
+
+/// Flips bits of the largest file in a folder.
+fn flip(tables: &std::path::Path, bits: usize, random: &mut Random) {
+    use std::os::unix::fs::FileExt;
+    let files = std::fs::read_dir(tables).unwrap().map(|entry| entry.unwrap().path());
+    let largest = files.max_by_key(|path| path.metadata().unwrap().len()).expect("rows are in a table");
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(largest).unwrap();
+    let len = file.metadata().unwrap().len();
+    for _ in 0..bits {
+        // The rows lie before what the table knows of itself.
+        let at = random.below(len * 9 / 10);
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        byte[0] ^= 1 << random.below(8);
+        file.write_all_at(&byte, at).unwrap();
+    }
 }
