@@ -1,17 +1,16 @@
 //! Sites that stop, move and come back, and what the others say of them meanwhile.
 
-use std::{fs, net::UdpSocket, path::Path, time::Duration};
+use std::{net::UdpSocket, time::Duration};
 
 use anyhow::{Context, Result};
 use tombolo_proto::{
     etcdserverpb::{PutRequest, RangeRequest},
     v1::{
-        DigestComparison, MeshAlarmKind, MeshInviteRequest, MeshMembersRequest, MeshStatusRequest, MeshStatusResponse,
-        Peer, PeerState, mesh_client::MeshClient,
+        DigestComparison, MeshInviteRequest, MeshMembersRequest, MeshStatusRequest, MeshStatusResponse, Peer,
+        PeerState, mesh_client::MeshClient,
     },
 };
 use tombolo_rig::{
-    folder,
     http::Page,
     mesh::{Mesh, Shape},
     ports::free_port,
@@ -154,45 +153,6 @@ async fn whoever_listens_in_a_members_place_is_not_taken_for_it() -> Result<()> 
     drop(stranger);
     host.restart().await?;
     tells_of(&joined, "factory", is_in_step).await.map(drop)
-}
-
-/// Puts what the store had written in the place of what it has written since, as a restored disk image would.
-fn set_back(server: &Server, earlier: &Path) -> Result<()> {
-    let folder = server.folder();
-    fs::remove_dir_all(folder.join("engine"))?;
-    folder::copy(&earlier.join("engine"), &folder.join("engine"))?;
-    Ok(fs::write(folder.join("FENCE"), fs::read(earlier.join("FENCE"))?)?)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_folder_that_was_set_back_writes_nothing_more_and_harms_nobody() -> Result<()> {
-    let (host, mut joined) = pair().await?;
-    put(&joined, "kept", "1").await?;
-    sees(&host, "kept", "1").await?;
-    joined.stop()?;
-    let earlier = joined.folder().with_extension("earlier");
-    folder::copy(&joined.folder(), &earlier)?;
-    joined.restart().await?;
-    put(&joined, "lost", "1").await?;
-    sees(&host, "lost", "1").await?;
-    joined.stop()?;
-    set_back(&joined, &earlier)?;
-    joined.restart().await?;
-    let alarm = |status: MeshStatusResponse| status.alarms.iter().any(|alarm| alarm.kind() == MeshAlarmKind::AheadOfUs);
-    let wait = async {
-        while !alarm(status(&joined).await?) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        anyhow::Ok(())
-    };
-    tokio::time::timeout(PATIENCE, wait).await.context("no alarm")??;
-    let refused = put(&joined, "again", "1").await.err().context("it was written")?.to_string();
-    assert!(refused.contains("disputed"), "{refused}");
-    assert!(has(&joined, "kept", "1").await?, "it goes on reading");
-    let health = Page::get(joined.address(), "/health")?;
-    assert!(health.status == 503 && health.body.contains("AHEAD_OF_US"), "{health:?}");
-    assert!(has(&host, "lost", "1").await? && !has(&host, "again", "1").await?);
-    put(&host, "goes/on", "1").await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -76,6 +76,8 @@ pub struct Config {
     pub peer_rates: Rates,
     /// The ticket of the mesh to join, or `@` and the name of the file that has it.
     pub join: Option<JoinTicket>,
+    /// Whether a folder that has lost what nobody else has goes on without it.
+    pub sole: bool,
     /// The log's level: a `tracing` filter.
     pub log_level: String,
     /// The log's format.
@@ -191,6 +193,7 @@ impl Config {
                 .collect(),
             peer_rates: flags.rate.rates(),
             join: flags.join.filter(|join| join.given().is_some()),
+            sole: flags.sole,
             log_level: if flags.keeper.debug { flags::LogLevel::Debug } else { flags.log_level }.filter(),
             log_format: flags.log_format,
             durability: flags.keeper.durability(flags.durability, &mut remarks),

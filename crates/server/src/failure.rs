@@ -107,7 +107,8 @@ fn hint_for_store(why: &OpenError) -> &'static str {
             "; start the original folder instead: two servers must not write under one identity"
         }
         OpenError::NeedsNewIdentity { .. } => {
-            "; nothing was changed, and this version cannot give it one: keep a copy, and restore a backup"
+            "; nothing was changed: writes that were acknowledged are gone, and no other site is known that has them; keep a copy, and restore a backup, \
+             or go on with what is left by --sole"
         }
         OpenError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
             "; the folder must belong to the user that the server runs as"

@@ -11,7 +11,7 @@ pub use failure::Failure;
 pub use log::begin as begin_log;
 pub use mesh::{CreateError, FileError, JoinFailure, MeshError};
 pub use policy::TokenError;
-pub use server::run;
+pub use server::{Ended, run};
 pub use tls::{CrlError, TlsError};
 
 mod authority;

@@ -2,7 +2,7 @@
 
 use std::{env, process::ExitCode, thread};
 
-use tombolo_server::{Config, begin_log, run};
+use tombolo_server::{Config, Ended, begin_log, run};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -19,15 +19,19 @@ fn main() -> ExitCode {
         eprintln!("tombolod: {failure}");
         return ExitCode::FAILURE;
     }
-    let outcome = match runtime() {
-        Ok(runtime) => runtime.block_on(run(config)).map_err(|failure| failure.to_string()),
-        Err(why) => Err(format!("failed to start the runtime: {why}")),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(line) => {
-            eprintln!("tombolod: {line}");
-            ExitCode::FAILURE
+    loop {
+        let outcome = match runtime() {
+            // The runtime ends with everything that holds the store; then the folder can be opened again.
+            Ok(runtime) => runtime.block_on(run(config.clone())).map_err(|failure| failure.to_string()),
+            Err(why) => Err(format!("failed to start the runtime: {why}")),
+        };
+        match outcome {
+            Ok(Ended::Stopped) => return ExitCode::SUCCESS,
+            Ok(Ended::NameLost) => {}
+            Err(line) => {
+                eprintln!("tombolod: {line}");
+                return ExitCode::FAILURE;
+            }
         }
     }
 }

@@ -34,7 +34,10 @@ use self::{
     membership::Membership,
     transfers::Transfers,
 };
-use crate::{clock::Uptime, config::Config};
+use crate::{
+    clock::{self, Uptime},
+    config::Config,
+};
 
 pub use self::{file::FileError, joining::JoinFailure, key::CreateError};
 pub(crate) use self::{joining::founding, node::start};
@@ -51,14 +54,19 @@ mod membership;
 mod node;
 pub(crate) mod repair;
 mod retention;
+mod succession;
 pub(crate) mod transfers;
 
 /// This replica's place in the mesh.
 pub(crate) struct Mesh {
     identity: Identity,
+    /// The names that we have had in this mesh, the present one last.
+    names: Vec<ReplicaId>,
     key: KeyPair,
     /// How we came in; a founder has none.
     membership: Option<Membership>,
+    /// What admits the present name of this replica, when it had another one before and the mesh has not heard of this one.
+    succession: Vec<Admission>,
     /// What we say of ourselves, but for the addresses when the system chose the port.
     announcement: Mutex<Announcement>,
     standing: watch::Sender<Arc<Standing>>,
@@ -69,6 +77,8 @@ pub(crate) struct Mesh {
     stability: Mutex<Stability>,
     /// A peer disputes what we wrote: see [`Mesh::disown`].
     is_disowned: AtomicBool,
+    /// Turns true when the replica has to be opened anew, under another name.
+    name_lost: watch::Sender<bool>,
     /// Held by whoever hands out slots.
     handing_out: Turn<()>,
     link: RwLock<Link>,
@@ -113,6 +123,17 @@ pub enum MeshError {
         /// That of the file.
         found: ReplicaId,
     },
+    /// Somebody else goes on in this replica's place.
+    #[error(
+        "the mesh knows {successor} as the successor of this folder's replica {replica}: this folder is a copy, or was set back; \
+         start it with --join and a new ticket"
+    )]
+    Succeeded {
+        /// The name that the folder has, or had.
+        replica: ReplicaId,
+        /// Who has taken its place.
+        successor: ReplicaId,
+    },
 }
 
 impl Mesh {
@@ -121,12 +142,15 @@ impl Mesh {
         let identity = store.identity();
         let replica = identity.replica;
         let membership = Membership::load(folder)?.filter(|membership| membership.admission().is_some());
-        if let Some(Membership { replica: found, .. }) = membership.as_ref().filter(|known| known.replica != replica) {
+        let names = succession::names(store);
+        let is_ours = |membership: &&Membership| names.contains(&membership.replica);
+        if let Some(Membership { replica: found, .. }) = membership.as_ref().filter(|known| !is_ours(known)) {
             return Err(MeshError::Mixed { replica, found: *found });
         }
-        let roster = roster(identity, membership.as_ref(), store);
+        let known = roster(identity, brought(membership.as_ref(), &[]), store);
         let found = key::load(folder)?;
-        let known = roster.member(replica).map(Member::key);
+        let of_name = names.iter().rev().find_map(|name| known.member(*name)).map(Member::key);
+        let (roster_before, known) = (known, of_name);
         let key = match (found, known) {
             (Some(found), None) => found,
             (Some(found), Some(known)) if found.public() == known => found,
@@ -135,10 +159,15 @@ impl Mesh {
                 return Err(MeshError::Key { replica, known, found: found.map(|key| key.public()) });
             }
         };
+        let (joined, wall_ms) = (membership.is_some(), clock::wall().0);
+        let succession = succession::admissions(identity.mesh.0, &names, &key, &roster_before, joined, wall_ms)?;
+        let roster = roster(identity, brought(membership.as_ref(), &succession), store);
         let mesh = Self {
             identity,
+            names,
             key,
             membership,
+            succession,
             announcement: Mutex::new(announcement(config)),
             standing: watch::Sender::new(Arc::new(standing(store))),
             roster: watch::Sender::new(Arc::new(roster)),
@@ -146,6 +175,7 @@ impl Mesh {
             alarms: Mutex::default(),
             stability: Mutex::default(),
             is_disowned: AtomicBool::new(false),
+            name_lost: watch::Sender::new(false),
             handing_out: Turn::new(()),
             link: RwLock::new(Link::Down("the server is starting".to_owned())),
             transfers: Transfers::new(store),
@@ -157,8 +187,9 @@ impl Mesh {
     /// Follows published commits: whom we believe, and what peers are offered.
     pub(crate) fn follow(&self, store: &Store, commits: &[Arc<Commit>]) {
         if commits.iter().any(|commit| !commit.system.is_empty()) {
-            let roster = roster(self.identity, self.membership.as_ref(), store);
-            self.roster.send_replace(Arc::new(roster));
+            let roster = roster(self.identity, brought(self.membership.as_ref(), &self.succession), store);
+            let before = self.roster.send_replace(Arc::new(roster));
+            self.note_successions(&before, &self.roster(), self.away.now());
             self.hold_log(store);
         }
         let standing = standing(store);
@@ -213,9 +244,10 @@ impl Mesh {
         raised.iter().filter_map(name).collect()
     }
 
-    /// Writes nothing more under this replica's name until the server is started anew: a peer has other records under it, or more.
-    fn disown(&self) {
-        self.is_disowned.store(true, Ordering::Relaxed);
+    /// Writes nothing more under this replica's name until it is opened anew: a peer has other records under it, or more. Answers whether
+    /// that was known.
+    fn disown(&self) -> bool {
+        self.is_disowned.swap(true, Ordering::Relaxed)
     }
 
     pub(crate) fn is_disowned(&self) -> bool {
@@ -257,7 +289,8 @@ impl Mesh {
 
     fn handed_down(&self) -> Vec<SlotRange> {
         let roster = self.roster();
-        invitations::handed_down(self.own(), roster.members().map(|member| &member.admission.terms))
+        let everybody = roster.members().chain(roster.succeeded());
+        invitations::handed_down(&self.names, everybody.map(|member| &member.admission.terms))
     }
 
     /// Whom we admitted with a ticket.
@@ -316,8 +349,16 @@ fn sayable(text: &str) -> String {
     text[..end].replace(char::is_control, "?")
 }
 
-/// Whom the system data prove, and the admissions with which we came in: at first there are no data.
-fn roster(identity: Identity, membership: Option<&Membership>, store: &Store) -> Roster {
+/// The admissions with which we came in, and those of the names that we took since.
+fn brought<'a>(
+    membership: Option<&'a Membership>,
+    succession: &'a [Admission],
+) -> impl Iterator<Item = &'a Admission> + 'a {
+    membership.into_iter().flat_map(|membership| &membership.admissions).chain(succession)
+}
+
+/// Whom the system data prove, and what we brought: at first there are no data.
+fn roster<'a>(identity: Identity, brought: impl Iterator<Item = &'a Admission>, store: &Store) -> Roster {
     let stored = store.system(SystemKey::MEMBER_PREFIX.as_bytes()).into_iter().flat_map(|entry| {
         let key = entry.key;
         entry.siblings.into_iter().map(move |sibling| RosterEntry {
@@ -326,7 +367,7 @@ fn roster(identity: Identity, membership: Option<&Membership>, store: &Store) ->
             value: sibling.value,
         })
     });
-    let brought = membership.into_iter().flat_map(|membership| &membership.admissions).map(|admission| RosterEntry {
+    let brought = brought.map(|admission| RosterEntry {
         key: SystemKey::Admission(admission.terms.replica).to_string().into(),
         author: admission.terms.issuer,
         value: admission.encode().into(),

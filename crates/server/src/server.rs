@@ -10,7 +10,7 @@ use std::{
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{sync::mpsc, task, time};
-use tombolo_storage::{Committer, OpenOptions, Store};
+use tombolo_storage::{Committer, IdentityLoss, OnLoss, OpenError, OpenOptions, Store};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
 
@@ -35,8 +35,17 @@ use crate::{
 
 mod signal;
 
-/// Runs a server until it is told to stop.
-pub async fn run(config: Config) -> Result<(), Failure> {
+/// How a server has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// Its replica has lost its name: whoever runs it runs it again, on a new runtime, and it goes on under another one.
+    NameLost,
+}
+
+/// Runs a server until it is told to stop, or has to begin again.
+pub async fn run(config: Config) -> Result<Ended, Failure> {
     remark(&config);
     raise_open_files();
     let clients = bind(&config.client_listeners).await?;
@@ -45,11 +54,14 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let running = tokio::select! {
         running = Running::start(&config, clients, others) => running?,
         // A join may take its time. Each of its steps is durable: the next start goes on from there.
-        () = signals.wanted() => return Ok(()),
+        () = signals.wanted() => return Ok(Ended::Stopped),
     };
-    signals.wanted().await;
+    let ended = tokio::select! {
+        () = signals.wanted() => Ended::Stopped,
+        () = running.replica.mesh.name_lost() => Ended::NameLost,
+    };
     tokio::select! {
-        stopped = running.stop() => stopped,
+        stopped = running.stop() => stopped.map(|()| ended),
         () = signals.wanted() => signal::exit_at_once(),
     }
 }
@@ -194,7 +206,7 @@ async fn open(config: &Config) -> Result<(Store, Committer), Failure> {
     let (durability, quota_bytes) = (config.durability, config.keeper.quota_bytes);
     let options = OpenOptions { durability, quota_bytes, founding, ..OpenOptions::new(clock::wall(), entropy) };
     let (store, committer) =
-        Store::open(path, &options).map_err(|source| Failure::Open { path: path.clone(), source })?;
+        open_or_succeed(path, options, config.sole).map_err(|source| Failure::Open { path: path.clone(), source })?;
     let identity = store.identity();
     info!(
         path = %path.display(),
@@ -204,6 +216,23 @@ async fn open(config: &Config) -> Result<(Store, Committer), Failure> {
         "opened the store"
     );
     Ok((store, committer))
+}
+
+/// Opens the store; one that must not go on under its name goes on under another one.
+fn open_or_succeed(path: &Path, options: OpenOptions, sole: bool) -> Result<(Store, Committer), OpenError> {
+    let cause = match Store::open(path, &options) {
+        Err(OpenError::NeedsNewIdentity { cause }) if cause != IdentityLoss::Copied => cause,
+        opened => return opened,
+    };
+    let predecessor = Store::peek(path)?.map(|identity| identity.replica.to_string()).unwrap_or_default();
+    let on_loss = if sole { OnLoss::Succeed } else { OnLoss::SucceedAmongOthers };
+    let opened = Store::open(path, &OpenOptions { on_loss, ..options })?;
+    let (successor, revision) = (opened.0.identity().replica, opened.0.published().revision);
+    warn!(
+        %cause, predecessor, %successor, %revision,
+        "the data folder cannot go on under its name, and goes on under another one; what was lost comes back from other sites"
+    );
+    Ok(opened)
 }
 
 /// Makes the data folder, for its owner alone.

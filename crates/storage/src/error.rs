@@ -88,6 +88,15 @@ pub enum IdentityLoss {
 }
 
 impl IdentityLoss {
+    /// Whether writes that were acknowledged as durable are not in the log, or may not be.
+    pub const fn takes_what_was_acknowledged(&self) -> bool {
+        match self {
+            Self::LostSuffix { .. } | Self::ForkedLog { .. } => true,
+            // What a peer disputes, a peer has; what a weak durability promised, it may keep.
+            Self::Copied | Self::UncleanWeakDurability | Self::FailedSync | Self::Disputed { .. } => false,
+        }
+    }
+
     /// The cause in a word, as folders, alarms and metrics name it.
     pub const fn word(&self) -> &'static str {
         match self {

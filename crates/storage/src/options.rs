@@ -31,6 +31,8 @@ pub enum OnLoss {
     /// Refuse it, and leave it as it is.
     #[default]
     Refuse,
+    /// As [`Succeed`](Self::Succeed), but refuse when something that was acknowledged is lost and nobody else is in the log who may have it.
+    SucceedAmongOthers,
     /// Go on in the same folder under a new name, which [`entropy`](OpenOptions::entropy) is minted from. A copied folder is refused all the same.
     Succeed,
 }

@@ -73,7 +73,12 @@ pub(crate) fn open(
     if let Some(folder) = &mut folder
         && let Some(cause) = folder.loss.clone().or_else(|| disagreement(&folder.fence, &recovered))
     {
-        if options.on_loss == OnLoss::Refuse {
+        let is_refused = match options.on_loss {
+            OnLoss::Refuse => true,
+            OnLoss::SucceedAmongOthers => cause.takes_what_was_acknowledged() && recovered.is_alone(),
+            OnLoss::Succeed => false,
+        };
+        if is_refused {
             return Err(OpenError::NeedsNewIdentity { cause });
         }
         // What is certain by now must be on disk before anybody relies on it.
@@ -323,6 +328,13 @@ impl Recovered {
         (self.head.mesh, self.head.private) = (base.mesh.clone(), base.private.clone());
         self.head.clock = Clock::resume(self.head.clock.last().max(base.hlc));
         Ok(())
+    }
+
+    /// Whether the log has records of nobody but this replica, and whose past it has.
+    fn is_alone(&self) -> bool {
+        let head = &self.head;
+        let is_past = |replica| replica == head.mesh.own() || head.numbers.lineage.inherits_from(replica);
+        head.mesh.streams().all(|(last, _)| is_past(last.replica))
     }
 
     /// What a successor goes on with. Where our records are disputed, only what came before is known to be what clients saw.

@@ -35,6 +35,7 @@ pub(super) fn member_state(member: &Member) -> &'static str {
         MemberState::Active => "active",
         MemberState::Parked => "parked",
         MemberState::Removed => "removed",
+        MemberState::Succeeded => "succeeded",
         MemberState::Unspecified => "unknown",
     }
 }
@@ -81,6 +82,7 @@ pub(super) fn alarm_kind(alarm: &MeshAlarm) -> &'static str {
         MeshAlarmKind::NoSpace => "NO_SPACE",
         MeshAlarmKind::Poisoned => "POISONED",
         MeshAlarmKind::Quota => "QUOTA",
+        MeshAlarmKind::SecondSuccessor => "SECOND_SUCCESSOR",
         MeshAlarmKind::Unspecified => "UNKNOWN",
     }
 }

@@ -42,6 +42,11 @@ pub(super) struct Flags {
     #[arg(long, env = "TOMBOLO_JOIN", value_name = "TICKET|@FILE", hide_env_values = true)]
     pub(super) join: Option<JoinTicket>,
 
+    /// Go on with what the data folder holds where nobody else can make good what it has lost: nothing brings that back. A replica whose
+    /// log has lost its end goes on by itself as long as it has peers
+    #[arg(long, env = "TOMBOLO_SOLE", value_name = "BOOL", num_args = 0..=1, default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub(super) sole: bool,
+
     /// Where to serve metrics and health besides the client URLs
     #[arg(long, env = "TOMBOLO_LISTEN_METRICS_URLS", value_delimiter = ',')]
     pub(super) listen_metrics_urls: Vec<String>,

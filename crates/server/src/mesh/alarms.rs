@@ -45,6 +45,11 @@ impl Alarms {
         self.raised.remove(&(kind as i32, peer));
     }
 
+    /// Lowers all alarms about a peer that is none any more.
+    pub(crate) fn forget(&mut self, peer: ReplicaId) {
+        self.raised.retain(|(_, about), _| *about != peer);
+    }
+
     /// Those that are on, by kind and peer.
     pub(crate) fn list(&self) -> Vec<Raised> {
         self.raised.values().cloned().collect()

@@ -37,6 +37,17 @@ impl Away {
         self.there.lock().entry(peer).or_insert(now);
     }
 
+    /// A peer is none any more.
+    pub(super) fn forget(&self, peer: ReplicaId) {
+        self.there.lock().remove(&peer);
+        self.meters.lock().remove(&peer);
+    }
+
+    /// The moment it is, since the server started.
+    pub(super) fn now(&self) -> Duration {
+        self.uptime.now()
+    }
+
     /// How long a peer has been connected.
     pub(crate) fn connected_for(&self, peer: ReplicaId) -> Option<Duration> {
         let since = self.there.lock().get(&peer).copied();

@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tombolo_crdt::{ReplicaId, VersionVector};
 use tombolo_net::{
-    Admission, Event, Fault, Host, IngestRefusal, IngestReport, JoinRefusal, JoinRequest, LoadFailure, Loaded,
-    PeerError, Report, Roster, Standing,
+    Admission, Event, Fault, Host, IngestRefusal, IngestReport, JoinRefusal, JoinRequest, LoadFailure, Loaded, Member,
+    PeerError, PeerRefusal, PublicKey, Refusal, Report, Roster, Standing,
 };
 use tombolo_proto::v1::MeshAlarmKind;
 use tombolo_storage::{Arrival, ArrivalBudget, Arrivals, ArrivalsError, IngestError};
@@ -137,8 +137,22 @@ impl Host for PeerHost {
             Report::Unreachable { peer, cause: PeerError::NoAddress } => {
                 debug!(peer = %mesh.call(peer), "a peer has not announced an address");
             }
+            Report::Unreachable { peer, cause: PeerError::RefusedUs(Refusal::Peer(PeerRefusal::Succeeded)) } => {
+                let text = "it knows somebody else in our place: this folder is a copy, or was set back; no writes are taken: \
+                            start it with --join and a new ticket";
+                mesh.alarms.lock().raise(
+                    MeshAlarmKind::SecondSuccessor,
+                    peer,
+                    text.to_owned(),
+                    self.replica.uptime.now(),
+                );
+                mesh.disown();
+            }
             Report::Unreachable { peer, cause } => warn!(peer = %mesh.call(peer), %cause, "a peer cannot be reached"),
             Report::TurnedAway { address, key, refusal } => {
+                if refusal == Refusal::Peer(PeerRefusal::Succeeded) {
+                    self.second_in_place(&key);
+                }
                 // Whoever reaches the port can knock as often as it likes.
                 if let Some(unsaid) = self.knocks.say(self.replica.uptime.now()) {
                     warn!(%address, %key, %refusal, unsaid, "somebody was turned away");
@@ -153,10 +167,29 @@ impl Host for PeerHost {
 }
 
 impl PeerHost {
+    /// Raises the alarm when whoever was turned away holds a member's key, and is not that member. A stranger can claim what it likes.
+    fn second_in_place(&self, key: &PublicKey) {
+        let mesh = &self.replica.mesh;
+        if let Some(member) = mesh.roster().by_key(key).map(Member::replica) {
+            let text = format!(
+                "somebody else has its key and says to be in its place, which is {member}'s: its folder was copied; \
+                 start the copy with --join and a ticket"
+            );
+            mesh.alarms.lock().raise(MeshAlarmKind::SecondSuccessor, member, text, self.replica.uptime.now());
+        }
+    }
+
     /// Raises the alarm for a fault that says that records or names are disputed. Of the two sides one finds it first, and the
     /// other is told. When it is our own records that are disputed, none is written any more: under their names there would be two.
     fn dispute(&self, peer: ReplicaId, fault: &Fault) {
         let mesh = &self.replica.mesh;
+        if let Fault::AheadOfUs { dot, .. } = fault
+            && dot.replica == mesh.own()
+            && self.replica.store.frontier().covers(*dot)
+        {
+            // The session had not heard of it yet.
+            return;
+        }
         let advice = "a folder was copied or set back; nothing is exchanged until one of the two is replaced";
         let (kind, text, disputed) = match fault {
             Fault::Forked { dot } => {
@@ -164,8 +197,8 @@ impl PeerHost {
             }
             Fault::AheadOfUs { dot, known } => {
                 let text = format!(
-                    "it has our record {dot}, and ours end at {known}: this folder was set back; no writes are taken: \
-                     join anew with an empty one"
+                    "it has our record {dot}, and ours end at {known}: this folder was set back; no writes are taken \
+                     before it goes on under another name"
                 );
                 (MeshAlarmKind::AheadOfUs, text, Some(dot.replica))
             }
@@ -175,8 +208,10 @@ impl PeerHost {
             _ => return,
         };
         mesh.alarms.lock().raise(kind, peer, text, self.replica.uptime.now());
-        if disputed == Some(mesh.own()) {
-            mesh.disown();
+        match fault {
+            Fault::AheadOfUs { dot, .. } if dot.replica == mesh.own() => mesh.lose_name(&self.replica, peer, *dot),
+            _ if disputed == Some(mesh.own()) => _ = mesh.disown(),
+            _ => {}
         }
     }
 }

@@ -153,6 +153,12 @@ async fn decide(replica: &Replica, request: JoinRequest) -> Result<Admission, Jo
 /// The slots that our invitations promise, and the keys of those that have expired: their slots are free again.
 fn outstanding(replica: &Replica, wall_ms: u64) -> (Vec<SlotRange>, Vec<Bytes>) {
     let (mut promised, mut expired) = (Vec::new(), Vec::new());
+    // Whether those of a name of before were redeemed may be what was lost with it: their slots are promised for ever.
+    for name in replica.mesh.names.iter().filter(|name| **name != replica.mesh.own()) {
+        let of_before = replica.store.system(SystemKey::invitations_of(*name).as_bytes());
+        let siblings = of_before.into_iter().flat_map(|entry| entry.siblings);
+        promised.extend(siblings.filter_map(|sibling| Some(Invitation::decode(sibling.value).ok()?.slots)));
+    }
     let prefix = SystemKey::invitations_of(replica.mesh.own());
     for entry in replica.store.system(prefix.as_bytes()) {
         let invitations = entry.siblings.into_iter().filter_map(|sibling| Invitation::decode(sibling.value).ok());
@@ -180,11 +186,11 @@ fn is_local(address: &str) -> bool {
     bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Ranges that a replica has handed down to those that it admitted.
+/// Ranges that a replica has handed down to those that it admitted, under any of its names.
 pub(super) fn handed_down<'a>(
-    own: ReplicaId,
+    names: &[ReplicaId],
     admissions: impl IntoIterator<Item = &'a AdmissionTerms>,
 ) -> Vec<SlotRange> {
-    let by_us = admissions.into_iter().filter(|terms| terms.issuer == own && terms.replica != own);
+    let by_us = admissions.into_iter().filter(|terms| names.contains(&terms.issuer) && !names.contains(&terms.replica));
     by_us.map(|terms| terms.slots).collect()
 }

@@ -6,7 +6,7 @@ use tokio::net::lookup_host;
 use tombolo_net::{Announcement, Limits, Node, NodeConfig, Rates, StartError, SystemKey, TreePolicy};
 use tracing::{info, warn};
 
-use super::{Link, host::PeerHost, invitations};
+use super::{Link, host::PeerHost, invitations, succession};
 use crate::{config::Config, failure::Failure, replica::Replica};
 
 /// Listens for peers and dials them. An address that nobody chose may be taken as long as there are no peers.
@@ -23,6 +23,7 @@ pub(crate) async fn start(replica: &Arc<Replica>, config: &Config) -> Result<(),
             }
             info!(address = %config.peer_listener, replica = %mesh.own(), mesh = %format_args!("{:032x}", mesh.id()), "listening for peers");
             *mesh.link.write() = Link::Up(node);
+            succession::tell(replica).await;
             announce(replica).await;
             Ok(())
         }
@@ -46,7 +47,7 @@ fn listen(replica: &Arc<Replica>, listen: SocketAddr, rates: Rates) -> Result<No
         key: mesh.key.clone(),
         mesh: mesh.id(),
         own: mesh.own(),
-        chain: membership.map(|membership| membership.admissions.clone()).unwrap_or_default(),
+        chain: mesh.chain(),
         contacts: membership.iter().map(|membership| membership.contact()).collect(),
         limits: Limits::default(),
         tree: TreePolicy::default(),

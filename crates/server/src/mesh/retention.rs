@@ -17,7 +17,8 @@ impl Mesh {
     pub(super) fn learn(&self, rows: &[StabilityRow]) {
         let roster = self.roster();
         let mut stability = self.stability.lock();
-        for row in rows.iter().filter(|row| roster.member(row.member).is_some()) {
+        for row in rows.iter().filter(|row| roster.member(row.member).is_some_and(|member| member.successor.is_none()))
+        {
             stability.learn(row);
         }
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use tombolo_crdt::{ReplicaId, VersionVector};
-use tombolo_net::{Member as Known, PeerView};
+use tombolo_net::{Member as Known, PeerView, Roster};
 use tombolo_proto::v1::{
     self, FrontierEntry, Member, MemberState, MeshAlarm, MeshAlarmKind, MeshInviteRequest, MeshInviteResponse,
     MeshMembersRequest, MeshMembersResponse, MeshStatusRequest, MeshStatusResponse, Peer, StateTransfer,
@@ -51,7 +51,7 @@ impl mesh_server::Mesh for MeshService {
         let mesh = &replica.mesh;
         let roster = mesh.roster();
         let mut members: BTreeMap<ReplicaId, Member> =
-            roster.members().map(|known| (known.replica(), member(known))).collect();
+            roster.members().chain(roster.succeeded()).map(|known| (known.replica(), member(&roster, known))).collect();
         // Who has never invited anybody is no member on record, and still there.
         members.entry(mesh.own()).or_insert_with(|| alone(replica));
         Ok(Response::new(MeshMembersResponse {
@@ -98,6 +98,7 @@ fn alone(replica: &Replica) -> Member {
         client_urls: facts.client_urls.clone(),
         slots: Some(slots_of(tombolo_net::SlotRange::ALL)),
         issuer: mesh.own().get(),
+        ..Default::default()
     }
 }
 
@@ -162,17 +163,22 @@ fn transfer(replica: &Replica, progress: &Progress) -> StateTransfer {
     }
 }
 
-fn member(known: &Known) -> Member {
+fn member(roster: &Roster, known: &Known) -> Member {
     let terms = &known.admission.terms;
+    let is_succeeded = known.successor.is_some();
+    let issuer = roster.terms(terms.issuer);
+    let predecessor = issuer.filter(|issuer| terms.succeeds(issuer)).map_or(0, |issuer| issuer.replica.get());
     let said = known.announcement.clone().unwrap_or_default();
     Member {
         replica: terms.replica.get(),
         name: said.name,
-        state: MemberState::Active.into(),
+        state: if is_succeeded { MemberState::Succeeded } else { MemberState::Active }.into(),
         peer_addresses: said.addresses,
         client_urls: said.client_urls,
         slots: Some(slots_of(terms.slots)),
         issuer: terms.issuer.get(),
+        predecessor,
+        successor: known.successor.map_or(0, ReplicaId::get),
     }
 }
 

@@ -24,6 +24,11 @@ pub(super) fn members(out: &mut impl Write, response: &MeshMembersResponse) -> i
         member.client_urls.iter().try_for_each(|url| text(out, "ClientURL", url))?;
         text(out, "Slots", &mesh::slots(&member.slots))?;
         text(out, "Issuer", &mesh::replica(member.issuer))?;
+        for (name, other) in [("Predecessor", member.predecessor), ("Successor", member.successor)] {
+            if other != 0 {
+                text(out, name, &mesh::replica(other))?;
+            }
+        }
         writeln!(out)?;
     }
     Ok(())

@@ -7,7 +7,7 @@ use tombolo_proto::v1::{
 
 use super::{
     super::mesh,
-    object::{Object, list},
+    object::{Object, list, string},
     strings,
 };
 
@@ -37,7 +37,14 @@ fn member(member: &Member) -> String {
         .field("client_urls", &list(strings(&member.client_urls)))
         .value_if_some("slots", member.slots.as_ref().map(slots))
         .string("issuer", &mesh::replica(member.issuer))
+        .value_if_some("predecessor", other(member.predecessor))
+        .value_if_some("successor", other(member.successor))
         .end()
+}
+
+/// Another replica, if there is one.
+fn other(replica: u64) -> Option<String> {
+    (replica != 0).then(|| string(&mesh::replica(replica)))
 }
 
 fn slots(range: &SlotRange) -> String {

@@ -20,6 +20,7 @@ pub(in super::super) fn members() -> MeshMembersResponse {
         client_urls: vec!["http://10.0.0.1:2379".into()],
         slots: Some(SlotRange { first: 0, count: 32_768 }),
         issuer: 0xa1,
+        ..Default::default()
     };
     let silent = Member { replica: 0xb2, issuer: 0xa1, state: MemberState::Active.into(), ..Default::default() };
     MeshMembersResponse { mesh: Bytes::from_static(&[0x0f; 16]), replica: 0xa1, members: vec![founder, silent] }

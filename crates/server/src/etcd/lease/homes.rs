@@ -33,7 +33,8 @@ impl Homes {
 
     /// The home of a lease, when that is another replica.
     pub(super) fn home_elsewhere(&self, id: i64) -> Option<ReplicaId> {
-        self.0.store.lease_home(id).filter(|home| *home != self.0.mesh.own())
+        let home = self.0.store.lease_home(id).map(|home| self.0.mesh.roster().heir(home));
+        home.filter(|home| *home != self.0.mesh.own())
     }
 
     /// Has the lease's home do something.
