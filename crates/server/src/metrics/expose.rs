@@ -157,6 +157,9 @@ fn tls(page: &mut Page, replica: &Replica) {
 }
 
 fn mesh(page: &mut Page, replica: &Replica) {
+    let help =
+        "Names that this folder's replica had before, each lost with the end of a log, a failed sync or an older copy.";
+    page.single("tombolo_identities_lost", GAUGE, help, replica.store.predecessors().len());
     let peers = v1::peers(replica);
     let labelled = |peer: &Peer| (format!("{:016x}", peer.replica), escaped(&peer.name));
     let mut gauge = |name: &str, help: &str, value: &dyn Fn(&Peer) -> Option<f64>| {
