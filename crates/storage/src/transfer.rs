@@ -32,5 +32,8 @@ mod receiver;
 pub(crate) mod staging;
 pub(crate) mod unfinished;
 
+#[cfg(test)]
+mod tests;
+
 /// Bytes of a page above which nothing is added to it. One element may be larger.
 pub(crate) const PAGE_BYTES: usize = 1 << 20;

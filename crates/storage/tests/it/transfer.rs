@@ -1,10 +1,24 @@
 //! Transfers of state between stores: what is pulled, staged and joined.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+    time::Duration,
+};
 
-use tombolo_storage::{Provider, Receiver, TransferFault};
+use tombolo_crdt::VersionVector;
+use tombolo_storage::{
+    ArrivalsError, Below, Event, HistoryBudget, KeyRange, Op, Provider, PublishedTransfer, ReadError, Receiver,
+    Request, SiblingValue, Transaction, TransferFault, WallTime,
+};
 
-use crate::{memory::Bench, support::*};
+use crate::{
+    memory::{Bench, Stop},
+    mesh::EVERYTHING,
+    support::*,
+    system::system_put,
+    transfer_crash::{apart, send},
+};
 
 /// Pulls until nothing more is to be asked. Pages go through `change` on their way.
 pub(crate) fn pull(
@@ -41,4 +55,197 @@ fn an_empty_store_pulls_all_there_is() {
     assert!(transfer.is_some());
     assert_eq!(receiver.progress().elements, 499);
     assert_eq!(receiver.progress().elements_total, Some(499));
+}
+
+/// Carries out a whole transfer, nothing coming in between.
+fn transfer(from: &Bench, to: &mut Bench) -> PublishedTransfer {
+    let mut receiver = Receiver::resume(&to.store).unwrap();
+    pull(&Provider::new(&from.store), &mut receiver, to, |page| page).unwrap();
+    let complete = receiver.complete().unwrap().expect("everything came");
+    to.committer.publish_transfer(to.wall, complete).unwrap()
+}
+
+fn siblings(bench: &Bench, key: &str) -> Vec<SiblingValue> {
+    bench.store.read_at(key.as_bytes(), &bench.store.frontier()).unwrap()
+}
+
+#[test]
+fn what_changes_is_told_as_the_events_of_one_revision_and_history_goes_on() {
+    let (from, mut to) = apart();
+    let before = to.store.published();
+    let shown: BTreeMap<_, _> = all(&to.store).into_iter().map(|pair| (pair.key, pair.value)).collect();
+    let old = all_at(&to.store, before.revision.get() - 3);
+    let mut published = transfer(&from, &mut to);
+    let after = to.store.published();
+    assert_eq!(after.revision, before.revision.next().unwrap());
+    assert_eq!(after.compacted, before.compacted, "nothing is compacted");
+    assert_eq!(all_at(&to.store, before.revision.get() - 3), old);
+    let commit = published.commits.pop().unwrap();
+    assert_eq!((commit.number, commit.revision), (after.commit, after.revision));
+    // What watchers make of the events is what readers are shown.
+    let mut heard = shown;
+    for event in &commit.events {
+        match event {
+            Event::Put(pair) => heard.insert(pair.key.clone(), pair.value.clone()),
+            Event::Delete { key, .. } => heard.remove(key),
+        };
+    }
+    assert_eq!(heard, all(&to.store).into_iter().map(|pair| (pair.key, pair.value)).collect());
+    let mut keys: Vec<_> = commit.events.iter().map(Event::key).collect();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), commit.events.len(), "no key has two events");
+    assert_eq!(commit.system, [bytes("a"), bytes("gone")]);
+    // Who comes late is told the same, at once and whole, however little is asked for.
+    let budget = HistoryBudget { commits: 1, bytes: 1 };
+    let chunk = to.store.history(after.revision.get(), &KeyRange::all(), budget).unwrap();
+    assert_eq!(chunk.commits.len(), 1);
+    assert_eq!((&chunk.commits[0].events, chunk.next), (&commit.events, after.revision.get() + 1));
+    let told = history(&to.store, 1);
+    assert!(told.windows(2).all(|pair| pair[0].revision < pair[1].revision));
+    let mut ordinals = BTreeSet::new();
+    let mut all_of_it = true;
+    to.store
+        .kept(0, Below::Readable, &mut |kept| {
+            all_of_it &= ordinals.insert((kept.revision, kept.ordinal));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert!(all_of_it, "a change has its place alone");
+}
+
+#[test]
+fn more_than_can_be_told_begins_history_anew() {
+    let (mut from, mut to) = (Bench::of(1, NOW), Bench::of(2, NOW));
+    for first in (0..1050).step_by(50) {
+        let puts = (first..first + 50).map(|key| Op::Put(put_op(&format!("k{key:04}"), "v")));
+        from.run(Request::Txn(Transaction { then: puts.collect(), ..Transaction::default() }));
+    }
+    to.run(put("mine", "1"));
+    let before = to.store.published().revision;
+    let published = transfer(&from, &mut to);
+    let after = to.store.published();
+    assert_eq!(after.revision.get(), before.get() + 2);
+    assert_eq!(after.compacted, after.revision.get());
+    assert!(published.commits.last().unwrap().events.is_empty());
+    assert_eq!(published.commits.last().unwrap().revision, after.revision);
+    for lost in [before.get(), before.get() + 1] {
+        let watched = to.store.history(lost, &KeyRange::all(), HistoryBudget { commits: 9, bytes: 9 });
+        assert!(matches!(watched, Err(ReadError::Compacted { oldest }) if oldest == after.compacted));
+    }
+    assert!(history(&to.store, after.revision.get()).is_empty(), "who goes on from there has missed nothing");
+    let shown = all(&to.store);
+    assert_eq!(shown.len(), 1051);
+    assert!(shown.iter().all(|pair| pair.mod_revision <= after.revision.get()));
+    to.run(put("mine", "2"));
+    // What the transfer brought is in the other's log, and the rest in ours until it is swept.
+    let mut other = Bench::of(3, NOW);
+    send(&from, &mut other);
+    send(&to, &mut other);
+    assert_eq!(to.store.digest(), other.store.digest());
+    to.sweep();
+    let to = to.reopen(Stop::Crash);
+    assert_eq!(all_at(&to.store, after.revision.get()), shown);
+    assert_eq!(to.store.digest(), other.store.digest());
+}
+
+#[test]
+fn what_changes_nothing_that_is_seen_takes_no_revision() {
+    let (mut from, mut to) = (Bench::of(1, NOW), Bench::of(2, NOW));
+    from.run(Request::System(vec![system_put("a", "1")]));
+    to.run(put("mine", "1"));
+    let before = to.store.published();
+    let published = transfer(&from, &mut to);
+    let after = to.store.published();
+    assert_eq!((after.revision, after.compacted), (before.revision, before.compacted));
+    assert_eq!(published.commits.last().unwrap().system, [bytes("a")]);
+    let again = transfer(&from, &mut to);
+    assert_eq!((again.added, again.removed, again.commits.len()), (0, 0, 0), "it brings nothing new");
+    assert_eq!(to.store.published(), after);
+}
+
+#[test]
+fn what_is_kept_at_home_stays_there() {
+    let (mut from, mut to) = (Bench::of(1, NOW), Bench::of(2, NOW));
+    from.run(put("compact_rev_key", "theirs"));
+    from.run(put("a", "1"));
+    to.run(put("compact_rev_key", "ours"));
+    let published = transfer(&from, &mut to);
+    assert_eq!((published.added, published.removed), (1, 0));
+    assert_eq!(value(&to.store, "compact_rev_key").as_deref(), Some("ours"));
+    let mut empty = Bench::of(3, NOW);
+    transfer(&from, &mut empty);
+    assert_eq!(value(&empty.store, "compact_rev_key"), None);
+}
+
+#[test]
+fn a_clock_sees_the_stamps_that_come() {
+    let (mut from, mut to) = (Bench::of(1, WallTime(NOW.0 + 50_000)), Bench::of(2, NOW));
+    from.run(put("ahead", "1"));
+    transfer(&from, &mut to);
+    to.run(put("later", "1"));
+    assert!(siblings(&to, "later")[0].hlc > siblings(&to, "ahead")[0].hlc);
+    let mut to = to.reopen(Stop::Crash);
+    to.run(put("later still", "1"));
+    assert!(siblings(&to, "later still")[0].hlc > siblings(&to, "later")[0].hlc);
+}
+
+#[test]
+fn who_comes_home_tells_its_own_news_by_log() {
+    let (mut from, mut to) = apart();
+    transfer(&from, &mut to);
+    assert!(!to.store.standing().floor.is_empty());
+    send(&to, &mut from);
+    assert_eq!(from.store.digest(), to.store.digest());
+    assert_eq!(from.store.frontier(), to.store.frontier());
+    // And what either writes from then on.
+    to.run(put("common00", "after"));
+    from.run(put("common01", "after"));
+    send(&to, &mut from);
+    send(&from, &mut to);
+    assert_eq!(from.store.digest(), to.store.digest());
+    // Who lacks what came by the transfer needs one as well.
+    let stranger = to.store.arrivals(&VersionVector::new(), 0, EVERYTHING);
+    assert!(matches!(stranger, Err(ArrivalsError::BelowFloor { .. })));
+}
+
+#[test]
+fn a_moment_is_what_is_published_and_nothing_after() {
+    let (mut from, mut to) = (Bench::of(1, NOW), Bench::of(2, NOW));
+    from.run(Request::LeaseGrant { id: 4, ttl_s: 60 });
+    (0..10).for_each(|key| drop(from.run(put(&format!("k{key}"), "1"))));
+    let (digest, frontier) = (from.store.digest(), from.store.frontier());
+    // Executed, and not yet shown to anybody.
+    from.try_run(delete(single("k3"))).unwrap();
+    from.try_run(put("k4", "2")).unwrap();
+    from.try_run(put("new", "2")).unwrap();
+    from.try_run(Request::LeaseRevoke { id: 4 }).unwrap();
+    transfer(&from, &mut to);
+    assert_eq!((to.store.digest(), to.store.frontier()), (digest, frontier));
+    assert_eq!((value(&to.store, "k3").as_deref(), value(&to.store, "new")), (Some("1"), None));
+}
+
+#[test]
+fn rot_is_named_and_not_handed_on() {
+    let (mut from, mut to) = (Bench::of(1, NOW), Bench::of(2, NOW));
+    (0..10).for_each(|key| drop(from.run(put(&format!("k{key}"), "1"))));
+    let row = [b"c".as_slice(), &4_u64.to_be_bytes()].concat();
+    assert!(from.engine.rot(&row, |row| row[30] ^= 1));
+    let mut receiver = Receiver::resume(&to.store).unwrap();
+    let fault = pull(&Provider::new(&from.store), &mut receiver, &mut to, |page| page).unwrap_err();
+    assert!(matches!(fault, TransferFault::Read(ReadError::Rot { commit: 4 })), "{fault}");
+}
+
+#[test]
+fn a_corrupt_element_of_both_is_named() {
+    let (from, mut to) = (apart().0, Bench::of(2, NOW));
+    let mut other = Bench::of(1, NOW);
+    // As if one of the two had been damaged and resealed: the same names, another value.
+    for key in 0..60 {
+        other.run(put(&format!("common{key:02}"), if key == 45 { "bad" } else { "old" }));
+    }
+    send(&other, &mut to);
+    let mut receiver = Receiver::resume(&to.store).unwrap();
+    let fault = pull(&Provider::new(&from.store), &mut receiver, &mut to, |page| page).unwrap_err();
+    assert!(matches!(fault, TransferFault::Differs { .. }), "{fault}");
 }

@@ -1,0 +1,276 @@
+//! Providers that lie: each lie is named, and changes nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tombolo_crdt::{Chain, Dot, Operation, ReplicaId, VersionVector};
+
+use super::{
+    Provider, Pull, Receiver, Refusal, TransferFault,
+    body::{Ask, Names, Page},
+    fragment,
+    header::Header,
+};
+use crate::{
+    Committer, OpenOptions, Put, Request, Store, WallTime,
+    engine::memory::MemoryEngine,
+    row::commit::{Layer, Part},
+};
+
+const NOW: WallTime = WallTime(1_700_000_000_000);
+
+fn store(seed: u8) -> (Store, Committer) {
+    let entropy = std::array::from_fn(|at| seed.wrapping_add((at / 8) as u8 * 64));
+    Store::open_on(Box::new(Arc::new(MemoryEngine::new())), &OpenOptions::new(NOW, entropy)).unwrap()
+}
+
+fn put(committer: &mut Committer, key: String) {
+    let value = Some(Bytes::from_static(b"value"));
+    let put = Put { key: key.into(), value, lease: Some(0), previous: false };
+    committer.execute(NOW, Request::Put(put)).unwrap();
+    committer.commit().unwrap();
+}
+
+/// A provider with some elements, and a receiver that has some of its own.
+struct Pair {
+    provider: Provider,
+    from: Store,
+    to: (Store, Committer),
+    receiver: Receiver,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let (from, mut writer) = store(1);
+        (0..20).for_each(|key| put(&mut writer, format!("k{key:02}")));
+        let mut to = store(2);
+        (0..5).for_each(|key| put(&mut to.1, format!("own{key}")));
+        let receiver = Receiver::resume(&to.0).unwrap();
+        Self { provider: Provider::new(&from), from, to, receiver }
+    }
+
+    fn ask(&mut self) -> Option<Pull> {
+        self.receiver.next_pulls(1).pop()
+    }
+
+    fn answer(&self, pull: &Pull) -> Page {
+        Page::decode(self.provider.answer(Duration::ZERO, pull.body.clone()).unwrap()).unwrap()
+    }
+
+    /// Goes on until nothing is left to be asked, or a page is not taken. `lie` sees every page.
+    fn run(&mut self, mut lie: impl FnMut(Page) -> Page) -> Result<bool, TransferFault> {
+        while let Some(pull) = self.ask() {
+            let page = lie(self.answer(&pull)).encode();
+            let staged = self.receiver.take(pull.id, page)?;
+            self.to.1.stage(NOW, staged).unwrap();
+            self.to.1.commit().unwrap();
+        }
+        Ok(self.receiver.complete()?.is_some())
+    }
+
+    /// Runs with a lie about the header, under the name that the lie would have.
+    fn with_header(lie: impl Fn(&mut Header)) -> TransferFault {
+        let mut pair = Self::new();
+        let outcome = pair.run(|page| match page {
+            Page::Header { mut header, .. } => {
+                lie(&mut header);
+                Page::Header { snapshot: header.snapshot(), header }
+            }
+            page => page,
+        });
+        pair.check_untouched();
+        outcome.unwrap_err()
+    }
+
+    /// Runs with a lie about what a page of elements holds.
+    fn with_parts(lie: impl Fn(&mut Vec<Part>, &mut u64)) -> Result<bool, TransferFault> {
+        let mut pair = Self::new();
+        let outcome = pair.run(|page| match page {
+            Page::Elements { snapshot, from, mut next, fragments } => {
+                let mut reader = tombolo_crdt::codec::Reader::new(fragments);
+                let mut parts = Vec::new();
+                while reader.remaining() > 0 {
+                    parts.push(fragment::read(&mut reader).unwrap());
+                }
+                lie(&mut parts, &mut next);
+                let mut out = Vec::new();
+                parts.iter().for_each(|part| fragment::put(&mut out, part));
+                Page::Elements { snapshot, from, next, fragments: out.into() }
+            }
+            page => page,
+        });
+        pair.check_untouched();
+        outcome
+    }
+
+    fn check_untouched(&self) {
+        let fresh = Self::new();
+        assert_eq!(self.to.0.standing(), fresh.to.0.standing());
+    }
+}
+
+fn other(seq: u64) -> Dot {
+    Dot::new(ReplicaId::new(77).unwrap(), seq)
+}
+
+fn put_of(dot: Dot, value: &'static [u8]) -> Part {
+    let (key, value) = (Bytes::from_static(b"forged"), Bytes::from_static(value));
+    let put = Operation::Put { key, value, lease: None, supersedes: Vec::new() };
+    Part::of_remainder(Layer::Mesh, dot, Default::default(), vec![put], vec![0])
+}
+
+#[test]
+fn without_a_lie_everything_comes() {
+    assert!(Pair::new().run(|page| page).unwrap());
+    assert!(Pair::with_parts(|_, _| {}).unwrap());
+}
+
+#[test]
+fn a_vector_cannot_hold_what_we_did_not_write() {
+    let own = store(2).0.identity().replica;
+    let fault = Pair::with_header(|header| {
+        header.vector.raise(own, 9);
+        let stream = header.streams[0].1.clone();
+        header.streams.push((own, stream));
+        header.streams.sort_by_key(|(author, _)| *author);
+    });
+    assert!(matches!(fault, TransferFault::AheadOfUs { dot } if dot == Dot::new(own, 9)), "{fault}");
+}
+
+#[test]
+fn a_context_cannot_hold_what_its_bearer_lacks() {
+    let fault = Pair::with_header(|header| assert!(header.streams[0].1.context.raise(other(1).replica, 1)));
+    assert!(matches!(fault, TransferFault::Contradiction { .. }), "{fault}");
+}
+
+#[test]
+fn another_chain_at_one_seq_is_a_fork() {
+    let mut pair = Pair::new();
+    let arrivals = pair.from.arrivals(&VersionVector::new(), 0, everything()).unwrap();
+    for arrival in arrivals.records {
+        pair.to.1.ingest(NOW, arrival.bytes).unwrap();
+    }
+    pair.to.1.commit().unwrap();
+    let fault = pair.run(|page| match page {
+        Page::Header { mut header, .. } => {
+            header.streams[0].1.chain = Chain::from_bytes([9; 16]);
+            Page::Header { snapshot: header.snapshot(), header }
+        }
+        page => page,
+    });
+    assert!(matches!(fault, Err(TransferFault::Forked { .. })), "{fault:?}");
+}
+
+fn everything() -> crate::ArrivalBudget {
+    crate::ArrivalBudget { commits: usize::MAX, bytes: usize::MAX }
+}
+
+#[test]
+fn a_header_adds_up_and_answers_what_was_asked() {
+    let fault = Pair::with_header(|header| header.digest ^= 1);
+    assert!(matches!(fault, TransferFault::Fingerprint { .. }), "{fault}");
+    let fault = Pair::with_header(|header| assert!(header.asked.raise(other(1).replica, 1)));
+    assert!(matches!(fault, TransferFault::WrongAnswer), "{fault}");
+    let mut pair = Pair::new();
+    let fault = pair.run(|page| match page {
+        Page::Header { snapshot, header } => Page::Header { snapshot: snapshot ^ 1, header },
+        page => page,
+    });
+    assert!(matches!(fault, Err(TransferFault::WrongAnswer)), "{fault:?}");
+}
+
+#[test]
+fn an_element_is_one_of_those_that_were_asked_for() {
+    let fault = Pair::with_parts(|parts, _| parts[3] = put_of(other(1), b"x")).unwrap_err();
+    assert!(matches!(fault, TransferFault::OutOfPlace { element } if element.dot == other(1)), "{fault}");
+    let own = store(2).0.identity().replica;
+    let fault = Pair::with_parts(|parts, _| parts[19] = put_of(Dot::new(own, 1), b"x")).unwrap_err();
+    assert!(matches!(fault, TransferFault::OutOfPlace { .. }), "{fault}");
+    let fault = Pair::with_parts(|parts, _| parts.swap(3, 4)).unwrap_err();
+    assert!(matches!(fault, TransferFault::OutOfPlace { .. }), "{fault}");
+    let fault = Pair::with_parts(|parts, _| parts[4] = parts[3].clone()).unwrap_err();
+    assert!(matches!(fault, TransferFault::OutOfPlace { .. }), "{fault}");
+}
+
+#[test]
+fn what_was_changed_or_left_out_does_not_add_up() {
+    let fault = Pair::with_parts(|parts, _| parts[3] = put_of(parts[3].dot(), b"changed")).unwrap_err();
+    assert!(matches!(fault, TransferFault::Fingerprint { .. }), "{fault}");
+    let fault = Pair::with_parts(|parts, _| drop(parts.remove(3))).unwrap_err();
+    assert!(matches!(fault, TransferFault::WrongAnswer), "{fault}");
+    let fault = Pair::with_parts(|parts, next| {
+        parts.clear();
+        *next = 0;
+    })
+    .unwrap_err();
+    assert!(matches!(fault, TransferFault::WrongAnswer), "a page that brings nothing is no answer: {fault}");
+}
+
+#[test]
+fn a_page_is_taken_once_and_for_its_own_moment() {
+    let mut pair = Pair::new();
+    let pull = pair.ask().unwrap();
+    let page = pair.answer(&pull).encode();
+    pair.receiver.take(pull.id, page.clone()).unwrap();
+    assert!(matches!(pair.receiver.take(pull.id, page), Err(TransferFault::Unasked { pull }) if pull == 0));
+    let fault = pair.run(|page| match page {
+        Page::Elements { snapshot, from, next, fragments } => {
+            Page::Elements { snapshot: snapshot ^ 1, from, next, fragments }
+        }
+        page => page,
+    });
+    assert!(matches!(fault, Err(TransferFault::WrongAnswer)), "{fault:?}");
+}
+
+#[test]
+fn a_refusal_is_said_and_a_moment_that_has_gone_is_asked_for_anew() {
+    let mut pair = Pair::new();
+    let pull = pair.ask().unwrap();
+    let refused = pair.receiver.take(pull.id, Provider::refusal(Refusal::Busy));
+    assert!(matches!(refused, Err(TransferFault::Refused(Refusal::Busy))));
+    pair.receiver.cut();
+    assert!(pair.run(|page| page).unwrap());
+    pair.receiver.cut();
+    let pull = pair.ask().unwrap();
+    assert!(matches!(Ask::decode(pull.body.clone()).unwrap(), Ask::Resume(_)));
+    pair.provider = Provider::new(&pair.from);
+    let page = pair.answer(&pull).encode();
+    pair.receiver.take(pull.id, page).unwrap();
+    let pull = pair.ask().unwrap();
+    assert!(matches!(Ask::decode(pull.body).unwrap(), Ask::Open(_)));
+}
+
+#[test]
+fn any_bytes_are_read_or_refused() {
+    let mut pair = Pair::new();
+    let mut pages = Vec::new();
+    pair.run(|page| {
+        pages.push(page.encode());
+        page
+    })
+    .unwrap();
+    let names = Names { first: 3, is_whole: true, names: vec![(other(2).element(1), 7)] };
+    pages.push(Page::Names { snapshot: 1, names }.encode());
+    for page in pages {
+        for end in 0..page.len() {
+            drop(Page::decode(page.slice(..end)));
+            let mut changed = page.to_vec();
+            changed[end] ^= 0x55;
+            if let Ok(Page::Elements { fragments, .. }) = Page::decode(changed.into()) {
+                let mut reader = tombolo_crdt::codec::Reader::new(fragments);
+                while reader.remaining() > 0 && fragment::read(&mut reader).is_ok() {}
+            }
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_pulls_nonsense_is_named() {
+    let pair = Pair::new();
+    for body in [&b""[..], b"\x02\x01", b"\x01\x09", b"\x01\x02short"] {
+        let fault = pair.provider.answer(Duration::ZERO, Bytes::copy_from_slice(body));
+        assert!(matches!(fault, Err(TransferFault::Malformed(_))), "{body:?}");
+    }
+    let gone = pair.provider.answer(Duration::ZERO, Ask::Elements { snapshot: 1, from: 0, to: 9 }.encode()).unwrap();
+    assert_eq!(Page::decode(gone).unwrap(), Page::Refusal(Refusal::Gone));
+}
