@@ -8,8 +8,8 @@ use std::{
 
 use tombolo_crdt::VersionVector;
 use tombolo_storage::{
-    ArrivalsError, Below, Event, HistoryBudget, KeyRange, Op, Provider, PublishedTransfer, ReadError, Receiver,
-    Request, SiblingValue, Transaction, TransferFault, WallTime,
+    ArrivalsError, Below, CompleteTransfer, Event, HistoryBudget, KeyRange, Op, Provider, PublishedTransfer, ReadError,
+    Receiver, Request, SiblingValue, Transaction, TransferFault, WallTime,
 };
 
 use crate::{
@@ -248,4 +248,81 @@ fn a_corrupt_element_of_both_is_named() {
     let mut receiver = Receiver::resume(&to.store).unwrap();
     let fault = pull(&Provider::new(&from.store), &mut receiver, &mut to, |page| page).unwrap_err();
     assert!(matches!(fault, TransferFault::Differs { .. }), "{fault}");
+}
+
+/// What a provider has pinned, staged and not joined yet.
+fn staged(from: &Bench, to: &mut Bench) -> CompleteTransfer {
+    let mut receiver = Receiver::resume(&to.store).unwrap();
+    pull(&Provider::new(&from.store), &mut receiver, to, |page| page).unwrap();
+    receiver.complete().unwrap().expect("everything came")
+}
+
+fn two_puts(value: &str) -> Request {
+    let puts = [Op::Put(put_op("k", value)), Op::Put(put_op("j", value))];
+    Request::Txn(Transaction { then: puts.to_vec(), ..Transaction::default() })
+}
+
+#[test]
+fn what_came_otherwise_and_was_removed_since_is_not_brought_back() {
+    let [mut author, mut other, mut from, mut to] = [1, 2, 3, 4].map(|seed| Bench::of(seed, NOW));
+    author.run(two_puts("1"));
+    other.run(put("beside", "1"));
+    send(&author, &mut from);
+    send(&other, &mut from);
+    let transfer = staged(&from, &mut to);
+    // Meanwhile the author has written on, and sends its log.
+    author.run(put("k", "2"));
+    author.run(delete(single("j")));
+    send(&author, &mut to);
+    let published = to.committer.publish_transfer(to.wall, transfer).unwrap();
+    assert_eq!((published.added, published.removed), (1, 0), "the rest is here by now, or was");
+    assert_eq!((siblings(&to, "k").len(), siblings(&to, "j").len()), (1, 0));
+    assert_eq!((value(&to.store, "k").as_deref(), value(&to.store, "beside").as_deref()), (Some("2"), Some("1")));
+    send(&author, &mut from);
+    assert_eq!(to.store.digest(), from.store.digest());
+}
+
+#[test]
+fn what_came_otherwise_and_was_removed_before_goes_element_by_element() {
+    let [mut author, mut other, mut from, mut to] = [1, 2, 3, 4].map(|seed| Bench::of(seed, NOW));
+    author.run(two_puts("1"));
+    send(&author, &mut other);
+    other.run(delete(single("k")));
+    send(&other, &mut from);
+    let transfer = staged(&from, &mut to);
+    // Meanwhile the author, who has not heard of the removal, sends its log.
+    send(&author, &mut to);
+    assert_eq!(value(&to.store, "k").as_deref(), Some("1"));
+    let published = to.committer.publish_transfer(to.wall, transfer).unwrap();
+    assert_eq!((published.added, published.removed), (0, 1));
+    assert_eq!((value(&to.store, "k"), value(&to.store, "j").as_deref()), (None, Some("1")));
+    assert_eq!((to.store.digest(), to.store.frontier()), (from.store.digest(), from.store.frontier()));
+}
+
+#[test]
+fn what_another_provider_had_and_this_one_has_removed_does_not_count() {
+    let [mut author, mut first, mut second, mut to] = [1, 2, 3, 4].map(|seed| Bench::of(seed, NOW));
+    (0..300).for_each(|key| drop(author.run(put(&format!("k{key:03}"), "1"))));
+    send(&author, &mut first);
+    // All of it has come, and the first provider is gone.
+    drop(staged(&first, &mut to));
+    for key in (0..300).step_by(7) {
+        author.run(delete(single(&format!("k{key:03}"))));
+        author.run(put(&format!("new{key:03}"), "2"));
+    }
+    send(&author, &mut second);
+    let mut to = to.reopen(Stop::Kill);
+    let mut bytes = 0;
+    let mut receiver = Receiver::resume(&to.store).unwrap();
+    pull(&Provider::new(&second.store), &mut receiver, &mut to, |page| {
+        bytes += page.len();
+        page
+    })
+    .unwrap();
+    assert!(bytes < 300 * 60, "{bytes} bytes: what is staged is not sent again");
+    let complete = receiver.complete().unwrap().expect("everything came");
+    to.committer.publish_transfer(to.wall, complete).unwrap();
+    assert_eq!((to.store.digest(), all(&to.store).len()), (second.store.digest(), all(&second.store).len()));
+    let digest = to.store.digest();
+    assert_eq!(to.reopen(Stop::Crash).store.digest(), digest);
 }
