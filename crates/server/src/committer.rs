@@ -274,8 +274,8 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use tombolo_storage::{
-        ArrivalBudget, Health, KeyRange, OpenOptions, Outcome, Put, RangeQuery, Request, Store,
-        engine::memory::MemoryEngine,
+        ArrivalBudget, Health, KeyRange, OpenOptions, Outcome, Provider, Pull, Put, RangeQuery, Receiver, Request,
+        Store, engine::memory::MemoryEngine,
     };
 
     use super::*;
@@ -388,6 +388,71 @@ mod tests {
         assert_eq!((ingested.taken, commits), (1, 0), "nothing after a refusal is tried");
         assert!(matches!(ingested.refusal, Some(IngestRefusal::Record(IngestError::Malformed(_)))));
         assert_eq!(rig.store.frontier().iter().map(|dot| dot.seq).sum::<u64>(), 3);
+    }
+
+    /// Everything that `author` has, staged at `rig`.
+    fn staged(rig: &mut Rig, author: &Store) -> Box<tombolo_storage::CompleteTransfer> {
+        let (provider, mut receiver) = (Provider::new(author), Receiver::resume(&rig.store).unwrap());
+        loop {
+            let pulls = receiver.next_pulls(2);
+            if pulls.is_empty() {
+                return Box::new(receiver.complete().unwrap().unwrap());
+            }
+            for Pull { id, body } in pulls {
+                let pages = receiver.take(id, provider.answer(Duration::ZERO, body).unwrap()).unwrap();
+                let _waiting = enter(rig, Step::Stage(pages));
+                rig.groups.blocking_recv().unwrap().replies.into_iter().for_each(Answered::tell);
+            }
+        }
+    }
+
+    fn enter(rig: &Rig, step: Step) -> oneshot::Receiver<StepReply> {
+        let (reply, waiting) = oneshot::channel();
+        rig.queue.push(Work::Step { step, reply }, 0).unwrap();
+        waiting
+    }
+
+    #[test]
+    fn a_transfer_is_joined_at_its_turn_among_the_writes() {
+        let mut author = rig_of([8; 32]);
+        for key in ["a", "b"] {
+            let _waiting = author.queue.enter(put(key), 1).unwrap();
+            author.groups.blocking_recv().unwrap();
+        }
+        let mut rig = rig();
+        let complete = staged(&mut rig, &author.store);
+        assert_eq!(keys(&rig.store), 0, "what is staged is out of sight");
+        let before = rig.queue.enter(put("own"), 1).unwrap();
+        let joined = enter(&rig, Step::Join(complete));
+        let after = rig.queue.enter(put("later"), 1).unwrap();
+        let (mut told, mut replies) = (Vec::new(), 0);
+        while replies < 3 {
+            let group = rig.groups.blocking_recv().unwrap();
+            replies += group.replies.len();
+            told.extend(group.commits.iter().map(|commit| (commit.revision.get(), commit.events.len())));
+            group.replies.into_iter().for_each(Answered::tell);
+        }
+        assert_eq!(told, [(2, 1), (3, 2), (4, 1)], "it is one revision between the two");
+        let revision = |mut waiting: oneshot::Receiver<Reply>| waiting.try_recv().unwrap().unwrap().revision.get();
+        assert_eq!((revision(before), revision(after), keys(&rig.store)), (2, 4, 4));
+        let stepped = { joined }.try_recv().unwrap().unwrap();
+        assert_eq!((stepped.added, stepped.removed), (2, 0));
+    }
+
+    #[test]
+    fn a_transfer_that_was_not_made_durable_is_not_joined() {
+        let mut author = rig_of([8; 32]);
+        let _waiting = author.queue.enter(put("a"), 1).unwrap();
+        author.groups.blocking_recv().unwrap();
+        let mut rig = rig();
+        let complete = staged(&mut rig, &author.store);
+        rig.engine.fail_sync_in(1);
+        let joined = enter(&rig, Step::Join(complete));
+        let group = rig.groups.blocking_recv().unwrap();
+        assert!(group.commits.is_empty());
+        group.replies.into_iter().for_each(Answered::tell);
+        assert!(matches!({ joined }.try_recv(), Ok(Err(StepRefusal::NotDurable(_)))));
+        assert_eq!((rig.store.health(), keys(&rig.store)), (Health::Poisoned, 0));
     }
 
     #[test]
