@@ -254,6 +254,7 @@ impl Committer {
                         earlier = found;
                         &earlier
                     }
+                    None if self.shared.is_known_rotten(number) => return Err(ReadError::Rot { commit: number }),
                     None => continue,
                 },
             };

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use thiserror::Error;
 use tombolo_crdt::{
-    Dot, Record, VersionVector,
-    codec::{Reader, put_bytes},
+    Dot, Operation, Record, VersionVector,
+    codec::{Reader, put_bytes, put_varint},
 };
 
 use self::{rebuild::rebuild, survey::Survey};
@@ -21,12 +21,13 @@ use crate::{
     engine::{Change, Persist, Snapshot},
     row::{
         Kind, Tally,
-        commit::{self, CommitRow, Layer},
+        commit::{self, CommitRow, Layer, Part},
     },
     rows::CommitRows,
 };
 
 pub(crate) mod rebuild;
+mod reduced;
 pub(crate) mod survey;
 
 /// Rows under repair: a moment of a store some of whose rows are rotten.
@@ -46,6 +47,8 @@ pub(crate) struct Material {
     pub(crate) record: Record,
     /// The author's full context, of a record that removes ranges.
     pub(crate) context: Option<VersionVector>,
+    /// Of a remainder, the element index of each operation that is left.
+    pub(crate) indices: Option<Vec<u32>>,
 }
 
 /// A row that was made again and proved to be what it was.
@@ -53,6 +56,8 @@ pub(crate) struct Material {
 pub struct MendedRow {
     pub(crate) commit: u64,
     pub(crate) row: Bytes,
+    /// The last commit that was compacted when the row was looked at.
+    pub(crate) swept: u64,
 }
 
 /// Why rows were not made again. Nothing has changed.
@@ -106,8 +111,11 @@ impl Mending {
             (state.floor.clone(), state.frontier.clone(), state.published.commit, state.row_hashes, snapshot)
         };
         let mut survey = Survey::take(&*snapshot, &floor, &frontier, last)?;
+        survey.add(store.shared().rotten_commits());
         let needed = store.needs(&survey.unreadable());
-        survey.leave_out_unneeded(&needed.commits);
+        let is_there = |commit: &u64| matches!(snapshot.get(&commit::key(*commit)), Ok(Some(_)));
+        let there = survey.reduced().iter().copied().filter(is_there);
+        survey.leave_out_unneeded(&needed.commits.iter().copied().chain(there).collect());
         for commit in survey.unreadable() {
             store.shared().look_again(commit);
         }
@@ -165,8 +173,10 @@ impl Committer {
     pub fn mend(&mut self, rows: Vec<MendedRow>) -> Result<u64, CommitError> {
         self.check_health()?;
         let swept = self.compaction.swept();
-        let rotten: Vec<MendedRow> =
-            rows.into_iter().filter(|row| row.commit > swept && self.is_rotten(row.commit)).collect();
+        let rotten: Vec<MendedRow> = rows
+            .into_iter()
+            .filter(|row| (row.commit > swept || row.swept == swept) && self.is_rotten(row.commit))
+            .collect();
         if rotten.is_empty() {
             return Ok(0);
         }
@@ -198,8 +208,8 @@ impl Committer {
 }
 
 impl Store {
-    /// What a peer needs to mend the row of a record: the record as its author wrote it. `None` when it is not in the log any more, or not
-    /// here at all. It reads at most the log from the milestone before it.
+    /// What a peer needs to mend the row of a record: the record as its author wrote it, or what is left of it here. `None` when nothing is.
+    /// It reads at most the rows from the milestone before it.
     ///
     /// # Errors
     ///
@@ -211,14 +221,13 @@ impl Store {
     fn read_material(&self, dot: Dot) -> Result<Option<Bytes>, ReadError> {
         let (first, last, snapshot) = {
             let state = self.shared().state.read();
-            if !state.frontier.covers(dot) || state.floor.vector.covers(dot) {
+            if !state.frontier.covers(dot) {
                 return Ok(None);
             }
             let own =
                 |known: Dot| if known.replica == dot.replica { Dot::new(dot.replica, dot.seq - 1) } else { known };
             let before: VersionVector = state.frontier.iter().map(own).collect();
-            let covered = state.milestones.covered(&before);
-            (covered.max(state.floor.commit) + 1, state.published.commit, self.shared().engine.snapshot())
+            (state.milestones.covered(&before) + 1, state.published.commit, self.shared().engine.snapshot())
         };
         for row in CommitRows::new(&*snapshot, first, last) {
             // Another row may be rotten; that is for others to say.
@@ -226,9 +235,8 @@ impl Store {
             let Ok(row) = CommitRow::decode(&row, number) else { continue };
             let part = row.parts.into_iter().find(|part| part.dot() == dot && part.layer == Layer::Mesh);
             if let Some(part) = part {
-                let is_whole = part.indices.is_none();
-                let material = Material { bytes: part.bytes, record: part.record, context: part.context };
-                return Ok(is_whole.then(|| material.encode()));
+                let Part { bytes, record, indices, context, .. } = part;
+                return Ok(Some(Material { bytes, record, context, indices }.encode()));
             }
         }
         Ok(None)
@@ -240,6 +248,9 @@ impl Material {
         let mut out = Vec::with_capacity(self.bytes.len() + 8);
         put_bytes(&mut out, &self.bytes);
         self.context.clone().unwrap_or_default().encode(&mut out);
+        let indices = self.indices.as_deref().unwrap_or_default();
+        out.push(u8::from(self.indices.is_some()));
+        indices.iter().for_each(|index| put_varint(&mut out, u64::from(*index)));
         out.into()
     }
 
@@ -248,8 +259,16 @@ impl Material {
         let mut reader = Reader::new(bytes);
         let bytes = reader.bytes("record").ok()?;
         let context = VersionVector::decode(&mut reader).ok()?;
-        reader.finish("material").ok()?;
         let record = Record::decode(bytes.clone()).ok()?;
-        Some(Self { bytes, record, context: (!context.is_empty()).then_some(context) })
+        let indices = match reader.u8("remainder").ok()? {
+            0 => None,
+            1 => {
+                let index = |_: &Operation| u32::try_from(reader.varint("index").ok()?).ok();
+                Some(record.operations.iter().map(index).collect::<Option<Vec<u32>>>()?)
+            }
+            _ => return None,
+        };
+        reader.finish("material").ok()?;
+        Some(Self { bytes, record, context: (!context.is_empty()).then_some(context), indices })
     }
 }

@@ -96,7 +96,7 @@ impl Store {
                 }
                 for touch in entry.touches.iter().filter(|touch| commits.contains(&touch.commit)) {
                     needed.commits.insert(touch.commit);
-                    needed.touched.entry(touch.commit).or_default().insert(own_key(key));
+                    needed.touched.entry(touch.commit).or_default().insert(own_key(key), touch.view);
                     let revision = Revision::new(touch.revision).filter(|_| touch.revision != 0);
                     needed.revisions.extend(revision.map(|revision| (touch.commit, revision)));
                 }
@@ -120,21 +120,24 @@ impl Needed {
         if asked.contains(&commit) {
             self.commits.insert(commit);
             self.dots.entry(commit).or_default().insert(element.dot);
+            self.elements.insert(element);
         }
     }
 }
 
 /// What somebody needs of some commits' rows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Needed {
     /// The keys of which a value lies there, by commit.
     pub(crate) values: BTreeMap<u64, Vec<Bytes>>,
     /// The keys that were touched there, by commit.
-    pub(crate) touched: BTreeMap<u64, BTreeSet<Bytes>>,
+    pub(crate) touched: BTreeMap<u64, BTreeMap<Bytes, View>>,
     /// The revisions that they took, by commit.
     pub(crate) revisions: BTreeMap<u64, Revision>,
     /// The records whose elements lie there, by commit.
     pub(crate) dots: BTreeMap<u64, BTreeSet<Dot>>,
+    /// Those elements.
+    pub(crate) elements: BTreeSet<Element>,
     /// The commits of which anything is needed.
     pub(crate) commits: BTreeSet<u64>,
 }
@@ -160,7 +163,8 @@ impl Shared {
         }
         let is_rotten = match self.engine.get(&commit::key(commit)) {
             Ok(Some(row)) => CommitRow::decode(&row, commit).is_err(),
-            Ok(None) => commit > floor,
+            // Where the log is not dense, whoever needs the row says that it was there.
+            Ok(None) => commit > floor || self.holds_value(commit),
             Err(error) => error.is_damage(),
         };
         let mut commits = self.rot.commits.lock();
@@ -170,6 +174,14 @@ impl Shared {
             self.rot.mended.fetch_add(1, Ordering::Relaxed);
         }
         is_rotten
+    }
+
+    /// Whether the value of some key lies in a commit's row. O(keys).
+    fn holds_value(&self, commit: u64) -> bool {
+        let state = self.state.read();
+        let all = state.index.after(None);
+        let mut held = all.flat_map(|(_, entry)| entry.register.siblings().map(|(_, sibling)| sibling.value.commit));
+        held.any(|at| at == commit)
     }
 
     /// Looks at a base row, and takes note of it when it is rotten.
@@ -186,6 +198,16 @@ impl Shared {
             self.rot.found.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// The commits whose rows are rotten.
+    pub(crate) fn rotten_commits(&self) -> BTreeSet<u64> {
+        let noted = self.rot.commits.lock().clone();
+        noted.into_iter().filter(|commit| self.look_again(*commit)).collect()
+    }
+
+    pub(crate) fn is_known_rotten(&self, commit: u64) -> bool {
+        self.rot.commits.lock().contains(&commit)
     }
 
     /// Forgets a base row that another one has replaced.

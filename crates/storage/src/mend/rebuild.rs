@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use bytes::Bytes;
 use tombolo_crdt::{Chain, Dot, Record, ReplicaId};
 
-use super::{Material, MendError, MendedRow, survey::Survey};
+use super::{Material, MendError, MendedRow, reduced::remake, survey::Survey};
 use crate::{
     OpenError, ReadError, Revision,
     engine::Snapshot,
@@ -25,20 +26,27 @@ pub(crate) fn rebuild(
     survey: &Survey,
     given: &BTreeMap<Dot, Material>,
 ) -> Result<Vec<MendedRow>, MendError> {
-    if let Some(commit) = survey.reduced().first() {
-        return Err(MendError::Compacted { commit: *commit });
-    }
     let recovered = Recovered::begin(snapshot, owner).map_err(unreadable)?;
     let mut again = Again { recovered, chains: HashMap::new(), used: BTreeSet::new() };
     let mut made = Vec::new();
     let mut next = 1;
+    for &rotten in survey.reduced() {
+        again.take_all(snapshot, next, rotten - 1)?;
+        let dot = survey.known(rotten).ok_or(MendError::Compacted { commit: rotten })?;
+        let material = given.get(&dot).ok_or(MendError::Lacking { dot })?;
+        let row = remake(survey, rotten, material, again.recovered.head.revision)?;
+        again.take(rotten, &row)?;
+        made.push(MendedRow { commit: rotten, row, swept: survey.swept() });
+        next = rotten + 1;
+    }
     for &rotten in survey.whole() {
         again.take_all(snapshot, next, rotten - 1)?;
         let is_above = again.recovered.reach(rotten)?;
         let log = &again.recovered.head.mesh;
         let can_follow = |record: &Record| !is_above || log.gate(&record.header).is_ok();
         let material = survey.choose(rotten, given, &again.used, can_follow)?;
-        made.push(again.make(rotten, is_above, material, survey.revision(rotten))?);
+        let row = again.make(rotten, is_above, material, survey.revision(rotten))?;
+        made.push(MendedRow { commit: rotten, row, swept: survey.swept() });
         next = rotten + 1;
     }
     // One row further: it may be of the same author, and then says whether the record was the right one.
@@ -65,7 +73,7 @@ impl Again {
         Ok(())
     }
 
-    fn take(&mut self, number: u64, stored: &bytes::Bytes) -> Result<(), MendError> {
+    fn take(&mut self, number: u64, stored: &Bytes) -> Result<(), MendError> {
         let row = CommitRow::decode(stored, number)?;
         for part in row.parts.iter().filter(|part| part.indices.is_none()) {
             let dot = part.dot();
@@ -87,9 +95,13 @@ impl Again {
         is_above: bool,
         material: &Material,
         revision: Option<Revision>,
-    ) -> Result<MendedRow, MendError> {
-        let Material { bytes, record, context } = material.clone();
+    ) -> Result<Bytes, MendError> {
+        let Material { bytes, record, context, indices } = material.clone();
         let dot = record.header.dot;
+        // What is left of a record says nothing of what it removed.
+        if indices.is_some() {
+            return Err(MendError::Compacted { commit: number });
+        }
         self.used.insert(dot);
         let head = &mut self.recovered.head;
         // Where the streams are known, the record continues its author's.
@@ -127,7 +139,7 @@ impl Again {
         };
         let row = row.encode(number);
         self.recovered.tally.add(Tally::of(&row));
-        Ok(MendedRow { commit: number, row })
+        Ok(row)
     }
 }
 

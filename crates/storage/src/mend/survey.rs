@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use tombolo_crdt::{Dot, Operation, Record, ReplicaId, VersionVector};
+use tombolo_crdt::{Dot, Element, Operation, Record, ReplicaId, VersionVector};
 
 use super::{Material, MendError};
 use crate::{
     ReadError, Revision,
     engine::Snapshot,
+    index::View,
     rot::Needed,
     row::{
         Tally,
@@ -24,6 +25,8 @@ use crate::{
 /// The rows of a moment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Survey {
+    /// Rows up to here were compacted.
+    swept: u64,
     /// Rows above that are rotten or missing.
     whole: BTreeSet<u64>,
     /// Those below that cannot be read.
@@ -36,7 +39,9 @@ pub(crate) struct Survey {
     /// The revisions that rotten rows took, as far as the index knows.
     revisions: BTreeMap<u64, Revision>,
     /// The keys that each rotten row touched, when there is an index to say so.
-    touched: Option<BTreeMap<u64, BTreeSet<Bytes>>>,
+    touched: Option<BTreeMap<u64, BTreeMap<Bytes, View>>>,
+    /// The elements that are needed of them.
+    elements: BTreeSet<Element>,
 }
 
 /// A record that is in no row that can be read.
@@ -57,7 +62,7 @@ impl Survey {
         frontier: &VersionVector,
         last: u64,
     ) -> Result<Self, ReadError> {
-        let mut survey = Self::default();
+        let mut survey = Self { swept: floor.commit, ..Self::default() };
         let mut seen: BTreeMap<ReplicaId, Dot> = floor.vector.iter().map(|dot| (dot.replica, dot)).collect();
         let mut places: BTreeMap<ReplicaId, u64> = BTreeMap::new();
         let mut next = 1;
@@ -103,6 +108,12 @@ impl Survey {
         self.whole.union(&self.reduced).copied().collect()
     }
 
+    /// Takes what readers have missed: below where the log is dense nothing else says that a row was there.
+    pub(crate) fn add(&mut self, noted: BTreeSet<u64>) {
+        let swept = self.swept;
+        self.reduced.extend(noted.into_iter().filter(|commit| *commit <= swept));
+    }
+
     /// Below where the log is dense the engine may not know that there was no row.
     pub(crate) fn leave_out_unneeded(&mut self, needed: &BTreeSet<u64>) {
         self.reduced.retain(|commit| needed.contains(commit));
@@ -114,6 +125,11 @@ impl Survey {
 
     pub(crate) fn hashes(&self) -> u128 {
         self.hashes
+    }
+
+    /// The last commit whose row was compacted.
+    pub(crate) fn swept(&self) -> u64 {
+        self.swept
     }
 
     /// The rows that were compacted and cannot be read.
@@ -128,7 +144,7 @@ impl Survey {
 
     /// Takes what the index knows of the rotten rows.
     pub(crate) fn note(&mut self, needed: Needed, private: ReplicaId) -> Result<(), MendError> {
-        for (&commit, dots) in needed.dots.iter().filter(|(commit, _)| self.whole.contains(commit)) {
+        for (&commit, dots) in &needed.dots {
             // What stays at home is in no log but ours.
             let mut dots = dots.iter().filter(|dot| dot.replica != private);
             let (Some(dot), None) = (dots.next(), dots.next()) else { return Err(MendError::Unknown { commit }) };
@@ -136,9 +152,26 @@ impl Survey {
         }
         self.touched = Some(needed.touched);
         self.revisions = needed.revisions;
+        self.elements = needed.elements;
         let known: BTreeSet<Dot> = self.known.values().copied().collect();
         self.missing.retain(|missing| !known.contains(&missing.dot));
         Ok(())
+    }
+
+    /// The record that the row of a compacted commit held, or something of it.
+    pub(crate) fn known(&self, commit: u64) -> Option<Dot> {
+        self.known.get(&commit).copied()
+    }
+
+    /// Whether an element of a rotten row is live, or shown by a revision that can be read.
+    pub(crate) fn needs(&self, element: Element) -> bool {
+        self.elements.contains(&element)
+    }
+
+    /// What clients see of the keys that a commit touched from it on.
+    pub(crate) fn views(&self, commit: u64) -> impl Iterator<Item = (&Bytes, View)> {
+        let touched = self.touched.as_ref().and_then(|touched| touched.get(&commit));
+        touched.into_iter().flatten().map(|(key, view)| (key, *view)).filter(|(_, view)| *view != View::Unchanged)
     }
 
     /// The revision that a rotten row took, if the index knows it.
@@ -191,7 +224,7 @@ impl Survey {
     /// Whether a record touches the keys that the index says were touched by this commit.
     fn fits(&self, commit: u64, record: &Record) -> bool {
         let Some(touched) = &self.touched else { return true };
-        let nothing = BTreeSet::new();
+        let nothing = BTreeMap::new();
         let touched = touched.get(&commit).unwrap_or(&nothing);
         let mut named = BTreeSet::new();
         for operation in &record.operations {
@@ -202,6 +235,6 @@ impl Survey {
                 _ => {}
             }
         }
-        named.into_iter().eq(touched)
+        named.into_iter().eq(touched.keys())
     }
 }
