@@ -13,7 +13,7 @@ use tombolo_proto::{
         LeaseRevokeResponse, LeaseTimeToLiveResponse, MemberListResponse, PutResponse, RangeResponse, ResponseHeader,
         StatusResponse, TxnResponse, WatchResponse,
     },
-    v1::{MeshInviteResponse, MeshMembersResponse, MeshStatusResponse},
+    v1::{Member, MeshInviteResponse, MeshMembersResponse, MeshStatusResponse},
 };
 
 use crate::{
@@ -75,6 +75,8 @@ pub(crate) enum Answer<'a> {
     },
     Invitation(&'a MeshInviteResponse),
     MeshMembers(&'a MeshMembersResponse),
+    /// A member of whom something was just said.
+    MeshMember(&'a Member),
     MeshStatus(&'a MeshStatusResponse),
 }
 

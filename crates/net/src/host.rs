@@ -32,8 +32,11 @@ pub trait Host: Send + Sync + 'static {
         bytes: usize,
     ) -> impl Future<Output = Result<Loaded, LoadFailure>> + Send;
 
-    /// Applies records in order and answers when those taken are durable, and [`Host::standing`] says so.
-    fn ingest(&self, records: Vec<Bytes>) -> impl Future<Output = IngestReport> + Send;
+    /// Applies records that `peer` has sent, in order, and answers when those taken are durable, and [`Host::standing`] says so.
+    ///
+    /// Who sends matters for one thing: once this replica has said that it takes nothing more from a removed member
+    /// ([`Saying::Closed`](crate::Saying::Closed)), nothing of it that is under way may be taken.
+    fn ingest(&self, peer: ReplicaId, records: Vec<Bytes>) -> impl Future<Output = IngestReport> + Send;
 
     /// Redeems a ticket of this replica: checks it, and writes the admission. The request's key is proven, nothing else is. Is
     /// asked no more often than a rack of newcomers would. Runs to its end even if the newcomer has gone.

@@ -46,6 +46,7 @@ pub use {
     identity::{KeyError, KeyPair, PublicKey, Signature},
     invitation::{Invitation, Secret},
     join::{Candidate, JoinError, join},
+    membership::{MemberState, Place},
     node::{
         Node,
         ask::AskError,
@@ -56,6 +57,7 @@ pub use {
     },
     refusal::{JoinRefusal, PeerRefusal, Refusal},
     roster::{Member, Roster, RosterEntry, SecondSuccessor},
+    statement::{Saying, Statement, StatementTerms},
     system_key::SystemKey,
     ticket::{Ticket, TicketError},
 };
@@ -79,6 +81,8 @@ mod invitation;
 #[cfg(feature = "quic")]
 mod join;
 #[cfg(feature = "quic")]
+mod membership;
+#[cfg(feature = "quic")]
 mod node;
 #[cfg(feature = "quic")]
 mod printable;
@@ -86,6 +90,8 @@ mod printable;
 mod refusal;
 #[cfg(feature = "quic")]
 mod roster;
+#[cfg(feature = "quic")]
+mod statement;
 #[cfg(feature = "quic")]
 mod system_key;
 #[cfg(feature = "quic")]

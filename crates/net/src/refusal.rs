@@ -31,6 +31,9 @@ pub enum PeerRefusal {
     /// What it sent is no greeting.
     #[error("the greeting cannot be read")]
     Malformed,
+    /// The one it speaks to has just joined and hears its issuer first.
+    #[error("it has just joined, and speaks with the site that admitted it alone for now")]
+    Newcomer,
 }
 
 /// Why a ticket was not redeemed.
@@ -93,6 +96,7 @@ impl Refusal {
             Self::Peer(PeerRefusal::Busy) => 6,
             Self::Peer(PeerRefusal::Malformed) => 7,
             Self::Peer(PeerRefusal::Succeeded) => 8,
+            Self::Peer(PeerRefusal::Newcomer) => 9,
             Self::Join(JoinRefusal::UnknownTicket) => 32,
             Self::Join(JoinRefusal::Expired) => 33,
             Self::Join(JoinRefusal::WrongSecret) => 34,
@@ -113,7 +117,7 @@ impl Refusal {
 }
 
 /// Every refusal that this version names.
-const KNOWN: [Refusal; 16] = [
+const KNOWN: [Refusal; 17] = [
     Refusal::Peer(PeerRefusal::WrongMesh),
     Refusal::Peer(PeerRefusal::OurIdentity),
     Refusal::Peer(PeerRefusal::WrongKey),
@@ -122,6 +126,7 @@ const KNOWN: [Refusal; 16] = [
     Refusal::Peer(PeerRefusal::Busy),
     Refusal::Peer(PeerRefusal::Malformed),
     Refusal::Peer(PeerRefusal::Succeeded),
+    Refusal::Peer(PeerRefusal::Newcomer),
     Refusal::Join(JoinRefusal::UnknownTicket),
     Refusal::Join(JoinRefusal::Expired),
     Refusal::Join(JoinRefusal::WrongSecret),

@@ -2,18 +2,22 @@
 //!
 //! A roster is a value built anew when the data changes. It keeps what verifies and drops the rest without a word: an
 //! admission counts when a chain of signatures leads from it to a founder's, each issuer giving slots that it owned; an
-//! announcement counts when its subject wrote it. Whoever is in a roster may hand out admissions, so that a forged one takes
-//! a member's key.
+//! announcement counts when its subject wrote it; a statement about a member counts when its maker is one and wrote it. Whoever
+//! is in a roster may hand out admissions, so that a forged one takes a member's key. The removed stay in it: who they were,
+//! and what they gave away, holds for ever.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     iter::successors,
 };
 
 use bytes::Bytes;
 use tombolo_crdt::ReplicaId;
 
-use crate::{Admission, AdmissionTerms, Announcement, PublicKey, SystemKey};
+use crate::{
+    Admission, AdmissionTerms, Announcement, MemberState, Place, PublicKey, Statement, SystemKey,
+    membership::{self, Found},
+};
 
 /// A member: who it is by signature, and what it says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +28,12 @@ pub struct Member {
     pub announcement: Option<Announcement>,
     /// Who has taken its place in its folder. Nobody writes, or is dialed, under its own name any more; whom it admitted stays admitted.
     pub successor: Option<ReplicaId>,
+    /// Where it stands, by what the others have said.
+    pub place: Place,
+    /// The record that admits it, when its issuer wrote it; 0 otherwise.
+    pub(crate) admitted_at: u64,
+    /// Whether a record admits it, and not only what somebody brought along.
+    pub(crate) is_on_record: bool,
 }
 
 /// Somebody who says to be a replica's successor, when there is one already: its folder was copied, or its key.
@@ -51,6 +61,8 @@ pub struct RosterEntry {
     pub key: Bytes,
     /// Who wrote this value: the replica of its element's dot.
     pub author: ReplicaId,
+    /// The seq of the record that wrote it; 0 for what is believed without one.
+    pub seq: u64,
     /// The value.
     pub value: Bytes,
 }
@@ -63,22 +75,33 @@ impl Roster {
     pub fn new(mesh: u128, entries: impl IntoIterator<Item = RosterEntry>) -> Self {
         let mut admissions = Vec::new();
         let mut announcements = BTreeMap::new();
-        for RosterEntry { key, author, value } in entries {
+        let mut found = Vec::new();
+        for RosterEntry { key, author, seq, value } in entries {
             match SystemKey::parse(&key) {
-                Some(SystemKey::Admission(replica)) => admissions.extend(
-                    Admission::decode(value)
-                        .ok()
-                        .filter(|admission| admission.terms.replica == replica && admission.terms.mesh == mesh),
-                ),
+                Some(SystemKey::Admission(replica)) => {
+                    let admission = Admission::decode(value).ok();
+                    let in_place = admission.filter(|found| found.terms.replica == replica && found.terms.mesh == mesh);
+                    admissions.extend(in_place.map(|admission| Admitted {
+                        admission,
+                        // Of somebody else's record the seq says nothing about the issuer's.
+                        admitted_at: if admission.terms.issuer == author { seq } else { 0 },
+                        is_on_record: seq > 0,
+                    }));
+                }
                 Some(SystemKey::Announcement(replica)) if replica == author => {
                     if let Ok(announcement) = Announcement::decode(value) {
                         announcements.entry(replica).or_insert(announcement);
                     }
                 }
-                _ => {}
+                Some(SystemKey::Invitation(..) | SystemKey::Entered(_) | SystemKey::Announcement(_)) | None => {}
+                Some(key) => {
+                    let statement = Statement::decode(value).ok();
+                    found.extend(statement.map(|statement| Found { key, author, seq, statement }));
+                }
             }
         }
         let mut roster = proven(admissions);
+        membership::place(mesh, &mut roster.members, found);
         for (replica, announcement) in announcements {
             if let Some(member) = roster.members.get_mut(&replica) {
                 member.announcement = Some(announcement);
@@ -124,6 +147,61 @@ impl Roster {
         successors(Some(replica), next).last().unwrap_or(replica)
     }
 
+    /// Whether a replica was a member and is none any more.
+    pub fn is_removed(&self, replica: ReplicaId) -> bool {
+        self.member(replica).is_some_and(Member::is_removed)
+    }
+
+    /// The members that are not removed, ascending by id.
+    pub fn present(&self) -> impl Iterator<Item = &Member> {
+        self.members().filter(|member| !member.is_removed())
+    }
+
+    /// The active members: those that the log is kept for.
+    pub fn active(&self) -> impl Iterator<Item = &Member> {
+        self.members().filter(|member| member.place.state == MemberState::Active)
+    }
+
+    /// The removed members, each with those others that have not yet said that they take nothing more from it.
+    ///
+    /// When all of these are empty, nobody holds or will hold a record of a removed one that is not applied here: whoever took one
+    /// from it did so before saying that, and what is said follows what was seen. Their streams are complete as they are.
+    pub fn open_removals(&self) -> BTreeMap<ReplicaId, BTreeSet<ReplicaId>> {
+        membership::open_to(&self.members)
+    }
+
+    /// The removed members whose streams are complete here. It takes all removals together: one removed member may hand on the
+    /// records of another for as long as somebody listens to it.
+    pub fn frozen(&self) -> BTreeSet<ReplicaId> {
+        let open = self.open_removals();
+        if open.values().all(BTreeSet::is_empty) { open.into_keys().collect() } else { BTreeSet::new() }
+    }
+
+    /// Who counts the leases of a replica: itself, its successor, or the last of those whom operators named. Where they lead in a
+    /// circle, whoever closes it.
+    pub fn lease_home(&self, replica: ReplicaId) -> ReplicaId {
+        let (mut home, mut seen) = (replica, BTreeSet::from([replica]));
+        let next = |home| self.member(home).and_then(|member| member.place.lease_heir.or(member.successor));
+        while let Some(heir) = next(home) {
+            if !seen.insert(heir) {
+                break;
+            }
+            home = heir;
+        }
+        home
+    }
+
+    /// For whom somebody else counts the leases: who granted them, who counts them.
+    pub fn moved_leases(&self) -> BTreeMap<ReplicaId, ReplicaId> {
+        let homes = self.members.keys().map(|member| (*member, self.lease_home(*member)));
+        homes.filter(|(member, home)| member != home).collect()
+    }
+
+    /// Whether a replica's admission has come with the records, and with it everything that its issuer knew by then.
+    pub fn is_settled(&self, replica: ReplicaId) -> bool {
+        self.member(replica).is_some_and(|member| member.is_on_record)
+    }
+
     /// Under which terms a replica was admitted.
     pub fn terms(&self, replica: ReplicaId) -> Option<AdmissionTerms> {
         self.member(replica).map(|member| member.admission.terms)
@@ -151,33 +229,49 @@ impl Member {
         self.admission.terms.key
     }
 
+    /// Whether it is a member no more.
+    pub fn is_removed(&self) -> bool {
+        self.place.state == MemberState::Removed
+    }
+
     /// Where it says that peers reach it.
     pub fn addresses(&self) -> &[String] {
         self.announcement.as_ref().map_or(&[], |announcement| &announcement.addresses)
     }
 }
 
+/// An admission, and how it came.
+#[derive(Clone, Copy)]
+struct Admitted {
+    admission: Admission,
+    admitted_at: u64,
+    is_on_record: bool,
+}
+
 /// The admissions that lead to a founder's, found from the founders downwards: cycles never come up.
-fn proven(admissions: Vec<Admission>) -> Roster {
+fn proven(admissions: Vec<Admitted>) -> Roster {
     let mut roster = Roster::default();
-    let mut by_issuer: BTreeMap<ReplicaId, Vec<Admission>> = BTreeMap::new();
+    let mut by_issuer: BTreeMap<ReplicaId, Vec<Admitted>> = BTreeMap::new();
     let mut reached = VecDeque::new();
-    for admission in admissions {
+    for admitted in admissions {
+        let admission = &admitted.admission;
         if !admission.is_founders() {
-            by_issuer.entry(admission.terms.issuer).or_default().push(admission);
+            by_issuer.entry(admission.terms.issuer).or_default().push(admitted);
         } else if admission.check_issuer(&admission.terms).is_ok() {
-            reached.push_back(admission);
+            reached.push_back(admitted);
         }
     }
-    while let Some(admission) = reached.pop_front() {
+    while let Some(Admitted { admission, admitted_at, is_on_record }) = reached.pop_front() {
         let terms = admission.terms;
         if roster.members.contains_key(&terms.replica) {
             continue;
         }
         let mut issued = by_issuer.remove(&terms.replica).unwrap_or_default();
-        issued.retain(|issued| issued.check_issuer(&terms).is_ok());
+        issued.retain(|issued| issued.admission.check_issuer(&terms).is_ok());
         let successor = first_successor(&terms, &mut issued, &mut roster.second);
-        roster.members.insert(terms.replica, Member { admission, announcement: None, successor });
+        let place = Place::default();
+        let member = Member { admission, announcement: None, successor, place, admitted_at, is_on_record };
+        roster.members.insert(terms.replica, member);
         reached.extend(issued);
     }
     roster
@@ -186,13 +280,13 @@ fn proven(admissions: Vec<Admission>) -> Roster {
 /// The successor that counts among those whom a replica admitted. The others are taken out.
 fn first_successor(
     issuer: &AdmissionTerms,
-    issued: &mut Vec<Admission>,
+    issued: &mut Vec<Admitted>,
     second: &mut Vec<SecondSuccessor>,
 ) -> Option<ReplicaId> {
-    let candidates = issued.iter().map(|issued| issued.terms).filter(|terms| terms.succeeds(issuer));
+    let candidates = issued.iter().map(|issued| issued.admission.terms).filter(|terms| terms.succeeds(issuer));
     let first = candidates.min_by_key(AdmissionTerms::precedence)?.replica;
     issued.retain(|issued| {
-        let terms = issued.terms;
+        let terms = issued.admission.terms;
         let counts = !terms.succeeds(issuer) || terms.replica == first;
         if !counts {
             second.push(SecondSuccessor { predecessor: issuer.replica, first, second: terms.replica });

@@ -15,6 +15,17 @@ pub enum SystemKey {
     Admission(ReplicaId),
     /// `member/<replica>/announcement`: an [`crate::Announcement`].
     Announcement(ReplicaId),
+    /// `member/<replica>/state`: a [`crate::Statement`] that it is parked, or active again.
+    State(ReplicaId),
+    /// `member/<replica>/removal`: a [`crate::Statement`] that it is removed. It has a place of its own, so that no other
+    /// statement can supersede it.
+    Removal(ReplicaId),
+    /// `member/<replica>/closed/<member>`: that member's [`crate::Statement`] that it takes nothing more from the removed one.
+    Closed(ReplicaId, ReplicaId),
+    /// `member/<replica>/lease-heir`: a [`crate::Statement`] that names who counts its leases.
+    LeaseHeir(ReplicaId),
+    /// `member/<replica>/entered`: how far what a removed one wrote beyond its end has been entered as new writes.
+    Entered(ReplicaId),
     /// `invitation/<issuer>/<ticket>`: an [`crate::Invitation`] that nobody has redeemed.
     Invitation(ReplicaId, TicketId),
 }
@@ -34,7 +45,14 @@ impl SystemKey {
             return match what {
                 "admission" => Some(Self::Admission(replica)),
                 "announcement" => Some(Self::Announcement(replica)),
-                _ => None,
+                "state" => Some(Self::State(replica)),
+                "removal" => Some(Self::Removal(replica)),
+                "lease-heir" => Some(Self::LeaseHeir(replica)),
+                "entered" => Some(Self::Entered(replica)),
+                _ => {
+                    let member = ReplicaId::new(parse_id(what.strip_prefix("closed/")?)?)?;
+                    Some(Self::Closed(replica, member))
+                }
             };
         }
         let (issuer, ticket) = key.strip_prefix(Self::INVITATION_PREFIX)?.split_once('/')?;
@@ -55,9 +73,16 @@ fn parse_id(digits: &str) -> Option<u64> {
 /// The key itself.
 impl fmt::Display for SystemKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Admission(replica) => write!(f, "{}{:016x}/admission", Self::MEMBER_PREFIX, replica.get()),
-            Self::Announcement(replica) => write!(f, "{}{:016x}/announcement", Self::MEMBER_PREFIX, replica.get()),
+        let mut of_member =
+            |replica: ReplicaId, what: &str| write!(f, "{}{:016x}/{what}", Self::MEMBER_PREFIX, replica.get());
+        match *self {
+            Self::Admission(replica) => of_member(replica, "admission"),
+            Self::Announcement(replica) => of_member(replica, "announcement"),
+            Self::State(replica) => of_member(replica, "state"),
+            Self::Removal(replica) => of_member(replica, "removal"),
+            Self::Closed(replica, member) => of_member(replica, &format!("closed/{:016x}", member.get())),
+            Self::LeaseHeir(replica) => of_member(replica, "lease-heir"),
+            Self::Entered(replica) => of_member(replica, "entered"),
             Self::Invitation(issuer, ticket) => {
                 write!(f, "{}{:016x}/{ticket}", Self::INVITATION_PREFIX, issuer.get())
             }
@@ -72,16 +97,22 @@ mod tests {
     #[test]
     fn keys_read_back_as_written() {
         let replica = ReplicaId::new(0xab).unwrap();
+        let member = ReplicaId::new(0xcd).unwrap();
         let keys = [
             (SystemKey::Admission(replica), "member/00000000000000ab/admission"),
             (SystemKey::Announcement(replica), "member/00000000000000ab/announcement"),
+            (SystemKey::State(replica), "member/00000000000000ab/state"),
+            (SystemKey::Removal(replica), "member/00000000000000ab/removal"),
+            (SystemKey::Closed(replica, member), "member/00000000000000ab/closed/00000000000000cd"),
+            (SystemKey::LeaseHeir(replica), "member/00000000000000ab/lease-heir"),
+            (SystemKey::Entered(replica), "member/00000000000000ab/entered"),
             (SystemKey::Invitation(replica, TicketId(7)), "invitation/00000000000000ab/0000000000000007"),
         ];
         for (key, text) in keys {
             assert_eq!(key.to_string(), text);
             assert_eq!(SystemKey::parse(text.as_bytes()), Some(key));
         }
-        assert!(keys[2].1.starts_with(&SystemKey::invitations_of(replica)));
+        assert!(keys[7].1.starts_with(&SystemKey::invitations_of(replica)));
     }
 
     #[test]
@@ -93,6 +124,10 @@ mod tests {
             "member/0000000000000000/admission",
             "member/00000000000000ab/",
             "member/00000000000000ab/admission/",
+            "member/00000000000000ab/closed/",
+            "member/00000000000000ab/closed/ab",
+            "member/00000000000000ab/closed/0000000000000000",
+            "member/00000000000000ab/closed",
             "invitation/00000000000000ab",
             "user/root",
         ];

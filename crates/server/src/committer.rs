@@ -15,6 +15,7 @@ use std::{
 use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
+use tombolo_crdt::ReplicaId;
 use tombolo_storage::{
     Answer, Commit, CommitError, Committer, Durability, IngestError, MendedRow, RequestError, WallTime,
 };
@@ -52,6 +53,9 @@ pub(crate) enum Refusal {
     /// Another site has records under this replica's name that are not its own.
     #[error("this replica's records are disputed by another site: see `tombolo mesh status`")]
     Disowned,
+    /// This replica was removed from the mesh.
+    #[error("this replica was removed from the mesh: see `tombolo mesh status`")]
+    Removed,
     /// Somebody has raised an alarm that the data is corrupt.
     #[error("an alarm was raised by hand: the data is said to be corrupt")]
     Corrupt,
@@ -84,6 +88,8 @@ pub(crate) enum IngestRefusal {
     NotDurable,
     /// Too many requests wait.
     QueueFull,
+    /// Whoever sent it was removed from the mesh.
+    ShutOut,
     /// The server is stopping.
     Stopped,
 }
@@ -210,7 +216,7 @@ impl Worker {
                 Work::Request { request, reply } => {
                     Answered::Request(reply, self.committer.execute(wall, request).map_err(Refusal::from))
                 }
-                Work::Ingest { records, reply } => Answered::Ingest(reply, self.ingest(wall, records)),
+                Work::Ingest { from, records, reply } => Answered::Ingest(reply, self.ingest(wall, from, records)),
                 Work::Step { step, reply } => Answered::Step(reply, self.step(step, &mut commits)),
                 Work::Mend { rows, reply } => Answered::Mend(reply, self.mend(rows)),
             });
@@ -229,7 +235,10 @@ impl Worker {
     }
 
     /// Applies records in their order up to the first that cannot be. One that is here already is as good as applied.
-    fn ingest(&mut self, wall: WallTime, records: Vec<Bytes>) -> Ingested {
+    fn ingest(&mut self, wall: WallTime, from: ReplicaId, records: Vec<Bytes>) -> Ingested {
+        if self.queue.is_shut_out(from) {
+            return Ingested::none(IngestRefusal::ShutOut);
+        }
         let mut taken = 0;
         for record in records {
             match self.committer.ingest(wall, record) {
@@ -320,10 +329,14 @@ mod tests {
     fn ingest(rig: &mut Rig, records: Vec<Bytes>) -> (Ingested, usize) {
         let queue = rig.queue.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let waiting = thread::spawn(move || runtime.block_on(queue.ingest(records)));
+        let waiting = thread::spawn(move || runtime.block_on(queue.ingest(sender(), records)));
         let Group { commits, replies } = rig.groups.blocking_recv().unwrap();
         replies.into_iter().for_each(Answered::tell);
         (waiting.join().unwrap(), commits.len())
+    }
+
+    fn sender() -> ReplicaId {
+        ReplicaId::new(9).unwrap()
     }
 
     /// The records of `count` puts at another replica.
@@ -453,6 +466,17 @@ mod tests {
         group.replies.into_iter().for_each(Answered::tell);
         assert!(matches!({ joined }.try_recv(), Ok(Err(StepRefusal::NotDurable(_)))));
         assert_eq!((rig.store.health(), keys(&rig.store)), (Health::Poisoned, 0));
+    }
+
+    #[test]
+    fn nothing_is_taken_from_whoever_was_shut_out() {
+        let records = foreign_records(2);
+        let mut rig = rig();
+        assert_eq!(ingest(&mut rig, records[..1].to_vec()).0.taken, 1);
+        rig.queue.shut_out([sender()]);
+        let (ingested, commits) = ingest(&mut rig, records);
+        assert_eq!((ingested.taken, commits), (0, 0));
+        assert!(matches!(ingested.refusal, Some(IngestRefusal::ShutOut)));
     }
 
     #[test]

@@ -41,6 +41,12 @@ impl Leases {
         self.sooner.notify_one();
     }
 
+    /// Counts exactly these leases, with their seconds to live, from now on. Those that are new here have their full time.
+    pub(crate) fn settle(&self, live: &[(i64, i64)]) {
+        self.table.lock().settle(live, self.uptime.now());
+        self.sooner.notify_one();
+    }
+
     /// Starts the lease's time again; answers the time in seconds, or `None` when there is no such lease any more.
     pub(crate) fn renew(&self, id: i64) -> Option<i64> {
         self.table.lock().renew(id, self.uptime.now())

@@ -7,7 +7,7 @@
 //! system data, tickets ([`invitations`]), the way in ([`joining`]), and a memory of what is wrong ([`alarms`]).
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{
         Arc,
@@ -33,6 +33,7 @@ use self::{
     away::Away,
     membership::Membership,
     transfers::Transfers,
+    words::Words,
 };
 use crate::{
     clock::{self, Uptime},
@@ -54,8 +55,11 @@ mod membership;
 mod node;
 pub(crate) mod repair;
 mod retention;
+pub(crate) mod states;
 mod succession;
 pub(crate) mod transfers;
+mod upkeep;
+mod words;
 
 /// This replica's place in the mesh.
 pub(crate) struct Mesh {
@@ -75,6 +79,16 @@ pub(crate) struct Mesh {
     alarms: Mutex<Alarms>,
     /// What every member is known to have applied.
     stability: Mutex<Stability>,
+    /// Peers that say that we were removed.
+    turned_out_by: Mutex<BTreeSet<ReplicaId>>,
+    /// Whether we were, as far as we know.
+    is_removed: AtomicBool,
+    /// When something was last heard of each member.
+    words: Words,
+    /// Whose leases the store was told somebody else counts.
+    told_homes: Mutex<BTreeMap<ReplicaId, ReplicaId>>,
+    /// Since when we know that we are parked, since the server started.
+    parked_since: Mutex<Option<Duration>>,
     /// A peer disputes what we wrote: see [`Mesh::disown`].
     is_disowned: AtomicBool,
     /// Turns true when the replica has to be opened anew, under another name.
@@ -83,6 +97,7 @@ pub(crate) struct Mesh {
     handing_out: Turn<()>,
     link: RwLock<Link>,
     pub(crate) transfers: Transfers,
+    uptime: Uptime,
 }
 
 /// The connection to the others.
@@ -174,6 +189,12 @@ impl Mesh {
             away: Away::new(uptime),
             alarms: Mutex::default(),
             stability: Mutex::default(),
+            turned_out_by: Mutex::default(),
+            is_removed: AtomicBool::new(false),
+            words: Words::new(uptime),
+            told_homes: Mutex::default(),
+            parked_since: Mutex::default(),
+            uptime,
             is_disowned: AtomicBool::new(false),
             name_lost: watch::Sender::new(false),
             handing_out: Turn::new(()),
@@ -181,20 +202,25 @@ impl Mesh {
             transfers: Transfers::new(store),
         };
         mesh.hold_log(store);
+        mesh.move_leases(store);
+        mesh.note_parking();
         Ok(mesh)
     }
 
-    /// Follows published commits: whom we believe, and what peers are offered.
-    pub(crate) fn follow(&self, store: &Store, commits: &[Arc<Commit>]) {
-        if commits.iter().any(|commit| !commit.system.is_empty()) {
+    /// Follows published commits: whom we believe, and what peers are offered. Returns whether the members may have changed.
+    pub(crate) fn follow(&self, store: &Store, commits: &[Arc<Commit>]) -> bool {
+        let may_concern = commits.iter().any(|commit| !commit.system.is_empty());
+        if may_concern {
             let roster = roster(self.identity, brought(self.membership.as_ref(), &self.succession), store);
             let before = self.roster.send_replace(Arc::new(roster));
             self.note_successions(&before, &self.roster(), self.away.now());
             self.hold_log(store);
+            self.note_parking();
         }
         let standing = standing(store);
         self.away.advanced(&standing.frontier);
         self.standing.send_replace(Arc::new(standing));
+        may_concern
     }
 
     pub(crate) fn id(&self) -> u128 {
@@ -364,12 +390,14 @@ fn roster<'a>(identity: Identity, brought: impl Iterator<Item = &'a Admission>, 
         entry.siblings.into_iter().map(move |sibling| RosterEntry {
             key: key.clone(),
             author: sibling.element.dot.replica,
+            seq: sibling.element.dot.seq,
             value: sibling.value,
         })
     });
     let brought = brought.map(|admission| RosterEntry {
         key: SystemKey::Admission(admission.terms.replica).to_string().into(),
         author: admission.terms.issuer,
+        seq: 0,
         value: admission.encode().into(),
     });
     Roster::new(identity.mesh.0, stored.chain(brought))

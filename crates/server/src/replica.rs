@@ -121,6 +121,9 @@ impl Replica {
         if self.mesh.is_disowned() {
             return Err(Refusal::Disowned);
         }
+        if self.mesh.is_removed() && !matches!(request, Request::Compact { .. } | Request::LeaseKeys { .. }) {
+            return Err(Refusal::Removed);
+        }
         // To list the keys of a lease goes through here for its place among the writes, and writes nothing.
         let is_allowed = matches!(request, Request::System(_) | Request::LeaseKeys { .. });
         if self.keeper.alarms.forbid_writes() && !is_allowed {

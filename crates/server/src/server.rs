@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use crate::{
     clock::{self, Uptime},
     committer::{Answered, CommitThread, Group},
-    config::{Config, Identity, JoinTicket, ListenAddress, Security},
+    config::{Config, Identity, JoinTicket, KeeperConfig, ListenAddress, Security},
     failure::Failure,
     front::{Entrance, Front, SERVICES},
     keeper::Keeper,
@@ -101,8 +101,10 @@ impl Running {
         task::spawn(Leases::expire(Arc::clone(&replica)));
         task::spawn(Watches::serve_loads(Arc::clone(&replica)));
         task::spawn(Watches::keep_time(Arc::clone(&replica)));
+        Mesh::take_up(&replica);
         task::spawn(Mesh::keep_logs(Arc::clone(&replica)));
         task::spawn(mesh::transfers::keep_up(Arc::clone(&replica)));
+        task::spawn(Mesh::keep_states(Arc::clone(&replica), config.keeper.park_after));
         Keeper::start(&replica, &config.keeper);
         mesh::start(&replica, config).await?;
         let terms = Terms {
@@ -158,7 +160,9 @@ async fn announce(replica: Arc<Replica>, mut groups: mpsc::Receiver<Group>) {
             replica.keeper.follow(&replica.store, &commits);
             replica.watches.publish(&commits);
             replica.leases.apply(&commits);
-            replica.mesh.follow(&replica.store, &commits);
+            if replica.mesh.follow(&replica.store, &commits) {
+                Mesh::take_up(&replica);
+            }
         }
         replies.into_iter().for_each(Answered::tell);
     }
@@ -203,8 +207,14 @@ async fn open(config: &Config) -> Result<(Store, Committer), Failure> {
     let mut entropy = [0; 32];
     getrandom::fill(&mut entropy)
         .map_err(|why| Failure::System { action: "get randomness", source: io::Error::other(why) })?;
-    let (durability, quota_bytes) = (config.durability, config.keeper.quota_bytes);
-    let options = OpenOptions { durability, quota_bytes, founding, ..OpenOptions::new(clock::wall(), entropy) };
+    let KeeperConfig { quota_bytes, log_budget_bytes, .. } = config.keeper;
+    let options = OpenOptions {
+        durability: config.durability,
+        quota_bytes,
+        log_budget_bytes,
+        founding,
+        ..OpenOptions::new(clock::wall(), entropy)
+    };
     let (store, committer) =
         open_or_succeed(path, options, config.sole).map_err(|source| Failure::Open { path: path.clone(), source })?;
     let identity = store.identity();

@@ -7,7 +7,7 @@
 //! Remaining time is known here alone. When the site opens, every lease starts anew with its full time to live.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -62,6 +62,19 @@ impl LeaseTable {
     pub fn ended(&mut self, id: i64) {
         if let Some(Lease { agenda: Some(moment), .. }) = self.leases.remove(&id) {
             self.agenda.remove(&(moment, id));
+        }
+    }
+
+    /// Keeps exactly these leases, given with their seconds to live: forgets all others, and takes on those that are new with their
+    /// full time.
+    pub fn settle(&mut self, live: &[(i64, i64)], now: Duration) {
+        let wanted: HashSet<i64> = live.iter().map(|(id, _)| *id).collect();
+        let gone: Vec<i64> = self.leases.keys().copied().filter(|id| !wanted.contains(id)).collect();
+        gone.into_iter().for_each(|id| self.ended(id));
+        for &(id, ttl_s) in live {
+            if !self.leases.contains_key(&id) {
+                self.granted(id, ttl_s, now);
+            }
         }
     }
 

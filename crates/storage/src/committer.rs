@@ -199,6 +199,10 @@ impl Committer {
         if is_beyond_ours || dot.replica == self.head.private.own() {
             return Err(IngestError::OwnDot { dot });
         }
+        let last = self.head.mesh.frontier().seq(dot.replica);
+        if dot.seq > last && self.shared.frozen.lock().contains(&dot.replica) {
+            return Err(IngestError::Frozen { dot, last });
+        }
         self.head.mesh.gate(&record.header).map_err(|refusal| refused(dot, refusal))?;
         let is_chained = Record::follows(&bytes, &self.head.mesh.chain(dot.replica));
         if !is_chained && !Mutation::DuplicatesApplied.is_on() {

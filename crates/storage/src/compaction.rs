@@ -14,6 +14,7 @@ use self::reduce::{Fate, Needs, fate, forget, keys};
 use crate::{
     CommitError, Committer, ReadError, WallTime,
     engine::Change,
+    log_held::Held,
     row::{
         Kind, Tally,
         base::{BaseRow, Progress},
@@ -27,8 +28,6 @@ mod reduce;
 
 /// Milliseconds for which history stays on disk after it was compacted away: for reads that had begun before.
 const GRACE_MS: u64 = 30_000;
-/// Bytes of rows above which the log is held for no peer.
-pub const LOG_HELD_BYTES_MAX: u64 = 4 << 30;
 /// Commit rows looked at in one slice.
 const SLICE_ROWS: u64 = 256;
 
@@ -99,6 +98,13 @@ impl Compaction {
         self.base.as_ref().map(|(ordinal, base)| (*ordinal, base.encode(*ordinal)))
     }
 
+    /// What has been asked for and is still to do.
+    pub(crate) fn held(&self) -> Held {
+        let next = self.sweep.as_ref().map_or(0, |sweep| sweep.next);
+        let last = self.after.as_ref().or(self.sweep.as_ref()).map_or(0, |sweep| sweep.horizon);
+        if self.sweep.is_some() { Held { next, last } } else { Held { next: 1, last: 0 } }
+    }
+
     /// What the next base takes over of this one.
     pub(crate) fn progress(&self) -> Progress {
         let Some((_, base)) = &self.base else { return Progress::default() };
@@ -159,6 +165,7 @@ impl Compaction {
 
     /// Tells readers where cuts and the log begin.
     pub(crate) fn tell(&self, state: &mut State) {
+        state.held = self.held();
         let Some((_, base)) = &self.base else { return };
         state.cuts_from = base.mesh.frontier().clone();
         state.floor = base.floor();
@@ -201,10 +208,11 @@ impl Committer {
         if self.staged.holds_base() {
             return Ok(is_more_staged);
         }
-        let Some(sweep) = self.compaction.due(wall).filter(|_| !self.is_log_held()).cloned() else {
+        let Some(sweep) = self.compaction.due(wall).cloned() else { return Ok(is_more_staged) };
+        let last = sweep.next.saturating_add(SLICE_ROWS - 1).min(sweep.horizon).min(self.sweeps_up_to());
+        if last < sweep.next {
             return Ok(is_more_staged);
-        };
-        let last = sweep.next.saturating_add(SLICE_ROWS - 1).min(sweep.horizon);
+        }
         let slice = self.slice(&sweep, last);
         let mut slice = self.shared.noting(slice)?;
         let mut changes = std::mem::take(&mut slice.changes);
@@ -217,18 +225,25 @@ impl Committer {
         // Before the rows go: who looks in between must not find them missing.
         self.publish_slice();
         self.write(changes, self.shared.durability.persist())?;
-        Ok(is_more_staged || self.compaction.due(wall).is_some())
+        let is_more_due = self.compaction.due(wall).is_some_and(|sweep| sweep.next <= self.sweeps_up_to());
+        Ok(is_more_staged || is_more_due)
     }
 
-    /// Whether a peer may still need records that the sweep would take.
-    fn is_log_held(&self) -> bool {
+    /// The last commit that no peer may still need, or for which there is no room.
+    fn sweeps_up_to(&self) -> u64 {
         let (applied, base) = (self.shared.applied_by_peers.lock(), &self.compaction.base);
-        let (Some(applied), Some((_, base))) = (&*applied, base) else { return false };
-        !applied.includes(base.mesh.frontier()) && self.tally.bytes <= LOG_HELD_BYTES_MAX
+        let (Some(applied), Some((_, base))) = (&*applied, base) else { return u64::MAX };
+        if applied.includes(base.mesh.frontier()) || self.shared.health.is_over_quota() {
+            return u64::MAX;
+        }
+        let (state, held) = (self.shared.state.read(), self.compaction.held());
+        let is_within = state.log_bytes(held.next..=held.last) <= self.shared.log_budget_bytes;
+        if is_within { state.milestones.covered(applied) } else { u64::MAX }
     }
 
     fn publish_slice(&mut self) {
         let mut state = self.shared.state.write();
+        state.freed_bytes += state.row_bytes.saturating_sub(self.tally.bytes);
         state.row_bytes = self.tally.bytes;
         state.row_hashes = self.tally.hashes;
         self.compaction.tell(&mut state);

@@ -265,6 +265,14 @@ pub enum IngestError {
         /// The record.
         dot: Dot,
     },
+    /// Its author's stream is complete without it: see [`Store::freeze`](crate::Store::freeze).
+    #[error("record {dot} lies beyond the end of its author's records, which is {last}")]
+    Frozen {
+        /// The record.
+        dot: Dot,
+        /// The last record that there is of its author.
+        last: u64,
+    },
     /// It holds an operation of a kind that this version cannot interpret.
     #[error("record {dot} holds an operation of unknown kind {kind}")]
     UnknownOperation {

@@ -56,11 +56,6 @@ impl Owner {
         let private = private.unwrap_or_else(|| mint_replica(!word(24)));
         Self { identity, private, numbers: identity.slot.into(), inherited_fence: 0 }
     }
-
-    /// Whether the time of a lease with this home is counted here.
-    pub(crate) fn is_home(&self, home: ReplicaId) -> bool {
-        home == self.identity.replica || self.numbers.lineage.inherits_from(home)
-    }
 }
 
 /// 0 names nobody, and of all draws it is as good as any other to be replaced.

@@ -198,6 +198,7 @@ impl Committer {
             system.into_iter().for_each(|(key, siblings)| system::publish(&mut state.system, key, siblings));
             if let Some(StagedBase { horizon, first, is_join }) = base {
                 (state.horizon, state.compacted_first) = (horizon, first);
+                state.held = self.compaction.held();
                 if is_join {
                     self.compaction.tell(&mut state);
                 }

@@ -11,6 +11,7 @@ use crate::{
     event::LeaseChange,
     import::Given,
     index::Index,
+    lease_homes::LeaseHomes,
     lineage::Numbers,
     log::Log,
     merge::{Merge, Merged},
@@ -27,6 +28,7 @@ pub(crate) struct Head {
     pub(crate) revision: Revision,
     /// The revisions that are ours.
     pub(crate) numbers: Numbers,
+    pub(crate) lease_homes: LeaseHomes,
     /// The oldest readable revision, -1 while there was no compaction.
     pub(crate) compacted: i64,
     pub(crate) mesh: Log,
@@ -54,7 +56,7 @@ pub(crate) struct Ended {
 impl Head {
     /// Whether the time of a lease with this home is counted here.
     pub(crate) fn is_home(&self, home: ReplicaId) -> bool {
-        home == self.mesh.own() || self.numbers.lineage.inherits_from(home)
+        self.lease_homes.is_home(self.mesh.own(), home, &self.numbers.lineage)
     }
 
     pub(crate) fn log(&self, layer: Layer) -> &Log {

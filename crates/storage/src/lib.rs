@@ -16,7 +16,6 @@ pub use answer::{Answer, DeleteAnswer, KeyValue, OpAnswer, Outcome, PutAnswer, R
 pub use arrivals::{Arrival, ArrivalBudget, Arrivals, ArrivalsError};
 pub use backup::{BACKUP_MAGIC, Backup};
 pub use committer::Committer;
-pub use compaction::LOG_HELD_BYTES_MAX;
 pub use disk::Disk;
 pub use durability::Durability;
 pub use error::{CommitError, IdentityLoss, IngestError, OpenError, ReadError, RequestError};
@@ -27,6 +26,7 @@ pub use import::{Import, ImportEnd, ImportFault, ImportedChange, ImportedLease, 
 pub use kept::{Below, Kept, KeptSpan};
 pub use key_range::{KeyRange, RangeEnd};
 pub use lineage::Predecessor;
+pub use log_held::{HeldBack, LOG_HELD_BYTES_MAX};
 pub use mend::{MendError, MendedRow, Mending};
 pub use options::{Founding, OnLoss, OpenOptions, WallTime};
 pub use request::{
@@ -64,8 +64,10 @@ mod import;
 mod index;
 mod kept;
 mod key_range;
+mod lease_homes;
 mod lineage;
 mod log;
+mod log_held;
 mod manifest;
 mod mend;
 mod merge;

@@ -2,7 +2,7 @@
 
 use tombolo_crdt::ReplicaId;
 
-use crate::{Durability, MeshId, Slot};
+use crate::{Durability, LOG_HELD_BYTES_MAX, MeshId, Slot};
 
 /// A moment of the wall clock: milliseconds since the Unix epoch. The store never looks at a clock; callers say what time it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +19,8 @@ pub struct OpenOptions {
     pub entropy: [u8; 32],
     /// Bytes of rows in use above which clients can add no more; `None`: there is no such limit.
     pub quota_bytes: Option<u64>,
+    /// Bytes of the log that are held for peers at most: see [`Store::hold_log`](crate::Store::hold_log).
+    pub log_budget_bytes: u64,
     /// Who a new folder belongs to. Opening an existing folder does not use it.
     pub founding: Founding,
     /// What to do about a folder whose identity must not be used again.
@@ -55,9 +57,10 @@ pub enum Founding {
 }
 
 impl OpenOptions {
-    /// The default: fsync before a commit counts as done; no quota; a new folder begins a mesh of its own.
+    /// The default: fsync before a commit counts as done; no quota; a log of 4 GiB for peers; a new folder begins a mesh of its own.
     pub fn new(wall: WallTime, entropy: [u8; 32]) -> Self {
         let (durability, founding, on_loss) = (Durability::Fsync, Founding::NewMesh, OnLoss::Refuse);
-        Self { durability, wall, entropy, quota_bytes: None, founding, on_loss }
+        let log_budget_bytes = LOG_HELD_BYTES_MAX;
+        Self { durability, wall, entropy, quota_bytes: None, log_budget_bytes, founding, on_loss }
     }
 }

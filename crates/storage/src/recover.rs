@@ -25,6 +25,7 @@ use crate::{
     head::Head,
     import::UNDER_WAY,
     index::Index,
+    lease_homes::LeaseHomes,
     log::Log,
     milestones::Milestones,
     row::{
@@ -101,6 +102,8 @@ pub(crate) fn open(
         Some((_, base)) => (base.horizon, base.first, base.mesh.frontier().clone(), base.floor()),
         None => Default::default(),
     };
+    let obsolete = older_bases(&*engine, base.as_ref().map_or(0, |(ordinal, _)| *ordinal))?;
+    let compaction = Compaction::resume(base, obsolete);
     let published = Published { commit: head.commit, revision: head.revision, compacted: head.compacted };
     let state = State {
         index,
@@ -111,6 +114,8 @@ pub(crate) fn open(
         system: head.system.all(),
         row_bytes: tally.bytes,
         row_hashes: tally.hashes,
+        freed_bytes: 0,
+        held: compaction.held(),
         horizon,
         compacted_first,
         cuts_from,
@@ -118,8 +123,6 @@ pub(crate) fn open(
         milestones,
     };
     let staged_from = staging::useless_below(&*engine.snapshot(), &state.frontier)?;
-    let obsolete = older_bases(&*engine, base.as_ref().map_or(0, |(ordinal, _)| *ordinal))?;
-    let compaction = Compaction::resume(base, obsolete);
     let sync_timer = SyncTimer::new(options.durability, options.wall);
     let shared = Arc::new(Shared {
         engine,
@@ -134,6 +137,9 @@ pub(crate) fn open(
         applied_by_peers: Mutex::new(None),
         staged_from: staged_from.into(),
         rot: Default::default(),
+        log_budget_bytes: options.log_budget_bytes,
+        frozen: Mutex::default(),
+        lease_homes: head.lease_homes.clone(),
         _lock: lock,
     });
     let store = Store::from_shared(Arc::clone(&shared));
@@ -247,6 +253,7 @@ impl Recovered {
             commit: 0,
             revision: owner.numbers.begins,
             numbers: owner.numbers.clone(),
+            lease_homes: LeaseHomes::default(),
             compacted: base.as_ref().map_or(-1, |(_, base)| base.compacted),
             mesh: Log::new(owner.identity.replica),
             private: Log::new(owner.private),
@@ -298,7 +305,7 @@ impl Recovered {
             }
         }
         if number > base_commit {
-            self.milestones.note(number, self.head.mesh.frontier());
+            self.milestones.note(number, self.head.mesh.frontier(), self.tally.bytes);
         }
         let is_common = |part: &Part| part.dot().replica == self.head.mesh.own() && part.dot().seq <= sought.common;
         if row.parts.iter().any(is_common) {

@@ -1,7 +1,7 @@
 //! The reading side of a store, and what both sides share.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{
         Arc, OnceLock,
@@ -20,7 +20,9 @@ use crate::{
     engine::{Engine, EngineError, fjall::FjallEngine},
     folder::{Folder, FolderLock, Owner},
     index::{Index, Visible, own_key},
+    lease_homes::LeaseHomes,
     log::Stream,
+    log_held::Held,
     milestones::Milestones,
     outbox::Outbox,
     query::{self, Candidate},
@@ -116,6 +118,11 @@ pub(crate) struct Shared {
     pub(crate) staged_from: AtomicU64,
     /// What of the rows is known to be rotten.
     pub(crate) rot: Rot,
+    /// Bytes of the log that are held for them at most.
+    pub(crate) log_budget_bytes: u64,
+    /// Authors whose streams are complete: see [`Store::freeze`].
+    pub(crate) frozen: Mutex<BTreeSet<ReplicaId>>,
+    pub(crate) lease_homes: LeaseHomes,
     /// Held for as long as anyone reads or writes: the engine is open until then.
     pub(crate) _lock: FolderLock,
 }
@@ -132,6 +139,10 @@ pub(crate) struct State {
     pub(crate) row_bytes: u64,
     /// What the hashes of all commit rows add up to.
     pub(crate) row_hashes: u128,
+    /// Bytes of rows that compaction has taken since the store was opened.
+    pub(crate) freed_bytes: u64,
+    /// What compaction has still to look at.
+    pub(crate) held: Held,
     /// The last commit of the oldest readable revision: rows up to there may be missing.
     pub(crate) horizon: u64,
     /// The commit at which the compacted revision began to hold.
@@ -153,7 +164,14 @@ impl State {
 
     /// Takes note of what is published by now, once in a while.
     pub(crate) fn pass_milestone(&mut self) {
-        self.milestones.note(self.published.commit, &self.frontier);
+        self.milestones.note(self.published.commit, &self.frontier, self.row_bytes + self.freed_bytes);
+    }
+
+    /// About how many bytes the rows of these commits took when they were written.
+    pub(crate) fn log_bytes(&self, commits: std::ops::RangeInclusive<u64>) -> u64 {
+        let now = (self.published.commit, self.row_bytes + self.freed_bytes);
+        let written = |commit| self.milestones.written(commit, now);
+        if commits.is_empty() { 0 } else { written(*commits.end()).saturating_sub(written(commits.start() - 1)) }
     }
 }
 
@@ -320,7 +338,7 @@ impl Store {
     /// The leases whose home is this replica, with their seconds to live.
     pub fn leases(&self) -> Vec<(i64, i64)> {
         let state = self.shared.state.read();
-        let own = state.index.leases().filter(|(lease, _)| self.shared.owner.is_home(lease.home));
+        let own = state.index.leases().filter(|(lease, _)| self.is_home(lease.home));
         own.map(|(lease, ttl_s)| (lease.id, i64::try_from(ttl_s).unwrap_or(i64::MAX))).collect()
     }
 
@@ -328,7 +346,7 @@ impl Store {
     /// O(attached keys).
     pub fn lease_keys(&self, id: i64) -> Vec<Bytes> {
         let state = self.shared.state.read();
-        let lease = state.index.lease_named(id, |home| self.shared.owner.is_home(home));
+        let lease = state.index.lease_named(id, |home| self.is_home(home));
         lease.map_or_else(|_| Vec::new(), |lease| state.index.keys_of(lease))
     }
 
@@ -336,9 +354,14 @@ impl Store {
     /// `None` when there is no such lease, or none can be told from others.
     pub fn lease_home(&self, id: i64) -> Option<ReplicaId> {
         let state = self.shared.state.read();
+        let lease = state.index.lease_named(id, |home| self.is_home(home)).ok()?;
+        let own = self.shared.owner.identity.replica;
+        Some(if self.is_home(lease.home) { own } else { self.shared.lease_homes.home(lease.home) })
+    }
+
+    fn is_home(&self, home: ReplicaId) -> bool {
         let owner = &self.shared.owner;
-        let lease = state.index.lease_named(id, |home| owner.is_home(home)).ok()?;
-        Some(if owner.is_home(lease.home) { owner.identity.replica } else { lease.home })
+        self.shared.lease_homes.is_home(owner.identity.replica, home, &owner.numbers.lineage)
     }
 
     /// The digest of the replicated state: equal at replicas that have applied the same records.
@@ -346,13 +369,10 @@ impl Store {
         self.shared.state.read().digest
     }
 
-    /// Keeps the log for peers. `applied` is what all of them are known to have applied, `None` when there are none. Rows that
-    /// compaction may drop stay on disk until every peer has what was there when it was asked for: a peer that lacks a record
-    /// which is no longer in the log cannot get it by [`arrivals`](Self::arrivals). Readers see the compaction at once all the same.
-    ///
-    /// Above [`LOG_HELD_BYTES_MAX`](crate::LOG_HELD_BYTES_MAX) nothing is held: a peer that never returns must not fill the disk.
-    pub fn hold_log(&self, applied: Option<VersionVector>) {
-        *self.shared.applied_by_peers.lock() = applied;
+    /// Takes no more records of these authors than are here: nobody has others that count. Own records are not concerned, and
+    /// what was frozen once stays so.
+    pub fn freeze(&self, authors: impl IntoIterator<Item = ReplicaId>) {
+        self.shared.frozen.lock().extend(authors);
     }
 
     /// Whether the store takes writes.

@@ -1,4 +1,4 @@
-//! `mesh invite|members|status`: the sites that replicate with one another. etcd has none of it.
+//! `mesh invite|members|status|park|unpark|remove|lease-heir`: the sites that replicate with one another. etcd has none of it.
 
 use clap::{Args, Subcommand};
 use tombolo_proto::v1::{MeshInviteRequest, MeshMembersRequest};
@@ -10,6 +10,7 @@ use crate::{
     output::{Answer, Format},
 };
 
+mod change;
 mod status;
 
 #[derive(Debug, Subcommand)]
@@ -27,16 +28,47 @@ pub(crate) enum MeshCommand {
     /// Lists the sites of the mesh, as the endpoint knows them
     ///
     /// When --write-out is set to simple, this command prints out comma-separated lists.
-    /// The items in the lists are replica, state, name, peer addresses, client URLs, slots, issuer.
+    /// The items in the lists are replica, state, name, peer addresses, client URLs, slots, issuer, how long it has been in its
+    /// state, and a note: where a removed site's records end or who is still waited for, and who counts its leases.
     Members,
     /// Shows how far each site is behind, and what is wrong
     ///
     /// LAG is how long the oldest record that a peer lacks has been here. BEHIND counts records that it lacks, AHEAD those
     /// that it is known to have and the endpoint has not. DIGEST says whether both hold the same data where both have
-    /// applied the same records; it is unknown while they have not.
+    /// applied the same records; it is unknown while they have not. HOLDS is how much of the log stays here because a peer
+    /// lacks it, which compaction would have dropped.
     ///
     /// With --wait the exit code is 7 when the endpoint has not converged with every peer in that time.
     Status(StatusArgs),
+    /// Keeps no log for a site that is away; it stays a member
+    ///
+    /// A site that was parked while it was away is active again by itself when it is back and level; one that was parked while
+    /// it was connected, when it has gone and come again. It may have to be sent the whole state then instead of what it
+    /// lacks. Servers park a lost site by themselves: see `tombolod --park-after`.
+    Park(MemberArgs),
+    /// Keeps the log for a parked site again
+    Unpark(MemberArgs),
+    /// Takes a site out of the mesh, for ever
+    ///
+    /// Every site that learns of it refuses the removed one at once. What had reached any other site stays and goes to all. When
+    /// all others know of the removal its records end, at the last that any of them has: `mesh members` shows where. What it wrote
+    /// beyond that is got out of its folder with `mesh export` and entered at another site with `mesh enter`.
+    Remove(MemberArgs),
+    /// Has another site count the leases of one that is parked or removed
+    ///
+    /// Each lease begins there with its full time to live. A site that is named as its own heir counts its leases again.
+    LeaseHeir {
+        /// Whose leases: its replica or its name
+        from: String,
+        /// Who counts them
+        to: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MemberArgs {
+    /// The site: its replica, 16 hexadecimal digits, or its name
+    member: String,
 }
 
 #[derive(Debug, Args)]
@@ -54,6 +86,10 @@ pub(crate) async fn run(context: &Context, command: &MeshCommand) -> Result<(), 
             context.printer.print(&Answer::MeshMembers(&response))
         }
         MeshCommand::Status(args) => status::run(context, args.wait).await,
+        MeshCommand::Park(args) => change::park(context, &args.member).await,
+        MeshCommand::Unpark(args) => change::unpark(context, &args.member).await,
+        MeshCommand::Remove(args) => change::remove(context, &args.member).await,
+        MeshCommand::LeaseHeir { from, to } => change::lease_heir(context, from, to).await,
     }
 }
 

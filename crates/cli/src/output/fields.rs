@@ -52,6 +52,7 @@ pub(super) fn write(out: &mut impl Write, answer: &Answer<'_>) -> io::Result<()>
         Answer::MemberChange(_) => Err(unsupported()),
         Answer::Invitation(response) => mesh::invitation(out, response),
         Answer::MeshMembers(response) => mesh::members(out, response),
+        Answer::MeshMember(known) => mesh::member(out, known),
         Answer::MeshStatus(response) => mesh::status(out, response),
     }
 }
@@ -237,7 +238,14 @@ mod tests {
         assert!(text.contains("\"Frontier\" : \"00000000000000b2:3\"\n"), "{text}");
         assert!(text.contains("\"Alarm\" : \"SKEW\"\n\"Peer\" : \"00000000000000b2\"\n"), "{text}");
         let text = samples::shown(Format::Fields, false, &Answer::MeshMembers(&samples::mesh::members()));
-        assert!(text.contains("\"Slots\" : \"0-32767\"\n\"Issuer\" : \"00000000000000a1\"\n\n"), "{text}");
+        assert!(text.contains("\"Slots\" : \"0-32767\"\n\"Issuer\" : \"00000000000000a1\"\n"), "{text}");
+    }
+
+    #[test]
+    fn a_removed_member_has_an_end() {
+        let text = samples::shown(Format::Fields, false, &Answer::MeshMember(&samples::mesh::removed()));
+        assert!(text.contains("\"State\" : \"removed\"\n") && text.contains("\"EndsAt\" : 41\n"), "{text}");
+        assert!(text.contains("\"StateBy\" : \"00000000000000a1\"\n") && !text.contains("OpenTo"), "{text}");
     }
 
     #[test]

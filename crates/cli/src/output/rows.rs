@@ -26,6 +26,7 @@ impl Rows {
             Answer::Hashes(list) => Some(hashes(list)),
             Answer::Snapshot(facts) => Some(snapshot(facts)),
             Answer::MeshMembers(response) => Some(mesh::members(response)),
+            Answer::MeshMember(member) => Some(mesh::one(member)),
             Answer::MeshStatus(response) => Some(mesh::status(response)),
             _ => None,
         }

@@ -50,6 +50,7 @@ pub(super) fn write(out: &mut impl Write, answer: &Answer<'_>, style: Style) -> 
         Answer::Health(list) => list.iter().try_for_each(|health| healthy(out, health)),
         Answer::Invitation(response) => writeln!(out, "{}", response.ticket),
         Answer::MeshStatus(response) => mesh::status(out, response),
+        Answer::MeshMember(member) => mesh::member(out, member),
         Answer::Auth(answer) => auth::write(out, answer),
         Answer::Done(Done { said, .. }) | Answer::MemberChange(MemberChange { said, .. }) => writeln!(out, "{said}"),
         Answer::Revoked { key, range_end, role, .. } => revoked(out, key, range_end, role),
@@ -248,9 +249,9 @@ mod tests {
             "  data     43 records, revision 42, commit 44",
             "  digest   7f7f7f7f7f7f7f7f7f7f7f7f7f7f7f7f",
             "  transfer taking from office: 1200 of 90000 elements, 340000 of 25000000 bytes, for 3.0s",
-            "  PEERS   REPLICA           STATE        RTT   LAG   BEHIND  AHEAD  IN FLIGHT  DIGEST",
-            "  office  00000000000000b2  connected    18ms  0ms   0       0      0          equal",
-            "  ship    00000000000000c3  unreachable  -     2h3m  1204    -      -          unknown",
+            "  PEERS   REPLICA           STATE                 RTT   LAG   BEHIND  AHEAD  IN FLIGHT  DIGEST   HOLDS",
+            "  office  00000000000000b2  connected             18ms  0ms   0       0      0          equal    0 B",
+            "  ship    00000000000000c3  unreachable (parked)  -     2h3m  1204    -      -          unknown  -",
             "    for 2h4m: timed out",
             "  ALARM    SKEW office: its clock is 70s ahead",
         ];
@@ -261,9 +262,15 @@ mod tests {
     }
 
     #[test]
+    fn what_was_said_of_a_member_is_one_line() {
+        let member = samples::mesh::removed();
+        assert_eq!(shown(&Answer::MeshMember(&member)), "ship (00000000000000c3) is removed\n");
+    }
+
+    #[test]
     fn members_of_a_mesh_are_comma_separated_rows() {
-        let expected = "00000000000000a1, active, factory, 10.0.0.1:2380, http://10.0.0.1:2379, 0-32767, 00000000000000a1\n\
-                        00000000000000b2, active, , , , none, 00000000000000a1\n";
+        let expected = "00000000000000a1, active, factory, 10.0.0.1:2380, http://10.0.0.1:2379, 0-32767, 00000000000000a1, -, -\n\
+                        00000000000000b2, active, , , , none, 00000000000000a1, -, leases at factory\n";
         assert_eq!(shown(&Answer::MeshMembers(&samples::mesh::members())), expected);
     }
 

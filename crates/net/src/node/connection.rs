@@ -308,6 +308,9 @@ impl<H: Host> Driver<'_, H> {
             return self.close(Fault::NotAMember);
         }
         let known = self.shared.gate(&roster).known_key(self.peer.replica);
+        if roster.is_removed(self.peer.replica) {
+            return self.close(Fault::NotAMember);
+        }
         match known {
             Some(key) if key != self.stream.key => self.close(Fault::NotAMember),
             Some(_) => sources.is_listed = true,
@@ -339,8 +342,8 @@ impl<H: Host> Driver<'_, H> {
                     self.begin_load();
                 }
                 Some(Output::Ingest(records)) => {
-                    let host = self.shared.host.clone();
-                    self.ingest = Some(Box::pin(async move { host.ingest(records).await }));
+                    let (host, peer) = (self.shared.host.clone(), self.peer.replica);
+                    self.ingest = Some(Box::pin(async move { host.ingest(peer, records).await }));
                 }
                 Some(Output::Deadline(moment)) => self.deadline = Some(moment),
                 Some(Output::Asked { id, body }) => {

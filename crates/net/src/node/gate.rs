@@ -30,7 +30,12 @@ impl Gate<'_> {
         if self.has_lost_its_place(*replica, chain) {
             return Err(PeerRefusal::Succeeded);
         }
-        // A removed member will be refused here as `Removed`, once the membership has states.
+        if self.roster.is_removed(*replica) {
+            return Err(PeerRefusal::Removed);
+        }
+        if self.is_newcomer() && !self.contacts.iter().any(|contact| contact.replica == *replica) {
+            return Err(PeerRefusal::Newcomer);
+        }
         match self.known_key(*replica) {
             Some(known) if known == key => Ok(()),
             Some(_) => Err(PeerRefusal::WrongKey),
@@ -74,8 +79,17 @@ impl Gate<'_> {
         }
     }
 
-    /// The key by which a replica is known already.
+    /// Whether we have joined, and have not heard yet what our issuer knew when it let us in. Somebody may have been removed
+    /// from the mesh before that: until we know who, we speak with our issuer alone.
+    pub(crate) fn is_newcomer(&self) -> bool {
+        !self.chain.is_empty() && !self.contacts.is_empty() && !self.roster.is_settled(self.own)
+    }
+
+    /// The key by which a replica is known already, unless it was removed.
     pub(crate) fn known_key(&self, replica: ReplicaId) -> Option<PublicKey> {
+        if self.roster.is_removed(replica) {
+            return None;
+        }
         let contact = || self.contacts.iter().find(|contact| contact.replica == replica).map(|contact| contact.key);
         self.known(replica).map(|terms| terms.key).or_else(contact)
     }
@@ -86,7 +100,12 @@ impl Gate<'_> {
         chain.first().is_some_and(names_it) && check_chain(self.mesh, chain, |issuer| self.known(issuer)).is_ok()
     }
 
+    /// Under which terms somebody was admitted whose word admits others. A removed member's does not any more: whom it let in
+    /// before is in the roster, or was never heard of.
     fn known(&self, replica: ReplicaId) -> Option<AdmissionTerms> {
+        if self.roster.is_removed(replica) {
+            return None;
+        }
         let from_chain = || self.chain.iter().map(|admission| admission.terms).find(|terms| terms.replica == replica);
         self.roster.terms(replica).or_else(from_chain)
     }
@@ -127,6 +146,7 @@ mod tests {
         let entry = |admission: &Admission| RosterEntry {
             key: SystemKey::Admission(admission.terms.replica).to_string().into(),
             author: admission.terms.issuer,
+            seq: 1,
             value: admission.encode().into(),
         };
         Roster::new(MESH, admissions.iter().map(entry))

@@ -83,11 +83,13 @@ fn retarget<H: Host>(
 
 /// Whom to dial: where a contact was given, that address comes last, for what a member announces is newer.
 fn wanted<H>(shared: &Shared<H>, roster: &Roster) -> BTreeMap<ReplicaId, Target> {
+    let is_newcomer = shared.gate(roster).is_newcomer();
     let members = roster
-        .members()
+        .present()
+        .filter(|_| !is_newcomer)
         .map(|member| (member.replica(), Target { key: member.key(), addresses: member.addresses().to_vec() }));
     let mut wanted: BTreeMap<_, _> = members.collect();
-    for contact in &shared.config.contacts {
+    for contact in shared.config.contacts.iter().filter(|contact| !roster.is_removed(contact.replica)) {
         let target = wanted
             .entry(roster.heir(contact.replica))
             .or_insert_with(|| Target { key: contact.key, addresses: Vec::new() });

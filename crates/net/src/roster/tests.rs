@@ -31,7 +31,7 @@ fn admitted(replica: u64, issuer: u64, first: u16, count: u16) -> Admission {
 }
 
 fn entry(key: SystemKey, author: u64, value: Vec<u8>) -> RosterEntry {
-    RosterEntry { key: key.to_string().into(), author: id(author), value: value.into() }
+    RosterEntry { key: key.to_string().into(), author: id(author), seq: 1, value: value.into() }
 }
 
 fn entry_of(admission: &Admission) -> RosterEntry {
@@ -188,3 +188,5 @@ fn nobody_succeeds_a_replica_without_its_key() {
     assert_eq!(ids(&roster), [1, 2, 3]);
     assert_eq!(roster.succeeded().count(), 0);
 }
+
+mod states;

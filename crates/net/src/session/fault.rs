@@ -104,6 +104,14 @@ pub enum Fault {
         /// The record.
         dot: Dot,
     },
+    /// The peer sent a record of a removed member from beyond the end of its stream.
+    #[error("the peer sent {dot} of a member that was removed, whose records end at {last}")]
+    Frozen {
+        /// The record.
+        dot: Dot,
+        /// The last record of its author.
+        last: u64,
+    },
     /// The peer sent something that nobody may write.
     #[error("the peer sent a bad record: {0}")]
     BadRecord(BadRecord),
@@ -181,7 +189,7 @@ pub enum Fault {
     /// A newer connection has taken the place of this one. Found by the driver.
     #[error("a newer connection has taken over")]
     Superseded,
-    /// The peer is no longer a member. Found by the driver.
+    /// The peer is no longer a member. Found by the driver, or by the store in what it sends.
     #[error("the peer is not a member any more")]
     NotAMember,
 }
@@ -245,6 +253,7 @@ impl Fault {
             Self::TooManyPulls { .. } => 27,
             Self::StalePull { .. } => 28,
             Self::UnaskedPage { .. } => 29,
+            Self::Frozen { .. } => 36,
         }
     }
 }

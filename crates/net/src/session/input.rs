@@ -148,6 +148,15 @@ pub enum IngestRefusal {
     /// Its chain does not follow from its author's previous record.
     #[error("it does not chain to the record before it")]
     BrokenChain,
+    /// Its author was removed, and its stream is complete without it.
+    #[error("its author was removed, and its records end at {last}")]
+    Frozen {
+        /// The last record of the author.
+        last: u64,
+    },
+    /// It comes from a member that was removed, from which nothing is taken any more.
+    #[error("the peer is not a member any more")]
+    FromRemoved,
     /// Its bytes are not a record.
     #[error("its bytes are not a record: {0}")]
     Malformed(DecodeError),

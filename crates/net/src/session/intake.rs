@@ -158,6 +158,8 @@ fn fault(dot: Dot, refusal: IngestRefusal) -> Fault {
         IngestRefusal::MissingContext { missing } => Fault::Skipped { dot, missing },
         IngestRefusal::OwnDot => Fault::OwnDot { dot },
         IngestRefusal::BrokenChain => Fault::Forked { dot },
+        IngestRefusal::Frozen { last } => Fault::Frozen { dot, last },
+        IngestRefusal::FromRemoved => Fault::NotAMember,
         IngestRefusal::Malformed(cause) => Fault::BadRecord(BadRecord::Malformed { dot, cause }),
         IngestRefusal::ContradictsContext(cause) => Fault::BadRecord(BadRecord::ContradictsContext { dot, cause }),
         IngestRefusal::UnknownOperation { .. }

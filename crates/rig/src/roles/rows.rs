@@ -87,7 +87,11 @@ pub fn shapes(method: Method) -> Vec<Shape> {
         | Method::ImportRun
         | Method::ImportStatus
         | Method::MeshInvite
+        | Method::MeshLeaseHeir
         | Method::MeshMembers
-        | Method::MeshStatus => mesh::shapes(method),
+        | Method::MeshPark
+        | Method::MeshRemove
+        | Method::MeshStatus
+        | Method::MeshUnpark => mesh::shapes(method),
     }
 }

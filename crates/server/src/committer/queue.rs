@@ -1,10 +1,15 @@
 //! The bounded queue between runtime and committer. Entering it never blocks: a full queue refuses.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
+use tombolo_crdt::ReplicaId;
 use tombolo_storage::{MendedRow, Request};
 
 use super::{IngestRefusal, Ingested, Refusal, Reply, Step, StepReply};
@@ -24,6 +29,8 @@ pub(super) enum Work {
     },
     /// Records of other replicas, in their order.
     Ingest {
+        /// Who sent them.
+        from: ReplicaId,
         records: Vec<Bytes>,
         reply: oneshot::Sender<Ingested>,
     },
@@ -47,6 +54,8 @@ pub(crate) struct CommitQueue(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     filled: Condvar,
+    /// From whom nothing is taken any more: see [`CommitQueue::shut_out`].
+    shut_out: Mutex<BTreeSet<ReplicaId>>,
 }
 
 #[derive(Default)]
@@ -74,11 +83,21 @@ impl CommitQueue {
         answer.await.unwrap_or(Err(Refusal::Stopped))
     }
 
-    /// Sends records of other replicas to the committer and waits until what was taken of them is durable.
-    pub(crate) async fn ingest(&self, records: Vec<Bytes>) -> Ingested {
+    /// Takes nothing more from these replicas, what waits here of them included. A request that is sent after this is carried out
+    /// after the last of their records that will ever be.
+    pub(crate) fn shut_out(&self, replicas: impl IntoIterator<Item = ReplicaId>) {
+        self.0.shut_out.lock().extend(replicas);
+    }
+
+    pub(super) fn is_shut_out(&self, replica: ReplicaId) -> bool {
+        self.0.shut_out.lock().contains(&replica)
+    }
+
+    /// Sends records that a replica has sent to the committer and waits until what was taken of them is durable.
+    pub(crate) async fn ingest(&self, from: ReplicaId, records: Vec<Bytes>) -> Ingested {
         let bytes = records.iter().map(Bytes::len).sum();
         let (reply, answer) = oneshot::channel();
-        match self.push(Work::Ingest { records, reply }, bytes) {
+        match self.push(Work::Ingest { from, records, reply }, bytes) {
             Ok(()) => answer.await.unwrap_or(Ingested::none(IngestRefusal::Stopped)),
             Err(Refusal::QueueFull) => Ingested::none(IngestRefusal::QueueFull),
             Err(_) => Ingested::none(IngestRefusal::Stopped),

@@ -1,9 +1,9 @@
 //! The flags about what a store may hold, for how long, and where its log goes; with etcd's names, forms and meanings.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use tombolo_site::{CompactionMode, Retention};
-use tombolo_storage::Durability;
+use tombolo_storage::{Durability, LOG_HELD_BYTES_MAX};
 
 use super::go_duration;
 
@@ -16,6 +16,10 @@ pub struct KeeperConfig {
     pub retention: Option<Retention>,
     /// Bytes of rows that are read and verified in a second; 0: none.
     pub scrub_rate: u64,
+    /// Bytes of the log that are kept for members at most.
+    pub log_budget_bytes: u64,
+    /// How long nothing may be heard of a member that holds back the log before it is parked; `None`: for ever.
+    pub park_after: Option<Duration>,
     /// Where the log goes, each once.
     pub log_outputs: Vec<LogOutput>,
 }
@@ -49,6 +53,14 @@ pub(super) struct KeeperFlags {
     /// Bytes of rows that are read and verified in a second, all of them again and again; 0: none
     #[arg(long, env = "TOMBOLO_SCRUB_RATE", default_value_t = SCRUB_RATE_DEFAULT)]
     scrub_rate: u64,
+
+    /// Bytes of compacted log that are kept for sites that lack it
+    #[arg(long, env = "TOMBOLO_LOG_BUDGET", value_name = "BYTES", default_value_t = LOG_HELD_BYTES_MAX)]
+    log_budget: u64,
+
+    /// Park a site that holds back the log when nothing was heard of it for so long; 0: never
+    #[arg(long, env = "TOMBOLO_PARK_AFTER", value_name = "DURATION", value_parser = go_duration::parse, default_value = "72h")]
+    park_after: Duration,
 
     /// Where the log goes: stderr, stdout or names of files
     #[arg(long, env = "TOMBOLO_LOG_OUTPUTS", alias = "log-output", value_delimiter = ',', default_value = "default")]
@@ -94,6 +106,8 @@ impl KeeperFlags {
             quota_bytes: self.quota(remarks),
             retention,
             scrub_rate: self.scrub_rate,
+            log_budget_bytes: self.log_budget,
+            park_after: Some(self.park_after).filter(|after| !after.is_zero()),
             log_outputs: self.outputs(remarks)?,
         })
     }
@@ -152,8 +166,6 @@ const QUOTA_BYTES_SMALL: u64 = 2 << 20;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use clap::Parser;
 
     use super::*;
@@ -193,6 +205,16 @@ mod tests {
             let complaint = retention(&[bad]).unwrap_err();
             assert!(complaint.contains(named) && complaint.contains("--auto-compaction"), "{complaint}");
         }
+    }
+
+    #[test]
+    fn the_log_is_kept_for_four_gibibytes_and_three_days() {
+        let config = check(&[]).unwrap();
+        assert_eq!((config.log_budget_bytes, config.park_after), (4 << 30, Some(Duration::from_hours(72))));
+        let config = check(&["--log-budget=1000", "--park-after=0"]).unwrap();
+        assert_eq!((config.log_budget_bytes, config.park_after), (1_000, None));
+        assert_eq!(check(&["--park-after=90m"]).unwrap().park_after, Some(Duration::from_mins(90)));
+        assert!(check(&["--log-budget=-1"]).is_err() && check(&["--park-after=soon"]).is_err());
     }
 
     #[test]

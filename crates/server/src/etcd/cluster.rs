@@ -1,4 +1,5 @@
 //! `Cluster`: this replica alone. It is told to no client that it could talk to another site by accident, and nobody joins through here.
+//! Who is removed through here is out of the mesh.
 //!
 //! Other sites of the mesh are found by their ids all the same, so that a tool is told why it cannot do something rather than that there is no
 //! such member. As in etcd, headers here carry no revision.
@@ -12,7 +13,11 @@ use tombolo_proto::etcdserverpb::{
 use tonic::{Request, Response, Status};
 
 use super::status::{Fault, OperatorFault};
-use crate::{gate::Gate, replica::Replica};
+use crate::{
+    gate::Gate,
+    mesh::states::{self, StateError},
+    replica::Replica,
+};
 
 mod urls;
 
@@ -28,7 +33,8 @@ enum Named {
 }
 
 fn named(replica: &Replica, id: u64) -> Result<Named, Fault> {
-    let is_member = || ReplicaId::new(id).is_some_and(|id| replica.mesh.roster().member(id).is_some());
+    let roster = replica.mesh.roster();
+    let is_member = || ReplicaId::new(id).is_some_and(|id| roster.present().any(|member| member.replica() == id));
     match () {
         () if id == replica.member_id() => Ok(Named::Own),
         () if is_member() => Ok(Named::Other),
@@ -77,11 +83,18 @@ impl Cluster for ClusterService {
         request: Request<MemberRemoveRequest>,
     ) -> Result<Response<MemberRemoveResponse>, Status> {
         let (request, replica) = self.0.admit(request).await?.into_parts();
-        let fault = match named(replica, request.id)? {
-            Named::Own => OperatorFault::MemberNotEnoughStarted,
-            Named::Other => OperatorFault::NoRemoval { member: request.id },
-        };
-        Err(Fault::from(fault).into())
+        named(replica, request.id)?;
+        let member = ReplicaId::new(request.id).ok_or(Fault::from(OperatorFault::MemberNotFound))?;
+        match states::remove(replica, member).await {
+            Ok(()) => {
+                Ok(Response::new(MemberRemoveResponse { header: Some(header(replica)), members: vec![own(replica)] }))
+            }
+            // Whoever never invited anybody is no member on record.
+            Err(StateError::Only { .. } | StateError::NotFound { .. }) => {
+                Err(Fault::from(OperatorFault::MemberNotEnoughStarted).into())
+            }
+            Err(why) => Err(Fault::from(why).into()),
+        }
     }
 
     async fn member_update(

@@ -89,6 +89,12 @@ pub(crate) enum Fault {
         "tombolo: no writes are taken: this replica's records are disputed by another site: see `tombolo mesh status`"
     )]
     Disowned,
+    #[error("tombolo: no writes are taken: this replica was removed from the mesh: see `tombolo mesh status`")]
+    Removed,
+    #[error("tombolo: {what}")]
+    CannotChangeMember { what: String },
+    #[error("tombolo: {what}")]
+    NoSuchMember { what: String },
     #[error("tombolo: {what}")]
     BadInvitation { what: String },
     #[error("tombolo: {what}")]
@@ -133,13 +139,18 @@ impl Fault {
             | Self::BadImport { .. } => Code::InvalidArgument,
             Self::Compacted | Self::FutureRevision | Self::LeaseTtlTooLarge => Code::OutOfRange,
             Self::NoSpace | Self::TooManyRequests => Code::ResourceExhausted,
-            Self::LeaseNotFound => Code::NotFound,
-            Self::LeaseExists | Self::CannotInvite { .. } | Self::CannotImport { .. } | Self::RevisionsExhausted => {
-                Code::FailedPrecondition
-            }
-            Self::Stopped | Self::Disowned | Self::Importing | Self::Poisoned { .. } | Self::LeaseElsewhere { .. } => {
-                Code::Unavailable
-            }
+            Self::LeaseNotFound | Self::NoSuchMember { .. } => Code::NotFound,
+            Self::LeaseExists
+            | Self::CannotChangeMember { .. }
+            | Self::CannotInvite { .. }
+            | Self::CannotImport { .. }
+            | Self::RevisionsExhausted => Code::FailedPrecondition,
+            Self::Stopped
+            | Self::Disowned
+            | Self::Removed
+            | Self::Importing
+            | Self::Poisoned { .. }
+            | Self::LeaseElsewhere { .. } => Code::Unavailable,
             Self::Corrupt => Code::DataLoss,
             Self::Auth(fault) => fault.code(),
             Self::Operator(fault) => fault.code(),
@@ -203,6 +214,7 @@ impl From<Refusal> for Fault {
             Refusal::Commit(why) => why.as_ref().into(),
             Refusal::QueueFull => Self::TooManyRequests,
             Refusal::Disowned => Self::Disowned,
+            Refusal::Removed => Self::Removed,
             Refusal::Corrupt => Self::Corrupt,
             Refusal::Stopped => Self::Stopped,
         }

@@ -70,7 +70,11 @@ const fn waits(method: Method) -> bool {
         | Method::MaintenanceDowngrade
         | Method::MaintenanceMoveLeader
         | Method::MaintenanceStatus
+        | Method::MeshLeaseHeir
         | Method::MeshMembers
-        | Method::MeshStatus => false,
+        | Method::MeshPark
+        | Method::MeshRemove
+        | Method::MeshStatus
+        | Method::MeshUnpark => false,
     }
 }

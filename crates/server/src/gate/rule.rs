@@ -77,7 +77,11 @@ pub(crate) const fn rule(method: Method) -> Rule {
         | Method::MaintenanceMoveLeader
         | Method::MaintenanceSnapshot
         | Method::MeshInvite
+        | Method::MeshLeaseHeir
         | Method::MeshMembers
-        | Method::MeshStatus => Rule::Root,
+        | Method::MeshPark
+        | Method::MeshRemove
+        | Method::MeshStatus
+        | Method::MeshUnpark => Rule::Root,
     }
 }

@@ -66,8 +66,12 @@ fn paths(method: Method) -> &'static [&'static str] {
         | Method::ImportRun
         | Method::ImportStatus
         | Method::MeshInvite
+        | Method::MeshLeaseHeir
         | Method::MeshMembers
-        | Method::MeshStatus => &[],
+        | Method::MeshPark
+        | Method::MeshRemove
+        | Method::MeshStatus
+        | Method::MeshUnpark => &[],
     }
 }
 

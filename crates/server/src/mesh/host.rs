@@ -55,8 +55,8 @@ impl Host for PeerHost {
         Ok(Loaded { records, next })
     }
 
-    async fn ingest(&self, records: Vec<Bytes>) -> IngestReport {
-        let Ingested { taken, refusal } = self.replica.queue.ingest(records).await;
+    async fn ingest(&self, peer: ReplicaId, records: Vec<Bytes>) -> IngestReport {
+        let Ingested { taken, refusal } = self.replica.queue.ingest(peer, records).await;
         IngestReport { taken, refused: refusal.map(refused) }
     }
 
@@ -111,7 +111,7 @@ impl Host for PeerHost {
             }
             Event::RevisionsExhausted => warn!(%peer, "no records are taken: this replica has no revisions left"),
             Event::Unreadable { cause } => warn!(%peer, %cause, "the log cannot be read for a peer; it is tried again"),
-            Event::Rows(rows) => mesh.learn(&rows),
+            Event::Rows(rows) => mesh.learn(peer, &rows),
         }
     }
 
@@ -120,6 +120,7 @@ impl Host for PeerHost {
         match report {
             Report::Connected { peer, address, dialed } => {
                 mesh.away.back(peer);
+                mesh.welcome_back(peer);
                 debug!(peer = %mesh.call(peer), %address, dialed, "connected");
             }
             Report::Disconnected { peer, cause } => {
@@ -130,12 +131,16 @@ impl Host for PeerHost {
                     }
                     self.dispute(peer, fault);
                 }
+                mesh.silence_begins(peer);
                 mesh.away.gone(peer, &mesh.standing.borrow().frontier);
                 info!(peer = %mesh.call(peer), %cause, "disconnected from a peer");
             }
             // A newcomer says where it is once it is connected.
             Report::Unreachable { peer, cause: PeerError::NoAddress } => {
                 debug!(peer = %mesh.call(peer), "a peer has not announced an address");
+            }
+            Report::Unreachable { peer, cause: PeerError::RefusedUs(Refusal::Peer(PeerRefusal::Removed)) } => {
+                mesh.turned_out(peer, self.replica.uptime.now());
             }
             Report::Unreachable { peer, cause: PeerError::RefusedUs(Refusal::Peer(PeerRefusal::Succeeded)) } => {
                 let text = "it knows somebody else in our place: this folder is a copy, or was set back; no writes are taken: \
@@ -202,6 +207,13 @@ impl PeerHost {
                 );
                 (MeshAlarmKind::AheadOfUs, text, Some(dot.replica))
             }
+            Fault::Frozen { dot, last } => {
+                let text = format!(
+                    "it has {dot} of a removed site, whose records end at {last}: enter them with `tombolo mesh enter`, and \
+                     replace the folder of this peer"
+                );
+                (MeshAlarmKind::Late, text, None)
+            }
             Fault::PeerClosed { code, text } if *code == FORKED => {
                 (MeshAlarmKind::Forked, format!("it says of us: {text}: {advice}"), None)
             }
@@ -250,6 +262,7 @@ const ENDED_BY_A_HELLO: [MeshAlarmKind; 4] =
 fn refused(refusal: committer::IngestRefusal) -> IngestRefusal {
     let why = match refusal {
         committer::IngestRefusal::Record(why) => why,
+        committer::IngestRefusal::ShutOut => return IngestRefusal::FromRemoved,
         committer::IngestRefusal::NotDurable => return IngestRefusal::Poisoned,
         committer::IngestRefusal::QueueFull | committer::IngestRefusal::Stopped => return IngestRefusal::Busy,
     };
@@ -258,6 +271,7 @@ fn refused(refusal: committer::IngestRefusal) -> IngestRefusal {
         IngestError::MissingContext { missing, .. } => IngestRefusal::MissingContext { missing },
         IngestError::OwnDot { .. } => IngestRefusal::OwnDot,
         IngestError::BrokenChain { .. } => IngestRefusal::BrokenChain,
+        IngestError::Frozen { last, .. } => IngestRefusal::Frozen { last },
         IngestError::UnknownOperation { kind, .. } => IngestRefusal::UnknownOperation { kind },
         IngestError::ContradictsContext(fault) => IngestRefusal::ContradictsContext(fault),
         IngestError::Malformed(why) => IngestRefusal::Malformed(why),

@@ -156,6 +156,7 @@ mod tests {
     fn roster(admissions: &[Admission]) -> Roster {
         let entry = |admission: &Admission| RosterEntry {
             key: SystemKey::Admission(admission.terms.replica).to_string().into(),
+            seq: 1,
             author: admission.terms.issuer,
             value: admission.encode().into(),
         };

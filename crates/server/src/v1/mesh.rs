@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use tombolo_crdt::{ReplicaId, VersionVector};
-use tombolo_net::{Member as Known, PeerView, Roster};
+use tombolo_net::PeerView;
 use tombolo_proto::v1::{
-    self, FrontierEntry, Member, MemberState, MeshAlarm, MeshAlarmKind, MeshInviteRequest, MeshInviteResponse,
-    MeshMembersRequest, MeshMembersResponse, MeshStatusRequest, MeshStatusResponse, Peer, StateTransfer,
-    StateTransferPhase, mesh_server,
+    self, FrontierEntry, MeshAlarm, MeshAlarmKind, MeshInviteRequest, MeshInviteResponse, MeshLeaseHeirRequest,
+    MeshLeaseHeirResponse, MeshMembersRequest, MeshMembersResponse, MeshParkRequest, MeshParkResponse,
+    MeshRemoveRequest, MeshRemoveResponse, MeshStatusRequest, MeshStatusResponse, MeshUnparkRequest,
+    MeshUnparkResponse, Peer, StateTransfer, StateTransferPhase, mesh_server,
 };
 use tombolo_storage::Health;
 use tonic::{Request, Response, Status};
@@ -18,14 +19,15 @@ use crate::{
     gate::Gate,
     keeper::{self, Fill},
     mesh::{
-        Mesh,
         alarms::Raised,
         invitations::{self, InviteError, Invited},
+        states::{self, StateError},
         transfers::{Phase, Progress},
     },
     replica::Replica,
 };
 
+mod member;
 mod peer;
 
 /// The mesh as its operators see it.
@@ -49,16 +51,44 @@ impl mesh_server::Mesh for MeshService {
     async fn members(&self, request: Request<MeshMembersRequest>) -> Result<Response<MeshMembersResponse>, Status> {
         let (_, replica) = self.0.admit(request).await?.into_parts();
         let mesh = &replica.mesh;
-        let roster = mesh.roster();
-        let mut members: BTreeMap<ReplicaId, Member> =
-            roster.members().chain(roster.succeeded()).map(|known| (known.replica(), member(&roster, known))).collect();
-        // Who has never invited anybody is no member on record, and still there.
-        members.entry(mesh.own()).or_insert_with(|| alone(replica));
         Ok(Response::new(MeshMembersResponse {
             mesh: big_endian(mesh.id()),
             replica: mesh.own().get(),
-            members: members.into_values().collect(),
+            members: member::all(replica),
+            log_held_bytes: mesh.log_held(&replica.store).bytes,
+            log_budget_bytes: replica.store.log_budget(),
         }))
+    }
+
+    async fn park(&self, request: Request<MeshParkRequest>) -> Result<Response<MeshParkResponse>, Status> {
+        let (request, replica) = self.0.admit(request).await?.into_parts();
+        let named = member::named(request.member)?;
+        states::park(replica, named).await.map_err(Fault::from)?;
+        Ok(Response::new(MeshParkResponse { member: member::one(replica, named) }))
+    }
+
+    async fn unpark(&self, request: Request<MeshUnparkRequest>) -> Result<Response<MeshUnparkResponse>, Status> {
+        let (request, replica) = self.0.admit(request).await?.into_parts();
+        let named = member::named(request.member)?;
+        states::unpark(replica, named).await.map_err(Fault::from)?;
+        Ok(Response::new(MeshUnparkResponse { member: member::one(replica, named) }))
+    }
+
+    async fn remove(&self, request: Request<MeshRemoveRequest>) -> Result<Response<MeshRemoveResponse>, Status> {
+        let (request, replica) = self.0.admit(request).await?.into_parts();
+        let named = member::named(request.member)?;
+        states::remove(replica, named).await.map_err(Fault::from)?;
+        Ok(Response::new(MeshRemoveResponse { member: member::one(replica, named) }))
+    }
+
+    async fn lease_heir(
+        &self,
+        request: Request<MeshLeaseHeirRequest>,
+    ) -> Result<Response<MeshLeaseHeirResponse>, Status> {
+        let (request, replica) = self.0.admit(request).await?.into_parts();
+        let (from, to) = (member::named(request.from)?, member::named(request.to)?);
+        states::lease_heir(replica, from, to).await.map_err(Fault::from)?;
+        Ok(Response::new(MeshLeaseHeirResponse { member: member::one(replica, from) }))
     }
 
     async fn status(&self, request: Request<MeshStatusRequest>) -> Result<Response<MeshStatusResponse>, Status> {
@@ -81,24 +111,10 @@ impl mesh_server::Mesh for MeshService {
                 .map(|dot| FrontierEntry { replica: dot.replica.get(), seq: dot.seq })
                 .collect(),
             digest: big_endian(standing.digest),
-            peers: told(mesh, &standing.frontier, views),
+            peers: told(replica, &standing.frontier, views),
             alarms: alarms(replica),
             transfer: mesh.transfers.progress().map(|progress| transfer(replica, &progress)),
         }))
-    }
-}
-
-fn alone(replica: &Replica) -> Member {
-    let (mesh, facts) = (&replica.mesh, &replica.facts);
-    Member {
-        replica: mesh.own().get(),
-        name: facts.name.clone(),
-        state: MemberState::Active.into(),
-        peer_addresses: facts.peer_addresses.clone(),
-        client_urls: facts.client_urls.clone(),
-        slots: Some(slots_of(tombolo_net::SlotRange::ALL)),
-        issuer: mesh.own().get(),
-        ..Default::default()
     }
 }
 
@@ -128,17 +144,22 @@ fn alarms(replica: &Replica) -> Vec<MeshAlarm> {
 
 /// Every other member as it is seen now.
 pub(crate) fn peers(replica: &Replica) -> Vec<Peer> {
-    told(&replica.mesh, &replica.store.frontier(), replica.mesh.peers())
+    told(replica, &replica.store.frontier(), replica.mesh.peers())
 }
 
-/// Every other member, with what the node sees of it. `own` is where this replica stands.
-fn told(mesh: &Mesh, own: &VersionVector, views: Vec<PeerView>) -> Vec<Peer> {
+/// Every other member that is not removed, with what the node sees of it. `own` is where this replica stands.
+fn told(replica: &Replica, own: &VersionVector, views: Vec<PeerView>) -> Vec<Peer> {
+    let mesh = &replica.mesh;
     let mut views: BTreeMap<ReplicaId, PeerView> = views.into_iter().map(|view| (view.replica, view)).collect();
     let roster = mesh.roster();
     let mut peers = BTreeMap::new();
-    for known in roster.members().filter(|known| known.replica() != mesh.own()) {
+    views.retain(|replica, _| !roster.is_removed(*replica));
+    for known in roster.present().filter(|known| known.replica() != mesh.own()) {
         let view = views.remove(&known.replica());
-        peers.insert(known.replica(), peer::told(mesh, own, known.replica(), Some(known), view.as_ref()));
+        let mut told = peer::told(mesh, own, known.replica(), Some(known), view.as_ref());
+        told.set_membership(member::state(known.place.state));
+        told.held_bytes = mesh.held_back(&replica.store, known).map(|held| held.bytes);
+        peers.insert(known.replica(), told);
     }
     // A contact that the system data do not tell of yet.
     peers.extend(views.into_iter().map(|(replica, view)| (replica, peer::told(mesh, own, replica, None, Some(&view)))));
@@ -163,25 +184,6 @@ fn transfer(replica: &Replica, progress: &Progress) -> StateTransfer {
     }
 }
 
-fn member(roster: &Roster, known: &Known) -> Member {
-    let terms = &known.admission.terms;
-    let is_succeeded = known.successor.is_some();
-    let issuer = roster.terms(terms.issuer);
-    let predecessor = issuer.filter(|issuer| terms.succeeds(issuer)).map_or(0, |issuer| issuer.replica.get());
-    let said = known.announcement.clone().unwrap_or_default();
-    Member {
-        replica: terms.replica.get(),
-        name: said.name,
-        state: if is_succeeded { MemberState::Succeeded } else { MemberState::Active }.into(),
-        peer_addresses: said.addresses,
-        client_urls: said.client_urls,
-        slots: Some(slots_of(terms.slots)),
-        issuer: terms.issuer.get(),
-        predecessor,
-        successor: known.successor.map_or(0, ReplicaId::get),
-    }
-}
-
 fn slots_of(slots: tombolo_net::SlotRange) -> v1::SlotRange {
     v1::SlotRange { first: slots.first.into(), count: slots.count.into() }
 }
@@ -197,6 +199,19 @@ fn millis(span: Duration) -> u64 {
 /// Records under a vector: sequence numbers are dense.
 fn total(frontier: &VersionVector) -> u64 {
     frontier.iter().fold(0, |sum: u64, dot| sum.saturating_add(dot.seq))
+}
+
+impl From<StateError> for Fault {
+    fn from(why: StateError) -> Self {
+        match why {
+            StateError::NotFound { .. } => Self::NoSuchMember { what: why.to_string() },
+            StateError::Removed { .. }
+            | StateError::Only { .. }
+            | StateError::CountsItself { .. }
+            | StateError::NotActive { .. } => Self::CannotChangeMember { what: why.to_string() },
+            StateError::Commit(refusal) => refusal.into(),
+        }
+    }
 }
 
 impl From<InviteError> for Fault {

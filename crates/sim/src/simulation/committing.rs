@@ -475,6 +475,7 @@ fn refusal(error: IngestError) -> IngestRefusal {
         IngestError::MissingContext { missing, .. } => IngestRefusal::MissingContext { missing },
         IngestError::OwnDot { .. } => IngestRefusal::OwnDot,
         IngestError::BrokenChain { .. } => IngestRefusal::BrokenChain,
+        IngestError::Frozen { last, .. } => IngestRefusal::Frozen { last },
         IngestError::Malformed(cause) => IngestRefusal::Malformed(cause),
         IngestError::ContradictsContext(cause) => IngestRefusal::ContradictsContext(cause),
         IngestError::UnknownOperation { kind, .. } => IngestRefusal::UnknownOperation { kind },

@@ -130,3 +130,17 @@ fn the_longest_lease_does_not_overflow_the_clock() {
     assert_eq!(table.time_to_live(1, at_ms(0)).map(|left| left.granted_s), Some(i64::MAX));
     assert_eq!(table.due(at_ms(0)), [2]);
 }
+
+#[test]
+fn leases_that_moved_here_have_their_full_time_and_those_that_stayed_what_they_had() {
+    let mut table = LeaseTable::new();
+    table.granted(7, 10, at_ms(0));
+    table.granted(8, 10, at_ms(0));
+    table.settle(&[(7, 10), (9, 20)], at_ms(4_000));
+    assert_eq!(table.time_to_live(7, at_ms(4_000)), left(6, 10));
+    assert_eq!(table.time_to_live(8, at_ms(4_000)), None);
+    assert_eq!(table.time_to_live(9, at_ms(4_000)), left(20, 20));
+    assert_eq!(table.due(at_ms(60_000)), [7, 9]);
+    table.settle(&[], at_ms(60_000));
+    assert!(table.is_empty());
+}

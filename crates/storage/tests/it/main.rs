@@ -17,6 +17,7 @@ mod groups;
 mod import;
 mod kept;
 mod leases;
+mod members;
 mod memory;
 mod merge;
 mod mesh;

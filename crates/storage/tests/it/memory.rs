@@ -67,6 +67,12 @@ impl Bench {
         Ok(Self { engine, store, committer, wall, entropy })
     }
 
+    /// A store that is opened with these options.
+    pub(crate) fn with(engine: Arc<MemoryEngine>, options: &OpenOptions) -> Self {
+        let (store, committer) = Store::open_on(Box::new(Arc::clone(&engine)), options).expect("the rows open");
+        Self { engine, store, committer, wall: options.wall, entropy: options.entropy[0] }
+    }
+
     pub(crate) fn try_run(&mut self, request: Request) -> Result<Answer, RequestError> {
         self.committer.execute(self.wall, request)
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tombolo_proto::v1::{DigestComparison, MeshStatusRequest, MeshStatusResponse, Peer, PeerState};
+use tombolo_proto::v1::{DigestComparison, MemberState, MeshStatusRequest, MeshStatusResponse, Peer, PeerState};
 
 use crate::{
     context::Context,
@@ -43,6 +43,10 @@ fn obstacles(response: &MeshStatusResponse) -> Vec<String> {
 }
 
 fn obstacle(peer: &Peer) -> Option<String> {
+    // Nobody waits for a parked site.
+    if peer.membership() == MemberState::Parked && peer.state() != PeerState::Connected {
+        return None;
+    }
     if peer.state() != PeerState::Connected {
         return Some("is not connected".to_owned());
     }

@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use tombolo_proto::v1::{MeshInviteResponse, MeshMembersResponse, MeshStatusResponse, Peer, StateTransfer};
+use tombolo_proto::v1::{
+    Member, MemberState, MeshInviteResponse, MeshMembersResponse, MeshStatusResponse, Peer, StateTransfer,
+};
 
 use super::super::mesh;
 
@@ -16,22 +18,39 @@ pub(super) fn invitation(out: &mut impl Write, response: &MeshInviteResponse) ->
 pub(super) fn members(out: &mut impl Write, response: &MeshMembersResponse) -> io::Result<()> {
     text(out, "Mesh", &mesh::hexadecimal(&response.mesh))?;
     text(out, "Replica", &mesh::replica(response.replica))?;
-    for member in &response.members {
-        text(out, "Replica", &mesh::replica(member.replica))?;
-        text(out, "Name", &member.name)?;
-        text(out, "State", mesh::member_state(member))?;
-        member.peer_addresses.iter().try_for_each(|address| text(out, "PeerAddress", address))?;
-        member.client_urls.iter().try_for_each(|url| text(out, "ClientURL", url))?;
-        text(out, "Slots", &mesh::slots(&member.slots))?;
-        text(out, "Issuer", &mesh::replica(member.issuer))?;
-        for (name, other) in [("Predecessor", member.predecessor), ("Successor", member.successor)] {
-            if other != 0 {
-                text(out, name, &mesh::replica(other))?;
-            }
+    writeln!(out, "\"LogHeldBytes\" : {}", response.log_held_bytes)?;
+    writeln!(out, "\"LogBudgetBytes\" : {}", response.log_budget_bytes)?;
+    response.members.iter().try_for_each(|known| {
+        member(out, known)?;
+        writeln!(out)
+    })
+}
+
+pub(super) fn member(out: &mut impl Write, member: &Member) -> io::Result<()> {
+    text(out, "Replica", &mesh::replica(member.replica))?;
+    text(out, "Name", &member.name)?;
+    text(out, "State", mesh::member_state(member))?;
+    member.peer_addresses.iter().try_for_each(|address| text(out, "PeerAddress", address))?;
+    member.client_urls.iter().try_for_each(|url| text(out, "ClientURL", url))?;
+    text(out, "Slots", &mesh::slots(&member.slots))?;
+    text(out, "Issuer", &mesh::replica(member.issuer))?;
+    for (name, other) in [("Predecessor", member.predecessor), ("Successor", member.successor)] {
+        if other != 0 {
+            text(out, name, &mesh::replica(other))?;
         }
-        writeln!(out)?;
     }
-    Ok(())
+    if member.state_by != 0 {
+        writeln!(out, "\"StateAtMs\" : {}", member.state_at_ms)?;
+        text(out, "StateBy", &mesh::replica(member.state_by))?;
+    }
+    number(out, "EndsAt", member.ends_at)?;
+    member.open_to.iter().try_for_each(|id| text(out, "OpenTo", &mesh::replica(*id)))?;
+    number(out, "HeldCommits", member.held_commits)?;
+    number(out, "HeldBytes", member.held_bytes)?;
+    if member.lease_heir != 0 {
+        text(out, "LeaseHeir", &mesh::replica(member.lease_heir))?;
+    }
+    number(out, "HeardMs", member.heard_ms)
 }
 
 pub(super) fn status(out: &mut impl Write, response: &MeshStatusResponse) -> io::Result<()> {
@@ -76,6 +95,9 @@ fn peer(out: &mut impl Write, peer: &Peer) -> io::Result<()> {
     text(out, "Peer", &mesh::replica(peer.replica))?;
     text(out, "Name", &peer.name)?;
     text(out, "State", mesh::peer_state(peer))?;
+    if peer.membership() == MemberState::Parked {
+        text(out, "Membership", "parked")?;
+    }
     writeln!(out, "\"SinceMs\" : {}", peer.since_ms)?;
     text(out, "Address", &peer.address)?;
     number(out, "RttUs", peer.rtt_us)?;
@@ -85,6 +107,7 @@ fn peer(out: &mut impl Write, peer: &Peer) -> io::Result<()> {
     number(out, "BytesInFlight", peer.bytes_in_flight)?;
     text(out, "Digests", mesh::digests(peer))?;
     number(out, "SkewMs", peer.skew_ms)?;
+    number(out, "HeldBytes", peer.held_bytes)?;
     writeln!(out, "\"SentBytes\" : {}", peer.sent_bytes)?;
     writeln!(out, "\"ReceivedBytes\" : {}", peer.received_bytes)?;
     text(out, "LastError", &peer.last_error)?;

@@ -2,7 +2,8 @@
 //! not known is left out.
 
 use tombolo_proto::v1::{
-    Member, MeshAlarm, MeshInviteResponse, MeshMembersResponse, MeshStatusResponse, Peer, SlotRange, StateTransfer,
+    Member, MemberState, MeshAlarm, MeshInviteResponse, MeshMembersResponse, MeshStatusResponse, Peer, SlotRange,
+    StateTransfer,
 };
 
 use super::{
@@ -25,11 +26,13 @@ pub(super) fn members(response: &MeshMembersResponse) -> String {
         .string("mesh", &mesh::hexadecimal(&response.mesh))
         .string("replica", &mesh::replica(response.replica))
         .field("members", &list(response.members.iter().map(member)))
+        .number("log_held_bytes", response.log_held_bytes)
+        .number("log_budget_bytes", response.log_budget_bytes)
         .end()
 }
 
-fn member(member: &Member) -> String {
-    Object::new()
+pub(super) fn member(member: &Member) -> String {
+    let object = Object::new()
         .string("replica", &mesh::replica(member.replica))
         .string("name", &member.name)
         .string("state", mesh::member_state(member))
@@ -38,8 +41,20 @@ fn member(member: &Member) -> String {
         .value_if_some("slots", member.slots.as_ref().map(slots))
         .string("issuer", &mesh::replica(member.issuer))
         .value_if_some("predecessor", other(member.predecessor))
-        .value_if_some("successor", other(member.successor))
-        .end()
+        .value_if_some("successor", other(member.successor));
+    let object = match member.state_by {
+        0 => object,
+        by => object.number("state_at_ms", member.state_at_ms).string("state_by", &mesh::replica(by)),
+    };
+    let object = known(object, "ends_at", member.ends_at);
+    let object = match member.open_to.as_slice() {
+        [] => object,
+        open => object.field("open_to", &list(open.iter().map(|id| string(&mesh::replica(*id))))),
+    };
+    let object = known(object, "held_commits", member.held_commits);
+    let object = known(object, "held_bytes", member.held_bytes);
+    let object = object.value_if_some("lease_heir", other(member.lease_heir));
+    known(object, "heard_ms", member.heard_ms).end()
 }
 
 /// Another replica, if there is one.
@@ -85,7 +100,11 @@ fn peer(peer: &Peer) -> String {
     let object = known(object, "records_behind", peer.records_behind);
     let object = known(object, "records_ahead", peer.records_ahead);
     let object = known(object, "bytes_in_flight", peer.bytes_in_flight).string("digests", mesh::digests(peer));
-    known(object, "skew_ms", peer.skew_ms)
+    let object = match peer.membership() {
+        MemberState::Parked => object.string("membership", "parked"),
+        _ => object,
+    };
+    known(known(object, "skew_ms", peer.skew_ms), "held_bytes", peer.held_bytes)
         .number("sent_bytes", peer.sent_bytes)
         .number("received_bytes", peer.received_bytes)
         .string_unless_empty("last_error", &peer.last_error)

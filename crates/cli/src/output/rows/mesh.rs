@@ -2,25 +2,36 @@
 
 use std::time::Duration;
 
-use tombolo_proto::v1::{MeshMembersResponse, MeshStatusResponse, Peer};
+use tombolo_proto::v1::{Member, MeshMembersResponse, MeshStatusResponse, Peer};
 
 use super::{super::mesh, Rows};
-use crate::notation::{duration::GoDuration, span::Span};
+use crate::notation::{duration::GoDuration, size, span::Span};
+
+const MEMBERS: &[&str] =
+    &["REPLICA", "STATE", "NAME", "PEER ADDRS", "CLIENT ADDRS", "SLOTS", "ISSUER", "SINCE", "NOTE"];
 
 pub(super) fn members(response: &MeshMembersResponse) -> Rows {
-    let heading = &["REPLICA", "STATE", "NAME", "PEER ADDRS", "CLIENT ADDRS", "SLOTS", "ISSUER"];
-    let rows = response.members.iter().map(|member| {
-        vec![
-            mesh::replica(member.replica),
-            mesh::member_state(member).to_owned(),
-            member.name.clone(),
-            member.peer_addresses.join(","),
-            member.client_urls.join(","),
-            mesh::slots(&member.slots),
-            mesh::replica(member.issuer),
-        ]
-    });
-    Rows { heading, rows: rows.collect() }
+    let rows = response.members.iter().map(|member| row(member, &response.members));
+    Rows { heading: MEMBERS, rows: rows.collect() }
+}
+
+/// One member alone.
+pub(super) fn one(member: &Member) -> Rows {
+    Rows { heading: MEMBERS, rows: vec![row(member, &[])] }
+}
+
+fn row(member: &Member, all: &[Member]) -> Vec<String> {
+    vec![
+        mesh::replica(member.replica),
+        mesh::member_state(member).to_owned(),
+        member.name.clone(),
+        member.peer_addresses.join(","),
+        member.client_urls.join(","),
+        mesh::slots(&member.slots),
+        mesh::replica(member.issuer),
+        mesh::since(member),
+        mesh::note(member, all),
+    ]
 }
 
 /// The peers, with what is taken from whom and the names of the alarms that concern each. What concerns the endpoint itself stands in a row of its own.
@@ -35,6 +46,7 @@ pub(super) fn status(response: &MeshStatusResponse) -> Rows {
         "AHEAD",
         "IN FLIGHT",
         "DIGEST",
+        "HOLDS",
         "ALARMS",
         "LAST ERROR",
         "TRANSFER",
@@ -46,7 +58,7 @@ pub(super) fn status(response: &MeshStatusResponse) -> Rows {
     let mut own = vec![response.name.clone(), mesh::replica(response.replica), "answering".to_owned()];
     own.resize(heading.len(), String::new());
     own[8] = mesh::hexadecimal(&response.digest);
-    own[9] = alarms(0);
+    own[10] = alarms(0);
     let taken = |replica: u64| {
         let transfer = response.transfer.as_ref().filter(|transfer| transfer.provider == replica);
         transfer.map_or_else(String::new, |transfer| {
@@ -62,18 +74,19 @@ pub(super) fn status(response: &MeshStatusResponse) -> Rows {
     Rows { heading, rows: std::iter::once(own).chain(peers).collect() }
 }
 
-/// Name, replica, state, round trip, lag, records behind and ahead, bytes in flight, digests.
+/// Name, replica, state, round trip, lag, records behind and ahead, bytes in flight, digests, bytes of the log that it holds back.
 pub(in super::super) fn measures(peer: &Peer) -> Vec<String> {
     vec![
         peer.name.clone(),
         mesh::replica(peer.replica),
-        mesh::peer_state(peer).to_owned(),
+        mesh::peer_standing(peer),
         known(peer.rtt_us.map(|micros| GoDuration(Duration::from_micros(micros)))),
         known(peer.lag_ms.map(Span)),
         known(peer.records_behind),
         known(peer.records_ahead),
         known(peer.bytes_in_flight),
         mesh::digests(peer).to_owned(),
+        known(peer.held_bytes.map(size::bytes)),
     ]
 }
 

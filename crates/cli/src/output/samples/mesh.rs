@@ -22,8 +22,28 @@ pub(in super::super) fn members() -> MeshMembersResponse {
         issuer: 0xa1,
         ..Default::default()
     };
-    let silent = Member { replica: 0xb2, issuer: 0xa1, state: MemberState::Active.into(), ..Default::default() };
-    MeshMembersResponse { mesh: Bytes::from_static(&[0x0f; 16]), replica: 0xa1, members: vec![founder, silent] }
+    let state = MemberState::Active.into();
+    let silent = Member { replica: 0xb2, issuer: 0xa1, state, lease_heir: 0xa1, ..Default::default() };
+    MeshMembersResponse {
+        mesh: Bytes::from_static(&[0x0f; 16]),
+        replica: 0xa1,
+        members: vec![founder, silent],
+        log_held_bytes: 7,
+        log_budget_bytes: 4_096,
+    }
+}
+
+pub(in super::super) fn removed() -> Member {
+    Member {
+        replica: 0xc3,
+        name: "ship".into(),
+        state: MemberState::Removed.into(),
+        issuer: 0xa1,
+        state_at_ms: 1_700_000_000_000,
+        state_by: 0xa1,
+        ends_at: Some(41),
+        ..Default::default()
+    }
 }
 
 pub(in super::super) fn status() -> MeshStatusResponse {
@@ -43,6 +63,8 @@ pub(in super::super) fn status() -> MeshStatusResponse {
         sent_bytes: 10,
         received_bytes: 20,
         last_error: String::new(),
+        membership: MemberState::Active.into(),
+        held_bytes: Some(0),
     };
     let ship = Peer {
         replica: 0xc3,
@@ -54,6 +76,7 @@ pub(in super::super) fn status() -> MeshStatusResponse {
         records_behind: Some(1_204),
         digests: DigestComparison::Unknown.into(),
         last_error: "timed out".into(),
+        membership: MemberState::Parked.into(),
         ..Default::default()
     };
     let alarm = MeshAlarm {

@@ -2,12 +2,12 @@
 
 use std::io::{self, Write};
 
-use tombolo_proto::v1::MeshStatusResponse;
+use tombolo_proto::v1::{Member, MeshStatusResponse};
 
 use super::super::{mesh, rows};
 use crate::notation::span::Span;
 
-const HEADING: [&str; 8] = ["REPLICA", "STATE", "RTT", "LAG", "BEHIND", "AHEAD", "IN FLIGHT", "DIGEST"];
+const HEADING: [&str; 9] = ["REPLICA", "STATE", "RTT", "LAG", "BEHIND", "AHEAD", "IN FLIGHT", "DIGEST", "HOLDS"];
 
 pub(super) fn status(out: &mut impl Write, response: &MeshStatusResponse) -> io::Result<()> {
     let MeshStatusResponse { name, version, uptime_ms, revision, commit, records, .. } = response;
@@ -30,6 +30,16 @@ pub(super) fn status(out: &mut impl Write, response: &MeshStatusResponse) -> io:
         writeln!(out, "  ALARM    {}{whom}: {}", mesh::alarm_kind(alarm), alarm.text)?;
     }
     Ok(())
+}
+
+/// What a member is by now.
+pub(super) fn member(out: &mut impl Write, member: &Member) -> io::Result<()> {
+    let (name, id) = (mesh::member_name(member), mesh::replica(member.replica));
+    write!(out, "{name} ({id}) is {}", mesh::member_state(member))?;
+    match member.lease_heir {
+        0 => writeln!(out),
+        heir => writeln!(out, "; its leases are counted by {}", mesh::replica(heir)),
+    }
 }
 
 fn peers(out: &mut impl Write, response: &MeshStatusResponse) -> io::Result<()> {

@@ -128,7 +128,7 @@ impl Host for ToyHost {
         self.store.lock().load(&seen, from, commits, bytes)
     }
 
-    async fn ingest(&self, records: Vec<Bytes>) -> IngestReport {
+    async fn ingest(&self, _: ReplicaId, records: Vec<Bytes>) -> IngestReport {
         // A disk takes its time.
         tokio::time::sleep(Duration::from_millis(1)).await;
         self.ingested.fetch_add(records.len(), Ordering::Relaxed);
@@ -212,7 +212,7 @@ fn roster_entries(store: &ToyStore) -> Vec<RosterEntry> {
     for (dot, bytes) in log {
         for operation in Record::decode(bytes).unwrap().operations {
             if let Operation::SystemPut { key, value, .. } = operation {
-                entries.push(RosterEntry { key, author: dot.replica, value });
+                entries.push(RosterEntry { key, author: dot.replica, seq: dot.seq, value });
             }
         }
     }

@@ -26,8 +26,6 @@ pub(crate) enum OperatorFault {
     UnknownMethod,
     #[error("tombolo: a server joins a mesh by invitation: see `tombolo mesh invite`")]
     JoinsByInvitation,
-    #[error("tombolo: {member:016x} is a site of the mesh, and this version takes no site out of it")]
-    NoRemoval { member: u64 },
     #[error("tombolo: a site announces its own addresses: start it with --initial-advertise-peer-urls")]
     AnnouncesItself,
     #[error("tombolo: the alarm ends by itself when its cause does: see `tombolo mesh status`")]
@@ -48,7 +46,6 @@ impl OperatorFault {
             | Self::BadLeaderTransferee
             | Self::Downgrade(Refused::UnderWay | Refused::None)
             | Self::JoinsByInvitation
-            | Self::NoRemoval { .. }
             | Self::AnnouncesItself
             | Self::AlarmEndsByItself => Code::FailedPrecondition,
             // etcd has given them no code.

@@ -8,8 +8,8 @@ use tombolo_proto::{
         MemberUpdateRequest, MoveLeaderRequest, SnapshotRequest, StatusRequest, alarm_request::AlarmAction,
     },
     v1::{
-        BackupSaveRequest, ImportRunRequest, ImportStatusRequest, MeshInviteRequest, MeshMembersRequest,
-        MeshStatusRequest,
+        BackupSaveRequest, ImportRunRequest, ImportStatusRequest, MeshInviteRequest, MeshLeaseHeirRequest,
+        MeshMembersRequest, MeshParkRequest, MeshRemoveRequest, MeshStatusRequest, MeshUnparkRequest,
     },
 };
 
@@ -45,8 +45,12 @@ plain! {
     ImportRunRequest => ImportRun,
     ImportStatusRequest => ImportStatus,
     MeshInviteRequest => MeshInvite,
+    MeshLeaseHeirRequest => MeshLeaseHeir,
     MeshMembersRequest => MeshMembers,
+    MeshParkRequest => MeshPark,
+    MeshRemoveRequest => MeshRemove,
     MeshStatusRequest => MeshStatus,
+    MeshUnparkRequest => MeshUnpark,
 }
 
 impl Effects for AlarmRequest {
