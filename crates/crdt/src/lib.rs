@@ -22,6 +22,7 @@ pub use operation::{LEASE_TTL_S_MAX, LeaseRef, Operation, RangeRemove, SYSTEM_KE
 pub use record::{RECORD_BYTES_MAX, RECORD_OPERATIONS_MAX, Record, RecordHeader};
 pub use register::{Register, Sibling, Stamp};
 pub use replica_id::ReplicaId;
+pub use signed_head::SignedHead;
 pub use version_vector::VersionVector;
 
 mod chain;
@@ -35,6 +36,7 @@ mod operation;
 mod record;
 mod register;
 mod replica_id;
+mod signed_head;
 mod version_vector;
 
 #[cfg(doctest)]

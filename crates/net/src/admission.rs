@@ -10,7 +10,10 @@ use std::fmt;
 
 use bytes::Bytes;
 use thiserror::Error;
-use tombolo_crdt::{DecodeError, ReplicaId, codec::Reader};
+use tombolo_crdt::{
+    DecodeError, ReplicaId,
+    codec::{Reader, put_varint},
+};
 
 use crate::{KeyPair, PublicKey, Roster, Signature, SlotRange};
 
@@ -162,6 +165,21 @@ impl Admission {
         Ok(admission)
     }
 
+    /// The bytes of a chain, from its subject's admission upwards.
+    pub fn encode_chain(chain: &[Self]) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_chain(&mut out, chain);
+        out
+    }
+
+    /// Reads what [`Admission::encode_chain`] wrote, and no other bytes.
+    pub fn decode_chain(bytes: Bytes) -> Result<Vec<Self>, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let chain = read_chain(&mut reader)?;
+        reader.finish("admissions")?;
+        Ok(chain)
+    }
+
     /// Reads one admission of several.
     pub(crate) fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
         let terms = AdmissionTerms::read(reader)?;
@@ -169,10 +187,26 @@ impl Admission {
     }
 }
 
+pub(crate) fn put_chain(out: &mut Vec<u8>, chain: &[Admission]) {
+    put_varint(out, chain.len() as u64);
+    for admission in chain {
+        out.extend_from_slice(&admission.encode());
+    }
+}
+
+pub(crate) fn read_chain(reader: &mut Reader) -> Result<Vec<Admission>, DecodeError> {
+    let count = reader.varint("admissions")?;
+    if count > Roster::CHAIN_MAX as u64 {
+        return Err(DecodeError::TooMany { what: "admissions", count, max: Roster::CHAIN_MAX });
+    }
+    (0..count).map(|_| Admission::read(reader)).collect()
+}
+
 /// Checks a chain, from its subject upwards, to the first admission whose issuer `known` knows.
 ///
 /// `known` answers the terms under which a replica was admitted, if the reader believes them already. Admissions above
 /// the first known issuer are not looked at.
+#[cfg(feature = "quic")]
 pub(crate) fn check_chain(
     mesh: u128,
     chain: &[Admission],
@@ -201,6 +235,7 @@ pub(crate) fn check_chain(
 
 /// Checks every link of a chain that its reader believes at the top: that of its own admission, which a ticket's issuer gave.
 /// The top is a founder's admission, unless the chain is as long as chains get.
+#[cfg(feature = "quic")]
 pub(crate) fn check_links(mesh: u128, chain: &[Admission]) -> Result<(), ChainFault> {
     let top = chain.last().ok_or(ChainFault::Empty)?.terms;
     if top.issuer != top.replica && chain.len() < Roster::CHAIN_MAX {

@@ -7,10 +7,13 @@
 use bytes::Bytes;
 use tombolo_crdt::{
     DecodeError, ReplicaId,
-    codec::{Reader, put_bytes, put_varint},
+    codec::{Reader, put_bytes},
 };
 
-use crate::{Admission, Announcement, PublicKey, Refusal, Roster, Secret, TicketId};
+use crate::{
+    Admission, Announcement, PublicKey, Refusal, Secret, TicketId,
+    admission::{put_chain, read_chain},
+};
 
 /// Bytes of a handshake message: the longest chain of admissions, or the longest announcement, fits twice.
 pub(crate) const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
@@ -127,21 +130,6 @@ impl Message {
     }
 }
 
-fn put_chain(out: &mut Vec<u8>, chain: &[Admission]) {
-    put_varint(out, chain.len() as u64);
-    for admission in chain {
-        out.extend_from_slice(&admission.encode());
-    }
-}
-
-fn read_chain(reader: &mut Reader) -> Result<Vec<Admission>, DecodeError> {
-    let count = reader.varint("admissions")?;
-    if count > Roster::CHAIN_MAX as u64 {
-        return Err(DecodeError::TooMany { what: "admissions", count, max: Roster::CHAIN_MAX });
-    }
-    (0..count).map(|_| Admission::read(reader)).collect()
-}
-
 const GREETING: u8 = 1;
 const JOIN: u8 = 2;
 const WELCOME: u8 = 3;
@@ -150,7 +138,7 @@ const REFUSED: u8 = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{JoinRefusal, KeyPair};
+    use crate::{JoinRefusal, KeyPair, Roster};
 
     fn admission() -> Admission {
         let key = KeyPair::from_seed(&[1; 32]).unwrap();

@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use tombolo_crdt::{ReplicaId, VersionVector};
 
 use crate::{
-    Admission, Event, IngestReport, JoinRefusal, JoinRequest, LoadFailure, Loaded, PeerError, PublicKey, Refusal,
-    Roster, Standing,
+    Admission, Event, IngestReport, JoinRefusal, JoinRequest, LoadFailure, Loaded, PeerError, ProvenBatch, PublicKey,
+    Refusal, Roster, Standing,
 };
 
 /// The program around a node. Implementors may write the asynchronous methods as `async fn`.
@@ -23,7 +23,8 @@ pub trait Host: Send + Sync + 'static {
     fn roster(&self) -> watch::Receiver<Arc<Roster>>;
 
     /// Reads the log from commit `from` on, without the records that `seen` covers. Looks at no more than `commits` commits,
-    /// and returns no more than `bytes` bytes of records unless a single one has more.
+    /// and returns no more than `bytes` bytes of records, unless a single one has more, or records that were ingested together have. Those are
+    /// never told in part. [`Signer`](crate::Signer) signs what is this replica's own.
     fn load(
         &self,
         seen: VersionVector,
@@ -32,11 +33,12 @@ pub trait Host: Send + Sync + 'static {
         bytes: usize,
     ) -> impl Future<Output = Result<Loaded, LoadFailure>> + Send;
 
-    /// Applies records that `peer` has sent, in order, and answers when those taken are durable, and [`Host::standing`] says so.
+    /// Applies records that `peer` has sent, in order, all or none, and answers when they are durable, and [`Host::standing`] says so. The
+    /// heads are kept with them: they are what the records are offered with to others.
     ///
     /// Who sends matters for one thing: once this replica has said that it takes nothing more from a removed member
     /// ([`Saying::Closed`](crate::Saying::Closed)), nothing of it that is under way may be taken.
-    fn ingest(&self, peer: ReplicaId, records: Vec<Bytes>) -> impl Future<Output = IngestReport> + Send;
+    fn ingest(&self, peer: ReplicaId, batch: ProvenBatch) -> impl Future<Output = IngestReport> + Send;
 
     /// Redeems a ticket of this replica: checks it, and writes the admission. The request's key is proven, nothing else is. Is
     /// asked no more often than a rack of newcomers would. Runs to its end even if the newcomer has gone.

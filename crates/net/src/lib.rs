@@ -7,10 +7,17 @@
 //!
 //! `docs/protocol.md` has the messages byte by byte, the rules and the faults.
 
+pub use admission::{Admission, AdmissionTerms, ChainFault, TicketId};
+pub use announcement::Announcement;
+pub use batch::{Batch, ProvenBatch};
+pub use heads::{HeadFault, sign_head};
+pub use identity::{KeyError, KeyPair, PublicKey, Signature};
+pub use invitation::{Invitation, Secret};
 pub use lag::LagMeter;
+pub use roster::{Member, Roster, RosterEntry, SecondSuccessor};
 pub use session::{
     PROTOCOL, Session, Settings,
-    fault::{BadRecord, Fault},
+    fault::{BadRecord, Equivocation, Fault},
     heartbeat::Heartbeat,
     hello::Hello,
     input::{AskFailure, IngestRefusal, IngestReport, Input, LoadFailure, Loaded},
@@ -22,14 +29,30 @@ pub use session::{
     standing::{Moment, Standing},
     status::{Behind, Digests, PeerStatus, Readiness},
 };
+pub use signer::Signer;
 pub use slots::SlotRange;
 pub use stability::{Stability, StabilityRow};
+pub use statement::{Saying, Statement, StatementTerms};
+pub use system_key::SystemKey;
+pub use ticket::{Ticket, TicketError};
 pub use tree::{LinkReport, TREE_TICK_MS, Tree, TreePolicy};
 
+mod admission;
+mod announcement;
+mod base64url;
+mod batch;
+mod heads;
+mod identity;
+mod invitation;
 mod lag;
+mod roster;
 mod session;
+mod signer;
 mod slots;
 mod stability;
+mod statement;
+mod system_key;
+mod ticket;
 mod tree;
 
 #[cfg(doctest)]
@@ -38,13 +61,9 @@ struct Readme;
 
 #[cfg(feature = "quic")]
 pub use {
-    admission::{Admission, AdmissionTerms, ChainFault, TicketId},
-    announcement::Announcement,
     framing::FrameTooLarge,
     handshake::{JoinRequest, Welcome},
     host::{Host, Report},
-    identity::{KeyError, KeyPair, PublicKey, Signature},
-    invitation::{Invitation, Secret},
     join::{Candidate, JoinError, join},
     membership::{MemberState, Place},
     node::{
@@ -56,28 +75,14 @@ pub use {
         peers::{PeerState, PeerView},
     },
     refusal::{JoinRefusal, PeerRefusal, Refusal},
-    roster::{Member, Roster, RosterEntry, SecondSuccessor},
-    statement::{Saying, Statement, StatementTerms},
-    system_key::SystemKey,
-    ticket::{Ticket, TicketError},
 };
 
-#[cfg(feature = "quic")]
-mod admission;
-#[cfg(feature = "quic")]
-mod announcement;
-#[cfg(feature = "quic")]
-mod base64url;
 #[cfg(feature = "quic")]
 mod framing;
 #[cfg(feature = "quic")]
 mod handshake;
 #[cfg(feature = "quic")]
 mod host;
-#[cfg(feature = "quic")]
-mod identity;
-#[cfg(feature = "quic")]
-mod invitation;
 #[cfg(feature = "quic")]
 mod join;
 #[cfg(feature = "quic")]
@@ -88,13 +93,5 @@ mod node;
 mod printable;
 #[cfg(feature = "quic")]
 mod refusal;
-#[cfg(feature = "quic")]
-mod roster;
-#[cfg(feature = "quic")]
-mod statement;
-#[cfg(feature = "quic")]
-mod system_key;
-#[cfg(feature = "quic")]
-mod ticket;
 #[cfg(feature = "quic")]
 mod tls;

@@ -75,7 +75,7 @@ impl Roster {
     pub fn new(mesh: u128, entries: impl IntoIterator<Item = RosterEntry>) -> Self {
         let mut admissions = Vec::new();
         let mut announcements = BTreeMap::new();
-        let mut found = Vec::new();
+        let (mut found, mut shown) = (Vec::new(), Vec::new());
         for RosterEntry { key, author, seq, value } in entries {
             match SystemKey::parse(&key) {
                 Some(SystemKey::Admission(replica)) => {
@@ -93,6 +93,11 @@ impl Roster {
                         announcements.entry(replica).or_insert(announcement);
                     }
                 }
+                Some(SystemKey::Proof(_)) => {
+                    let chain = Admission::decode_chain(value).unwrap_or_default();
+                    let in_mesh = chain.into_iter().filter(|admission| admission.terms.mesh == mesh);
+                    shown.extend(in_mesh.map(|admission| Admitted { admission, admitted_at: 0, is_on_record: false }));
+                }
                 Some(SystemKey::Invitation(..) | SystemKey::Entered(_) | SystemKey::Announcement(_)) | None => {}
                 Some(key) => {
                     let statement = Statement::decode(value).ok();
@@ -100,6 +105,8 @@ impl Roster {
                 }
             }
         }
+        // What its issuer wrote says more than what its subject shows.
+        admissions.extend(shown);
         let mut roster = proven(admissions);
         membership::place(mesh, &mut roster.members, found);
         for (replica, announcement) in announcements {
@@ -108,6 +115,17 @@ impl Roster {
             }
         }
         roster
+    }
+
+    /// This roster and what `entries` prove beside it. All that was proven is checked again: for rare occasions.
+    pub fn joined_by(&self, mesh: u128, entries: impl IntoIterator<Item = RosterEntry>) -> Self {
+        let known = self.members.values().map(|member| RosterEntry {
+            key: SystemKey::Admission(member.replica()).to_string().into(),
+            author: member.admission.terms.issuer,
+            seq: 0,
+            value: member.admission.encode().into(),
+        });
+        Self::new(mesh, known.chain(entries))
     }
 
     /// A member by its id, succeeded or not.

@@ -26,6 +26,9 @@ pub enum SystemKey {
     LeaseHeir(ReplicaId),
     /// `member/<replica>/entered`: how far what a removed one wrote beyond its end has been entered as new writes.
     Entered(ReplicaId),
+    /// `member/<replica>/proof`: its admission and those above it, [`crate::Admission::encode_chain`]: written by its subject, as its first
+    /// record, so that whoever meets its stream finds there what proves it.
+    Proof(ReplicaId),
     /// `invitation/<issuer>/<ticket>`: an [`crate::Invitation`] that nobody has redeemed.
     Invitation(ReplicaId, TicketId),
 }
@@ -45,6 +48,7 @@ impl SystemKey {
             return match what {
                 "admission" => Some(Self::Admission(replica)),
                 "announcement" => Some(Self::Announcement(replica)),
+                "proof" => Some(Self::Proof(replica)),
                 "state" => Some(Self::State(replica)),
                 "removal" => Some(Self::Removal(replica)),
                 "lease-heir" => Some(Self::LeaseHeir(replica)),
@@ -83,6 +87,7 @@ impl fmt::Display for SystemKey {
             Self::Closed(replica, member) => of_member(replica, &format!("closed/{:016x}", member.get())),
             Self::LeaseHeir(replica) => of_member(replica, "lease-heir"),
             Self::Entered(replica) => of_member(replica, "entered"),
+            Self::Proof(replica) => of_member(replica, "proof"),
             Self::Invitation(issuer, ticket) => {
                 write!(f, "{}{:016x}/{ticket}", Self::INVITATION_PREFIX, issuer.get())
             }

@@ -12,12 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tombolo_crdt::ReplicaId;
+use tombolo_net::ProvenBatch;
 use tombolo_storage::{
-    Answer, Commit, CommitError, Committer, Durability, IngestError, MendedRow, RequestError, WallTime,
+    Answer, Commit, CommitError, Committer, Durability, IngestError, MendedRow, RefusedBatch, RequestError, WallTime,
 };
 use tracing::{error, info};
 
@@ -73,9 +73,9 @@ impl From<RequestError> for Refusal {
 /// What became of records from a peer.
 #[derive(Debug)]
 pub(crate) struct Ingested {
-    /// Records, from the first on, that are durable here now: applied by this, or before.
-    pub(crate) taken: usize,
-    /// Why the next of them was not applied; those after it were not tried.
+    /// How many of them, from the first on, may be applied.
+    pub(crate) passed: usize,
+    /// Why the next one may not; then none was applied. `None`: all are durable here now.
     pub(crate) refusal: Option<IngestRefusal>,
 }
 
@@ -96,7 +96,7 @@ pub(crate) enum IngestRefusal {
 
 impl Ingested {
     fn none(refusal: IngestRefusal) -> Self {
-        Self { taken: 0, refusal: Some(refusal) }
+        Self { passed: 0, refusal: Some(refusal) }
     }
 }
 
@@ -216,7 +216,7 @@ impl Worker {
                 Work::Request { request, reply } => {
                     Answered::Request(reply, self.committer.execute(wall, request).map_err(Refusal::from))
                 }
-                Work::Ingest { from, records, reply } => Answered::Ingest(reply, self.ingest(wall, from, records)),
+                Work::Ingest { from, batch, reply } => Answered::Ingest(reply, self.ingest(wall, from, batch)),
                 Work::Step { step, reply } => Answered::Step(reply, self.step(step, &mut commits)),
                 Work::Mend { rows, reply } => Answered::Mend(reply, self.mend(rows)),
             });
@@ -234,21 +234,20 @@ impl Worker {
         Group { commits, replies }
     }
 
-    /// Applies records in their order up to the first that cannot be. One that is here already is as good as applied.
-    fn ingest(&mut self, wall: WallTime, from: ReplicaId, records: Vec<Bytes>) -> Ingested {
+    /// Applies records in their order, all or none. One that is here already is as good as applied.
+    fn ingest(&mut self, wall: WallTime, from: ReplicaId, batch: ProvenBatch) -> Ingested {
         if self.queue.is_shut_out(from) {
             return Ingested::none(IngestRefusal::ShutOut);
         }
-        let mut taken = 0;
-        for record in records {
-            match self.committer.ingest(wall, record) {
-                Ok(_) => self.metrics.records_ingested.add(1),
-                Err(IngestError::Duplicate { .. }) => {}
-                Err(why) => return Ingested { taken, refusal: Some(IngestRefusal::Record(why)) },
+        let (records, heads) = batch.into_parts();
+        let count = records.len();
+        match self.committer.ingest_batch(wall, records, heads) {
+            Ok(applied) => {
+                self.metrics.records_ingested.add(applied as u64);
+                Ingested { passed: count, refusal: None }
             }
-            taken += 1;
+            Err(RefusedBatch { at, why }) => Ingested { passed: at, refusal: Some(IngestRefusal::Record(why)) },
         }
-        Ingested { taken, refusal: None }
     }
 
     fn mend(&mut self, rows: Vec<MendedRow>) -> u64 {
@@ -282,6 +281,9 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use tombolo_crdt::Dot;
+    use tombolo_net::{Admission, Batch, KeyPair, Roster, RosterEntry, Signer, SystemKey};
     use tombolo_storage::{
         ArrivalBudget, Health, KeyRange, OpenOptions, Outcome, Provider, Pull, Put, RangeQuery, Receiver, Request,
         Store, engine::memory::MemoryEngine,
@@ -326,10 +328,10 @@ mod tests {
     }
 
     /// Sends records and tells what became of them, with the commits they made.
-    fn ingest(rig: &mut Rig, records: Vec<Bytes>) -> (Ingested, usize) {
+    fn ingest(rig: &mut Rig, batch: ProvenBatch) -> (Ingested, usize) {
         let queue = rig.queue.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let waiting = thread::spawn(move || runtime.block_on(queue.ingest(sender(), records)));
+        let waiting = thread::spawn(move || runtime.block_on(queue.ingest(sender(), batch)));
         let Group { commits, replies } = rig.groups.blocking_recv().unwrap();
         replies.into_iter().for_each(Answered::tell);
         (waiting.join().unwrap(), commits.len())
@@ -340,7 +342,7 @@ mod tests {
     }
 
     /// The records of `count` puts at another replica.
-    fn foreign_records(count: usize) -> Vec<Bytes> {
+    fn foreign_records(count: usize) -> Vec<(Dot, Bytes)> {
         let mut author = rig_of([8; 32]);
         for _ in 0..count {
             let _waiting = author.queue.enter(put("k"), 1).unwrap();
@@ -348,7 +350,24 @@ mod tests {
         }
         let budget = ArrivalBudget { commits: count, bytes: 1 << 20 };
         let arrivals = author.store.arrivals(&Default::default(), 0, budget).unwrap();
-        arrivals.records.into_iter().map(|arrival| arrival.bytes).collect()
+        arrivals.records.into_iter().map(|arrival| (arrival.dot, arrival.bytes)).collect()
+    }
+
+    /// Records as their author signs and offers them.
+    fn signed(records: &[(Dot, Bytes)]) -> ProvenBatch {
+        let author = records[0].0.replica;
+        let key = KeyPair::from_seed(&[8; KeyPair::SEED_LEN]).unwrap();
+        let admission = Admission::founder(7, author, &key);
+        let entry = RosterEntry {
+            key: SystemKey::Admission(author).to_string().into(),
+            author,
+            seq: 0,
+            value: admission.encode().into(),
+        };
+        let roster = Roster::new(7, [entry]);
+        let heads = Signer::new(7, author, key).complete(&roster, records, Vec::new()).unwrap();
+        let records = records.iter().map(|(_, bytes)| bytes.clone()).collect();
+        Batch { records, heads }.prove(7, &roster).unwrap()
     }
 
     fn keys(store: &Store) -> usize {
@@ -388,19 +407,20 @@ mod tests {
     }
 
     #[test]
-    fn records_of_a_peer_are_taken_in_order_up_to_one_that_does_not_follow() {
+    fn records_of_a_peer_are_taken_in_order_and_all_or_none() {
         let records = foreign_records(4);
         let mut rig = rig();
-        let (ingested, commits) = ingest(&mut rig, records[..2].to_vec());
-        assert_eq!((ingested.taken, ingested.refusal.is_none(), commits), (2, true, 2));
-        let known_and_new = records[1..3].to_vec();
-        let (ingested, commits) = ingest(&mut rig, known_and_new);
-        assert_eq!((ingested.taken, ingested.refusal.is_none(), commits), (2, true, 1), "known is as good as applied");
-        let with_a_hole = vec![records[2].clone(), Bytes::from_static(b"no record"), records[3].clone()];
-        let (ingested, commits) = ingest(&mut rig, with_a_hole);
-        assert_eq!((ingested.taken, commits), (1, 0), "nothing after a refusal is tried");
+        let (ingested, commits) = ingest(&mut rig, signed(&records[..2]));
+        assert_eq!((ingested.passed, ingested.refusal.is_none(), commits), (2, true, 2));
+        let (ingested, commits) = ingest(&mut rig, signed(&records[1..3]));
+        assert_eq!((ingested.passed, ingested.refusal.is_none(), commits), (2, true, 1), "known is as good as applied");
+        let mut broken = records[2..].to_vec();
+        broken.insert(1, (records[2].0, Bytes::from_static(b"no record")));
+        let (ingested, commits) = ingest(&mut rig, signed(&broken));
+        assert_eq!((ingested.passed, commits), (1, 0), "nothing after a refusal is tried");
         assert!(matches!(ingested.refusal, Some(IngestRefusal::Record(IngestError::Malformed(_)))));
         assert_eq!(rig.store.frontier().iter().map(|dot| dot.seq).sum::<u64>(), 3);
+        assert_eq!(rig.store.signed_heads().iter().map(|head| head.dot.seq).collect::<Vec<_>>(), [3]);
     }
 
     /// Everything that `author` has, staged at `rig`.
@@ -472,10 +492,10 @@ mod tests {
     fn nothing_is_taken_from_whoever_was_shut_out() {
         let records = foreign_records(2);
         let mut rig = rig();
-        assert_eq!(ingest(&mut rig, records[..1].to_vec()).0.taken, 1);
+        assert_eq!(ingest(&mut rig, signed(&records[..1])).0.passed, 1);
         rig.queue.shut_out([sender()]);
-        let (ingested, commits) = ingest(&mut rig, records);
-        assert_eq!((ingested.taken, commits), (0, 0));
+        let (ingested, commits) = ingest(&mut rig, signed(&records));
+        assert_eq!((ingested.passed, commits), (0, 0));
         assert!(matches!(ingested.refusal, Some(IngestRefusal::ShutOut)));
     }
 
@@ -484,8 +504,8 @@ mod tests {
         let records = foreign_records(2);
         let mut rig = rig();
         rig.engine.fail_sync_in(1);
-        let (ingested, commits) = ingest(&mut rig, records);
-        assert_eq!((ingested.taken, commits), (0, 0));
+        let (ingested, commits) = ingest(&mut rig, signed(&records));
+        assert_eq!((ingested.passed, commits), (0, 0));
         assert!(matches!(ingested.refusal, Some(IngestRefusal::NotDurable)));
     }
 

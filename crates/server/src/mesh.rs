@@ -21,11 +21,11 @@ use thiserror::Error;
 use tokio::sync::{Mutex as Turn, watch};
 use tombolo_crdt::ReplicaId;
 use tombolo_net::{
-    Admission, Announcement, Digests, KeyPair, Limits, Member, Node, PeerView, PublicKey, Roster, RosterEntry,
+    Admission, Announcement, Digests, KeyPair, Limits, Member, Node, PeerView, PublicKey, Roster, RosterEntry, Signer,
     SlotRange, Stability, Standing, SystemKey, TicketId,
 };
 use tombolo_proto::v1::MeshAlarmKind;
-use tombolo_storage::{Commit, Identity, Store, SystemWrite};
+use tombolo_storage::{Commit, Identity, Store, SystemEntry, SystemWrite};
 use tracing::warn;
 
 use self::{
@@ -67,6 +67,8 @@ pub(crate) struct Mesh {
     /// The names that we have had in this mesh, the present one last.
     names: Vec<ReplicaId>,
     key: KeyPair,
+    /// Signs what we offer.
+    signer: Signer,
     /// How we came in; a founder has none.
     membership: Option<Membership>,
     /// What admits the present name of this replica, when it had another one before and the mesh has not heard of this one.
@@ -180,6 +182,7 @@ impl Mesh {
         let mesh = Self {
             identity,
             names,
+            signer: Signer::new(identity.mesh.0, replica, key.clone()),
             key,
             membership,
             succession,
@@ -331,6 +334,18 @@ impl Mesh {
     fn knows(&self, replica: ReplicaId, key: &PublicKey) -> bool {
         let roster = self.roster();
         replica == self.own() || roster.member(replica).is_some() || roster.by_key(key).is_some()
+    }
+
+    /// What whoever was admitted writes before anything else: the admissions that prove it, so that whoever meets its records finds there
+    /// whose they are. A founder needs none, for it is above all others.
+    fn introduction(&self, store: &Store) -> Option<SystemWrite> {
+        let chain = self.roster().chain_for(self.own());
+        let key = SystemKey::Proof(self.own());
+        let proof = Admission::encode_chain(&chain);
+        let is_known = |entry: SystemEntry| entry.siblings.iter().any(|sibling| sibling.value == proof);
+        let is_said = store.system(key.to_string().as_bytes()).into_iter().any(is_known);
+        let is_needed = chain.first().is_some_and(|admission| !admission.is_founders());
+        (is_needed && !is_said).then(|| invitations::put(key, proof))
     }
 
     /// What a founder writes before its first invitation: its own admission, and what it says of itself.

@@ -24,6 +24,7 @@ pub mod checker;
 mod client;
 mod disk;
 mod history;
+mod keys;
 mod marks;
 mod model;
 mod network;

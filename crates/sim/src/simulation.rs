@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use tombolo_crdt::ReplicaId;
-use tombolo_net::Limits;
+use tombolo_net::{Limits, Roster};
 use tombolo_storage::{MeshId, Revision, Slot};
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     },
     client::Client,
     disk::Habit,
+    keys::Keys,
     network::Network,
     rows::Rows,
     site::Site,
@@ -46,6 +47,8 @@ pub(crate) struct Simulation<'a> {
     pub(crate) network: Network,
     pub(crate) limits: Limits,
     pub(crate) sites: Vec<Site>,
+    /// Whom every site believes.
+    pub(crate) roster: Roster,
     pub(crate) clients: Vec<Client>,
     pub(crate) watching: Vec<Watching>,
     pub(crate) records: Records,
@@ -98,7 +101,9 @@ impl<'a> Simulation<'a> {
         // A cloned disk has its original's name, and whatever was drawn for it.
         let original = |site: usize| if plant == Some(Plant::ClonedDisk) && site == 2 { 1 } else { site };
         let habit = plant.map_or(Habit::Sound, Plant::habit);
-        let sites = (0..plan.sites).map(|site| new_site(plan, habit, site, original(site), &random));
+        let mut keys = Keys::of(MESH.0);
+        let sites = (0..plan.sites).map(|site| new_site(plan, habit, site, original(site), &random, &mut keys));
+        let sites = sites.collect::<Result<_, _>>()?;
         Ok(Self {
             plan,
             plant,
@@ -107,7 +112,8 @@ impl<'a> Simulation<'a> {
             agenda: Agenda::default(),
             network,
             limits: limits(&mut random.fork("limits")),
-            sites: sites.collect::<Result<_, _>>()?,
+            sites,
+            roster: keys.roster(),
             clients: Vec::new(),
             watching: Vec::new(),
             records: Records::default(),
@@ -207,7 +213,14 @@ impl<'a> Simulation<'a> {
     }
 }
 
-fn new_site(plan: &Plan, habit: Habit, number: usize, original: usize, random: &Random) -> Result<Site, Violation> {
+fn new_site(
+    plan: &Plan,
+    habit: Habit,
+    number: usize,
+    original: usize,
+    random: &Random,
+    keys: &mut Keys,
+) -> Result<Site, Violation> {
     let mut random = random.fork("sites").nth(original);
     let broken = |cause: String| Violation::at(number, Claim::Service, cause);
     // Ascending by site, and otherwise as good as random.
@@ -215,10 +228,13 @@ fn new_site(plan: &Plan, habit: Habit, number: usize, original: usize, random: &
     let replica = ReplicaId::new(replica).ok_or_else(|| broken("0 names no replica".to_owned()))?;
     let slot = Slot::new(original as u16 * 8).ok_or_else(|| broken("there are not that many slots".to_owned()))?;
     let beginning: Revision = slot.beginning();
+    let entropy = random.entropy();
+    let signer = keys.admit(replica, slot.number(), &entropy);
     Ok(Site {
         replica,
         slot,
-        entropy: random.entropy(),
+        entropy,
+        signer: signer.ok_or_else(|| broken("a seed makes no key".to_owned()))?,
         clocks: Clocks {
             monotonic_base_ms: random.between(0, 1_000_000),
             ahead_ms: trouble::clock_error(plan, &mut random),

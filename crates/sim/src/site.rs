@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use tombolo_crdt::{ReplicaId, VersionVector};
-use tombolo_net::{IngestReport, Session, Stability, Standing};
+use tombolo_net::{Batch, IngestReport, Session, Signer, Stability, Standing};
 use tombolo_site::{Hub, LeaseTable, Load, WatcherId};
 use tombolo_storage::{Answer, Committer, Group, Request, RequestError, Slot, Store};
 
@@ -27,6 +27,8 @@ pub(crate) struct Site {
     pub(crate) slot: Slot,
     /// What the store is founded with.
     pub(crate) entropy: [u8; 32],
+    /// Signs what it offers.
+    pub(crate) signer: Signer,
     pub(crate) clocks: Clocks,
     pub(crate) rows: Rows,
     /// What a sync takes beyond what it takes everywhere.
@@ -125,7 +127,7 @@ pub(crate) enum Work {
     /// A lease has run out.
     Expiry { lease: i64 },
     /// A session's records.
-    Ingest { connection: ConnectionId, records: Vec<Bytes> },
+    Ingest { connection: ConnectionId, batch: Batch },
 }
 
 /// Somebody who is answered when the group is on disk.

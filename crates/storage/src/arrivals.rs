@@ -3,22 +3,29 @@
 //! That order is causal, so that a receiver which applies what it is sent in order never meets a record before its causes.
 //! The log is complete from its floor on; who is not there yet needs a transfer of state. Only the mesh layer is told.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 use thiserror::Error;
-use tombolo_crdt::{Dot, VersionVector};
+use tombolo_crdt::{Dot, ReplicaId, SignedHead, VersionVector};
 
 use crate::{
     ReadError, Store,
-    row::commit::{CommitRow, Layer},
+    engine::{Rows, Snapshot},
+    row::{
+        Kind,
+        commit::{CommitRow, Layer},
+        heads::{self, HeadsRow},
+    },
     rows::CommitRows,
 };
 
 /// How much of the log one call may return.
 #[derive(Clone, Copy, Debug)]
 pub struct ArrivalBudget {
-    /// Commits looked at, wanted or not.
+    /// Commits looked at, wanted or not. A batch of a peer's is not cut: its last commits may exceed it.
     pub commits: usize,
-    /// Bytes of records returned; one record may exceed it.
+    /// Bytes of records returned; one record, or one batch of a peer's, may exceed it.
     pub bytes: usize,
 }
 
@@ -27,6 +34,8 @@ pub struct ArrivalBudget {
 pub struct Arrivals {
     /// The records the peer lacks, in the order in which they were applied here.
     pub records: Vec<Arrival>,
+    /// For each author among them that a peer sent us, its signed head at its last record there, ascending by author.
+    pub heads: Vec<SignedHead>,
     /// The first commit that was not looked at.
     pub next: u64,
 }
@@ -78,36 +87,114 @@ impl Store {
         if !seen.includes(&floor.vector) {
             return Err(ArrivalsError::BelowFloor { floor: floor.vector });
         }
-        let mut arrivals = Arrivals { records: Vec::new(), next: from.max(floor.commit + 1).max(covered + 1) };
+        let first = from.max(floor.commit + 1).max(covered + 1);
+        let mut arrivals = Arrivals { records: Vec::new(), heads: Vec::new(), next: first };
+        let mut batches = Batches::of(&*snapshot, first, last)?;
+        let (mut unit, mut newest) = (Unit::default(), BTreeMap::new());
         let mut left = budget;
-        for row in CommitRows::new(&*snapshot, arrivals.next, last).readable() {
-            if left.commits == 0 || left.bytes == 0 {
-                return Ok(arrivals);
+        for row in CommitRows::new(&*snapshot, first, last).readable() {
+            if left.commits == 0 && unit.commits == 0 {
+                break;
             }
             let (number, row) = row?;
             // Above the floor nothing may be missing.
-            if number != arrivals.next {
-                return Err(ReadError::Rot { commit: arrivals.next }.into());
+            let expected = arrivals.next + unit.commits as u64;
+            if number != expected {
+                return Err(ReadError::Rot { commit: expected }.into());
             }
-            for part in CommitRow::decode(&row, number)?.parts {
-                let dot = part.dot();
-                if part.layer == Layer::Mesh && !seen.covers(dot) {
-                    // What came by a transfer is not whole: who lacks it is below the floor, which rose after we looked.
-                    if part.indices.is_some() {
-                        return Err(ArrivalsError::BelowFloor {
-                            floor: self.shared().state.read().floor.vector.clone(),
-                        });
-                    }
-                    left.bytes = left.bytes.saturating_sub(part.bytes.len());
-                    arrivals.records.push(Arrival { dot, bytes: part.bytes });
-                }
+            // What came by a transfer is not whole: who lacks it is below the floor, which rose after we looked.
+            if !unit.add(CommitRow::decode(&row, number)?, seen) {
+                return Err(ArrivalsError::BelowFloor { floor: self.shared().state.read().floor.vector.clone() });
             }
-            left.commits -= 1;
+            let heads = batches.end_at(number)?;
+            if batches.is_within(number) {
+                continue;
+            }
+            if unit.bytes > left.bytes && !arrivals.records.is_empty() {
+                arrivals.heads = of_authors(newest, &arrivals.records);
+                return Ok(arrivals);
+            }
+            newest.extend(heads.into_iter().map(|head| (head.dot.replica, head)));
+            left.commits = left.commits.saturating_sub(unit.commits);
+            left.bytes = left.bytes.saturating_sub(unit.bytes);
             arrivals.next = number + 1;
+            arrivals.records.append(&mut std::mem::take(&mut unit).records);
         }
-        if arrivals.next <= last {
-            return Err(ReadError::Rot { commit: arrivals.next }.into());
+        if left.commits > 0 && arrivals.next <= last {
+            return Err(ReadError::Rot { commit: arrivals.next + unit.commits as u64 }.into());
         }
+        arrivals.heads = of_authors(newest, &arrivals.records);
         Ok(arrivals)
     }
+}
+
+/// What is told together or not at all: a commit, or the commits of a batch from a peer.
+#[derive(Default)]
+struct Unit {
+    commits: usize,
+    bytes: usize,
+    records: Vec<Arrival>,
+}
+
+impl Unit {
+    /// Takes what `seen` lacks. Returns whether that is told as its author wrote it.
+    fn add(&mut self, row: CommitRow, seen: &VersionVector) -> bool {
+        self.commits += 1;
+        for part in row.parts {
+            let dot = part.dot();
+            if part.layer == Layer::Mesh && !seen.covers(dot) {
+                if part.indices.is_some() {
+                    return false;
+                }
+                self.bytes += part.bytes.len();
+                self.records.push(Arrival { dot, bytes: part.bytes });
+            }
+        }
+        true
+    }
+}
+
+/// The batches from peers in a stretch of the log, as their signed heads tell of them.
+struct Batches<'a> {
+    rows: Rows<'a>,
+    /// The next one, and the commit that ends it.
+    next: Option<(u64, HeadsRow)>,
+}
+
+impl<'a> Batches<'a> {
+    fn of(snapshot: &'a dyn Snapshot, first: u64, last: u64) -> Result<Self, ReadError> {
+        let rows = snapshot.scan(&heads::key(first), &heads::key(last + 1));
+        let mut batches = Self { rows, next: None };
+        batches.advance()?;
+        Ok(batches)
+    }
+
+    fn advance(&mut self) -> Result<(), ReadError> {
+        let read = |(key, row): (Bytes, Bytes)| {
+            let number = Kind::Heads.number(&key).unwrap_or_default();
+            let row = HeadsRow::decode(&row, number).ok_or(ReadError::Rot { commit: number })?;
+            Ok::<_, ReadError>((number, row))
+        };
+        self.next = self.rows.next().transpose()?.map(read).transpose()?;
+        Ok(())
+    }
+
+    /// The heads of the batch that ends at this commit.
+    fn end_at(&mut self, commit: u64) -> Result<Vec<SignedHead>, ReadError> {
+        let Some((_, row)) = self.next.take_if(|(end, _)| *end == commit) else { return Ok(Vec::new()) };
+        self.advance()?;
+        Ok(row.heads)
+    }
+
+    /// Whether the batch that this commit belongs to goes on after it.
+    fn is_within(&self, commit: u64) -> bool {
+        self.next.as_ref().is_some_and(|(_, row)| row.first <= commit)
+    }
+}
+
+/// The heads of those who wrote something of this.
+fn of_authors(mut heads: BTreeMap<ReplicaId, SignedHead>, records: &[Arrival]) -> Vec<SignedHead> {
+    let authors: BTreeSet<ReplicaId> = records.iter().map(|arrival| arrival.dot.replica).collect();
+    heads.retain(|author, _| authors.contains(author));
+    heads.into_values().collect()
 }

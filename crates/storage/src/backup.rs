@@ -149,7 +149,9 @@ impl Backup {
             }
             let (kind, number) = Kind::of(&key).ok_or(ReadError::Rot { commit: 0 })?;
             // What is staged belongs to nobody's state.
-            if (kind == Kind::Commit && number > self.last) || matches!(kind, Kind::Staged | Kind::Intent) {
+            if (matches!(kind, Kind::Commit | Kind::Heads) && number > self.last)
+                || matches!(kind, Kind::Staged | Kind::Intent)
+            {
                 continue;
             }
             row::unseal(&row, number).ok_or(ReadError::Rot { commit: number })?;

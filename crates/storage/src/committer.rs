@@ -23,6 +23,7 @@ use crate::{
     fence::FenceKeeper,
     group::{StagedBase, UnderWay},
     head::Head,
+    heads::NewestHeads,
     import::Given,
     log::Refusal,
     plan::{Draft, Plan},
@@ -63,6 +64,8 @@ pub(crate) struct Staged {
     pub(crate) changes: Vec<Change>,
     /// The keys of the system's data that changed.
     pub(crate) system: BTreeSet<Bytes>,
+    /// Who signed what came from peers.
+    pub(crate) heads: NewestHeads,
     /// What the last compaction asked for.
     pub(crate) base: Option<StagedBase>,
     /// What was sealed before, and not published.
@@ -182,7 +185,8 @@ impl Committer {
         Ok(parts)
     }
 
-    /// Applies a record that another replica wrote.
+    /// Applies a record that another replica wrote and that nobody has to prove: it cannot be offered to peers before a later one of its
+    /// author has come with a signed head. What peers send goes through [`ingest_batch`](Self::ingest_batch).
     ///
     /// # Errors
     ///
@@ -194,15 +198,7 @@ impl Committer {
         self.wall = wall;
         let record = Record::decode(bytes.clone())?;
         let dot = record.header.dot;
-        // Nobody is told the private layer's name, and under it nothing comes in.
-        let is_beyond_ours = dot.replica == self.head.mesh.own() && !self.head.mesh.frontier().covers(dot);
-        if is_beyond_ours || dot.replica == self.head.private.own() {
-            return Err(IngestError::OwnDot { dot });
-        }
-        let last = self.head.mesh.frontier().seq(dot.replica);
-        if dot.seq > last && self.shared.frozen.lock().contains(&dot.replica) {
-            return Err(IngestError::Frozen { dot, last });
-        }
+        self.check_name(dot)?;
         self.head.mesh.gate(&record.header).map_err(|refusal| refused(dot, refusal))?;
         let is_chained = Record::follows(&bytes, &self.head.mesh.chain(dot.replica));
         if !is_chained && !Mutation::DuplicatesApplied.is_on() {
@@ -223,10 +219,23 @@ impl Committer {
         Ok(dot)
     }
 
+    /// Refuses what nobody can have written, or what comes too late. Nobody is told the private layer's name, and under it nothing comes in.
+    pub(crate) fn check_name(&self, dot: Dot) -> Result<(), IngestError> {
+        let is_beyond_ours = dot.replica == self.head.mesh.own() && !self.head.mesh.frontier().covers(dot);
+        if is_beyond_ours || dot.replica == self.head.private.own() {
+            return Err(IngestError::OwnDot { dot });
+        }
+        let last = self.head.mesh.frontier().seq(dot.replica);
+        if dot.seq > last && self.shared.frozen.lock().contains(&dot.replica) {
+            return Err(IngestError::Frozen { dot, last });
+        }
+        Ok(())
+    }
+
     /// The one function that commits: applies records to the head state and stages the row that makes them durable.
     ///
     /// Every record passes the gate here, whoever wrote it.
-    fn append(&mut self, parts: Vec<Part>, given: Option<&Given>) -> Result<(), ReadError> {
+    pub(crate) fn append(&mut self, parts: Vec<Part>, given: Option<&Given>) -> Result<(), ReadError> {
         for part in &parts {
             let gate = self.head.log(part.layer).gate(&part.record.header);
             assert_eq!(gate, Ok(()), "a record was brought to the commit without having passed the gate");

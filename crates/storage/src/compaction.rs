@@ -14,6 +14,7 @@ use self::reduce::{Fate, Needs, fate, forget, keys};
 use crate::{
     CommitError, Committer, ReadError, WallTime,
     engine::Change,
+    heads,
     log_held::Held,
     row::{
         Kind, Tally,
@@ -42,6 +43,8 @@ pub(crate) struct Compaction {
     sweep: Option<Sweep>,
     /// One that was asked for before that one had ended. Whoever asks often does not put the work off for ever.
     after: Option<Sweep>,
+    /// Rows of signed heads up to the last commit swept that are still there.
+    lingering: BTreeSet<u64>,
 }
 
 /// A stretch of rows to look at.
@@ -78,9 +81,9 @@ impl Sweep {
 
 impl Compaction {
     /// Compaction as a reopened store finds it: nobody is reading, and what was left undone goes on at once.
-    pub(crate) fn resume(base: Option<(u64, BaseRow)>, obsolete: Vec<u64>) -> Self {
+    pub(crate) fn resume(base: Option<(u64, BaseRow)>, obsolete: Vec<u64>, lingering: BTreeSet<u64>) -> Self {
         let sweep = base.as_ref().and_then(|(_, base)| Sweep::of(base, None));
-        Self { base, obsolete, sweep, after: None }
+        Self { base, obsolete, sweep, after: None, lingering }
     }
 
     /// The last commit of the oldest readable revision.
@@ -216,6 +219,7 @@ impl Committer {
         let slice = self.slice(&sweep, last);
         let mut slice = self.shared.noting(slice)?;
         let mut changes = std::mem::take(&mut slice.changes);
+        changes.extend(self.superfluous_heads(sweep.next, last)?);
         if Mutation::SweptInPieces.is_on() {
             self.write(std::mem::take(&mut changes), self.shared.durability.persist())?;
         }
@@ -239,6 +243,13 @@ impl Committer {
         let (state, held) = (self.shared.state.read(), self.compaction.held());
         let is_within = state.log_bytes(held.next..=held.last) <= self.shared.log_budget_bytes;
         if is_within { state.milestones.covered(applied) } else { u64::MAX }
+    }
+
+    /// Of the signed heads in a stretch of the log that is going only each author's newest are kept. What is not published may be
+    /// lost in a crash: it makes nothing superfluous.
+    fn superfluous_heads(&mut self, from: u64, last: u64) -> Result<Vec<Change>, ReadError> {
+        let state = self.shared.state.read();
+        heads::sweep(&*self.shared.engine, &state.heads, &mut self.compaction.lingering, from, last)
     }
 
     fn publish_slice(&mut self) {

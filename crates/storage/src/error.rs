@@ -281,6 +281,12 @@ pub enum IngestError {
         /// The kind's number.
         kind: u64,
     },
+    /// It came without a signed head of its author at it, or at a later one.
+    #[error("record {dot} is not signed")]
+    Unsigned {
+        /// The record.
+        dot: Dot,
+    },
     /// It contradicts its author's own context: the author breaks the protocol.
     #[error("the record contradicts its context")]
     ContradictsContext(#[from] ContextFault),

@@ -21,6 +21,7 @@ use crate::{
     Commit, CommitError, Committer, Disk, SystemSibling,
     engine::{Change, Persist},
     fence::Fence,
+    heads::NewestHeads,
     import::UNDER_WAY,
     log::Stream,
     outbox::{self, Batch},
@@ -46,6 +47,8 @@ struct Landmark {
     digest: u128,
     /// What the keys of the system's data hold that the group changed.
     system: Vec<(Bytes, Arc<[SystemSibling]>)>,
+    /// Who signed what came from peers, newest of each author.
+    signed: NewestHeads,
     row_bytes: u64,
     row_hashes: u128,
     base: Option<StagedBase>,
@@ -164,6 +167,7 @@ impl Committer {
             heads: head.mesh.heads_above(&self.shared.state.read().frontier),
             digest: head.digest.bits(),
             system: changed.into_iter().map(|key| (key.clone(), head.system.told(&key))).collect(),
+            signed: std::mem::take(&mut self.staged.heads),
             row_bytes: self.tally.bytes,
             row_hashes: self.tally.hashes,
             base: self.staged.base.take(),
@@ -185,7 +189,7 @@ impl Committer {
         let outcome = self.shared.reached.outcome(group.number);
         let outcome = outcome.unwrap_or_else(|| Err("a group was published that is not on disk".to_owned()));
         outcome.map_err(|cause| self.poison(cause))?;
-        let Landmark { published, heads, digest, system, row_bytes, row_hashes, base, fence } = group.landmark;
+        let Landmark { published, heads, digest, system, signed, row_bytes, row_hashes, base, fence } = group.landmark;
         self.staged.under_way.pass(group.number, base.is_some());
         let is_importing = system.iter().find(|(key, _)| *key == UNDER_WAY).map(|(_, held)| !held.is_empty());
         {
@@ -193,6 +197,7 @@ impl Committer {
             (state.published, state.digest, state.row_bytes) = (published, digest, row_bytes);
             state.row_hashes = row_hashes;
             heads.into_iter().for_each(|(last, stream)| state.advance(last, stream));
+            state.heads.extend(signed);
             state.pass_milestone();
             state.index.departed.forget(published.commit);
             system.into_iter().for_each(|(key, siblings)| system::publish(&mut state.system, key, siblings));

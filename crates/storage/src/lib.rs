@@ -15,6 +15,7 @@
 pub use answer::{Answer, DeleteAnswer, KeyValue, OpAnswer, Outcome, PutAnswer, RangeAnswer, TxnAnswer};
 pub use arrivals::{Arrival, ArrivalBudget, Arrivals, ArrivalsError};
 pub use backup::{BACKUP_MAGIC, Backup};
+pub use batch::RefusedBatch;
 pub use committer::Committer;
 pub use disk::Disk;
 pub use durability::Durability;
@@ -47,6 +48,7 @@ pub use transfer::{
 mod answer;
 mod arrivals;
 mod backup;
+mod batch;
 mod committer;
 mod compaction;
 mod digest;
@@ -59,6 +61,7 @@ mod fence;
 mod folder;
 mod group;
 mod head;
+mod heads;
 mod history;
 mod import;
 mod index;

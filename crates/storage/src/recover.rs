@@ -23,6 +23,7 @@ use crate::{
     fence::{Fence, FenceKeeper, Position},
     folder::{Folder, FolderLock, Owner, damaged},
     head::Head,
+    heads,
     import::UNDER_WAY,
     index::Index,
     lease_homes::LeaseHomes,
@@ -102,14 +103,17 @@ pub(crate) fn open(
         Some((_, base)) => (base.horizon, base.first, base.mesh.frontier().clone(), base.floor()),
         None => Default::default(),
     };
+    let swept = base.as_ref().map_or(0, |(_, base)| base.progress.swept);
+    let (signed, lingering) = heads::recover(&*engine, head.commit, swept)?;
     let obsolete = older_bases(&*engine, base.as_ref().map_or(0, |(ordinal, _)| *ordinal))?;
-    let compaction = Compaction::resume(base, obsolete);
+    let compaction = Compaction::resume(base, obsolete, lingering);
     let published = Published { commit: head.commit, revision: head.revision, compacted: head.compacted };
     let state = State {
         index,
         published,
         frontier: head.mesh.frontier().clone(),
         streams: head.mesh.streams().map(|(last, stream)| (last.replica, stream.clone())).collect(),
+        heads: signed,
         digest: head.digest.bits(),
         system: head.system.all(),
         row_bytes: tally.bytes,

@@ -179,8 +179,12 @@ fn read_rows(
             return Err(RestoreError::Damaged { what: "rows out of order" });
         }
         transactions += u64::from(kind == Kind::Commit);
-        batch_bytes += row.len();
         last = key.clone();
+        // They were signed for the mesh that is left behind.
+        if kind == Kind::Heads {
+            continue;
+        }
+        batch_bytes += row.len();
         batch.push(Change::Put(key, row));
         if batch_bytes >= BATCH_BYTES {
             write(std::mem::take(&mut batch))?;

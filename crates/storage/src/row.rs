@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 pub(crate) mod base;
 pub(crate) mod commit;
+pub(crate) mod heads;
 pub(crate) mod sheet;
 
 /// Bytes of a row's key.
@@ -31,6 +32,8 @@ pub(crate) enum Kind {
     Staged = b't' as isize,
     /// `i ‖ commit number`: rows from this one on are there only if a base row says so, see [`transfer`](crate::transfer).
     Intent = b'i' as isize,
+    /// `g ‖ commit number`: who signed the records up to this commit, see [`heads`].
+    Heads = b'g' as isize,
 }
 
 impl Kind {
@@ -47,9 +50,8 @@ impl Kind {
 
     /// The kind and the number in a key of any kind.
     pub(crate) fn of(key: &[u8]) -> Option<(Self, u64)> {
-        [Self::Commit, Self::Base, Self::Staged, Self::Intent]
-            .into_iter()
-            .find_map(|kind| Some((kind, kind.number(key)?)))
+        let kinds = [Self::Commit, Self::Base, Self::Staged, Self::Intent, Self::Heads];
+        kinds.into_iter().find_map(|kind| Some((kind, kind.number(key)?)))
     }
 
     /// The key just beyond the last row of this kind.

@@ -19,6 +19,7 @@ use crate::{
     disk::Reached,
     engine::{Engine, EngineError, fjall::FjallEngine},
     folder::{Folder, FolderLock, Owner},
+    heads::NewestHeads,
     index::{Index, Visible, own_key},
     lease_homes::LeaseHomes,
     log::Stream,
@@ -134,6 +135,8 @@ pub(crate) struct State {
     pub(crate) frontier: VersionVector,
     /// Where each author's stream stands at its last record in it.
     pub(crate) streams: BTreeMap<ReplicaId, Stream>,
+    /// The newest signed head of each author.
+    pub(crate) heads: NewestHeads,
     pub(crate) digest: u128,
     pub(crate) system: PublishedSystem,
     pub(crate) row_bytes: u64,

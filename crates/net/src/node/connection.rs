@@ -341,9 +341,16 @@ impl<H: Host> Driver<'_, H> {
                     self.load_waiting = Some((seen, from, commits, bytes));
                     self.begin_load();
                 }
-                Some(Output::Ingest(records)) => {
+                Some(Output::Ingest(batch)) => {
                     let (host, peer) = (self.shared.host.clone(), self.peer.replica);
-                    self.ingest = Some(Box::pin(async move { host.ingest(peer, records).await }));
+                    let mesh = self.shared.config.mesh;
+                    self.ingest = Some(Box::pin(async move {
+                        let roster = host.roster().borrow().clone();
+                        match batch.prove(mesh, &roster) {
+                            Ok(proven) => host.ingest(peer, proven).await,
+                            Err(report) => report,
+                        }
+                    }));
                 }
                 Some(Output::Deadline(moment)) => self.deadline = Some(moment),
                 Some(Output::Asked { id, body }) => {

@@ -2,8 +2,10 @@
 //!
 //! Every fault closes the connection and none touches the store. Codes are kept for ever: peers read them in `Bye`.
 
+use std::fmt;
+
 use thiserror::Error;
-use tombolo_crdt::{ContextFault, DecodeError, Dot, ReplicaId};
+use tombolo_crdt::{ContextFault, DecodeError, Dot, ReplicaId, SignedHead};
 
 use crate::BadPacking;
 
@@ -80,6 +82,38 @@ pub enum Fault {
     #[error("the peer has another record {dot} than we do")]
     Forked {
         /// The name.
+        dot: Dot,
+    },
+    /// Two records have the same name, and their author has signed for both.
+    #[error("{} has signed two records of one name, {dot} or one before it: {evidence}", dot.replica)]
+    Equivocated {
+        /// The first record that is not what ours leads to.
+        dot: Dot,
+        /// Both signatures.
+        evidence: Box<Equivocation>,
+    },
+    /// The peer sent records and did not say who signed them.
+    #[error("the peer sent {dot} without its author's signature")]
+    Unsigned {
+        /// The last of them, of the author whose signature is missing.
+        dot: Dot,
+    },
+    /// The peer sent a signature that belongs to nothing that it has just sent.
+    #[error("the peer sent a signature of {dot}, which it has not just sent")]
+    StrayHead {
+        /// What it is said to be of.
+        dot: Dot,
+    },
+    /// A signature is not that of the author, or not of this record.
+    #[error("the signature of {dot} is not its author's")]
+    ForgedHead {
+        /// The record.
+        dot: Dot,
+    },
+    /// The peer sent records of an author of which neither we nor the records prove that it is a member.
+    #[error("the peer sent {dot}, whose author nobody has proven to be a member")]
+    UnprovenAuthor {
+        /// The record.
         dot: Dot,
     },
     /// The peer takes back what it said it had, or says it again.
@@ -194,6 +228,32 @@ pub enum Fault {
     NotAMember,
 }
 
+/// What shows that an author has written two histories: it signed both.
+///
+/// Where the seqs are equal the chains differ. Where they are not, the records between do not lead from the one to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Equivocation {
+    /// What is held here.
+    pub ours: SignedHead,
+    /// What came.
+    pub theirs: SignedHead,
+}
+
+/// Both heads in full: whoever has the keys can check them.
+impl fmt::Display for Equivocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        put_head(f, &self.ours)?;
+        f.write_str(", and ")?;
+        put_head(f, &self.theirs)
+    }
+}
+
+fn put_head(f: &mut fmt::Formatter<'_>, head: &SignedHead) -> fmt::Result {
+    let SignedHead { dot, chain, signature, .. } = head;
+    write!(f, "{dot} with chain {chain}, signature ")?;
+    signature.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
 /// Why a record is bad.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BadRecord {
@@ -254,6 +314,11 @@ impl Fault {
             Self::StalePull { .. } => 28,
             Self::UnaskedPage { .. } => 29,
             Self::Frozen { .. } => 36,
+            Self::Unsigned { .. } => 30,
+            Self::StrayHead { .. } => 31,
+            Self::ForgedHead { .. } => 32,
+            Self::UnprovenAuthor { .. } => 33,
+            Self::Equivocated { .. } => 34,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What each message does to a session.
 
 use bytes::Bytes;
-use tombolo_crdt::VersionVector;
+use tombolo_crdt::{SignedHead, VersionVector};
 
 use super::{
     Open, Session,
@@ -31,6 +31,7 @@ impl Session {
             _ if self.open.is_none() => return Err(Fault::OutOfTurn { kind }),
             Some(Message::Records(records)) => self.take_records(now, records)?,
             Some(Message::Packed { bytes, packed }) => self.take_packed(now, bytes, &packed)?,
+            Some(Message::Heads(heads)) => self.take_heads(heads)?,
             Some(Message::Have(raised)) => self.take_have(now, &raised)?,
             Some(Message::Heartbeat(heartbeat)) => self.take_heartbeat(now, heartbeat),
             Some(Message::Ask { id, body }) => self.take_ask(id, body)?,
@@ -78,7 +79,7 @@ impl Session {
         // Its haves come behind what it sends, which may be much for the link.
         offer.excuse(now);
         self.links.arrived_at = Some(now);
-        for dot in intake.receive(records, &self.settings.limits)? {
+        for dot in intake.receive(now, records, &self.settings.limits)? {
             peer.note_sent(dot);
             offer.note_has(dot);
         }
@@ -87,6 +88,13 @@ impl Session {
         // The same record may have been under way in both directions.
         offer.acked(now, &peer.frontier);
         Ok(())
+    }
+
+    fn take_heads(&mut self, heads: Vec<SignedHead>) -> Result<(), Fault> {
+        match &mut self.open {
+            Some(open) => open.intake.signed(heads),
+            None => Ok(()),
+        }
     }
 
     fn take_have(&mut self, now: Moment, raised: &VersionVector) -> Result<(), Fault> {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use thiserror::Error;
-use tombolo_crdt::{ContextFault, DecodeError, Dot, VersionVector};
+use tombolo_crdt::{ContextFault, DecodeError, Dot, SignedHead, VersionVector};
 
-use crate::{Link, StabilityRow, Standing};
+use crate::{Equivocation, Link, StabilityRow, Standing};
 
 /// What happened.
 #[derive(Clone, Debug)]
@@ -97,6 +97,8 @@ pub enum AskFailure {
 pub struct Loaded {
     /// The records that `seen` did not cover, in the order in which they were applied here, as their authors wrote them.
     pub records: Vec<(Dot, Bytes)>,
+    /// For each author among them the signed head at its last record there, ascending by author.
+    pub heads: Vec<SignedHead>,
     /// The first commit that was not looked at.
     pub next: u64,
 }
@@ -118,12 +120,13 @@ pub enum LoadFailure {
     },
 }
 
-/// What became of the records of an ingest, which were tried in order.
+/// What became of a batch: all of its records are applied, durably, but for those that were before, or none is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IngestReport {
-    /// How many records are applied, durably, or were applied before.
-    pub taken: usize,
-    /// Why the next one, the record at index `taken`, was refused. Those after it were not tried. `None`: all were taken.
+    /// How many of its records, from the first on, may be applied.
+    pub passed: usize,
+    /// Why the next one, the record at index `passed`, was refused, and the batch with it. Those after it were not looked at. `None`: all
+    /// are applied.
     pub refused: Option<IngestRefusal>,
 }
 
@@ -157,6 +160,18 @@ pub enum IngestRefusal {
     /// It comes from a member that was removed, from which nothing is taken any more.
     #[error("the peer is not a member any more")]
     FromRemoved,
+    /// Its chain does not follow, and its author has signed for both.
+    #[error("its author has signed two histories: {0}")]
+    Equivocated(Box<Equivocation>),
+    /// It came without a signed head of its author at it, or at a later one.
+    #[error("it is not signed")]
+    Unsigned,
+    /// The signed head that it came with is not its author's.
+    #[error("its signature is not its author's")]
+    ForgedHead,
+    /// Nothing proves that its author is a member.
+    #[error("nothing proves that its author is a member")]
+    UnprovenAuthor,
     /// Its bytes are not a record.
     #[error("its bytes are not a record: {0}")]
     Malformed(DecodeError),

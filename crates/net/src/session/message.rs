@@ -10,6 +10,7 @@
 //! 16 pull      id (varint, not 0) ‖ body: see `packing`
 //! 17 page      id (varint, not 0) ‖ body: see `packing`
 //! 18 floor     version vector, not empty
+//! 24 heads     count (varint, not 0) ‖ { signed head }    ascending by author, each once
 //! 28 ask       id (varint, not 0) ‖ question (bytes: at most 4 KiB)
 //! 29 answer    id (varint, not 0) ‖ answer (bytes: at most 4 KiB)
 //! 32 link      see `link`
@@ -20,7 +21,7 @@
 
 use bytes::Bytes;
 use tombolo_crdt::{
-    DecodeError, VersionVector,
+    DecodeError, SignedHead, VersionVector,
     codec::{Reader, put_bytes, put_varint},
 };
 
@@ -58,6 +59,8 @@ pub enum Message {
         /// Why, for people.
         text: String,
     },
+    /// Who signed the records since the last such message: for each of their authors the head at its last one, ascending by author.
+    Heads(Vec<SignedHead>),
     /// A question to the peer.
     Ask {
         /// Its number: each of the sender's is above the one before.
@@ -101,6 +104,7 @@ pub(crate) const PACKED: u8 = 6;
 pub(crate) const PULL: u8 = 16;
 pub(crate) const PAGE: u8 = 17;
 pub(crate) const FLOOR: u8 = 18;
+pub(crate) const HEADS: u8 = 24;
 pub(crate) const ASK: u8 = 28;
 pub(crate) const ANSWER: u8 = 29;
 pub(crate) const LINK: u8 = 32;
@@ -136,6 +140,11 @@ impl Message {
                 out.push(BYE);
                 put_varint(&mut out, (*code).into());
                 put_bytes(&mut out, text.as_bytes());
+            }
+            Self::Heads(heads) => {
+                out.push(HEADS);
+                put_varint(&mut out, heads.len() as u64);
+                heads.iter().for_each(|head| head.encode(&mut out));
             }
             Self::Ask { id, body } => encode_passed(&mut out, ASK, *id, body),
             Self::Answer { id, body } => encode_passed(&mut out, ANSWER, *id, body),
@@ -183,6 +192,7 @@ impl Message {
             HAVE => Self::Have(some_vector(&mut reader, limits)?),
             HEARTBEAT => Self::Heartbeat(Heartbeat::decode(&mut reader, limits)?),
             BYE => decode_bye(&mut reader)?,
+            HEADS => Self::Heads(decode_heads(&mut reader, limits)?),
             ASK => {
                 let (id, body) = decode_passed(&mut reader, "question")?;
                 Self::Ask { id, body }
@@ -234,7 +244,7 @@ pub(crate) fn some_vector(reader: &mut Reader, limits: &Limits) -> Result<Versio
 
 /// Whether a message of this kind carries no records.
 fn is_control(kind: u8) -> bool {
-    matches!(kind, HELLO | HAVE | HEARTBEAT | BYE | ASK | ANSWER | PULL | FLOOR | LINK)
+    matches!(kind, HELLO | HAVE | HEARTBEAT | BYE | HEADS | ASK | ANSWER | PULL | FLOOR | LINK)
 }
 
 /// What a list of records takes: the count, and each with its length.
@@ -268,6 +278,24 @@ pub(crate) fn decode_records(reader: &mut Reader) -> Result<Vec<Bytes>, Fault> {
         records.push(reader.bytes(what)?);
     }
     Ok(records)
+}
+
+fn decode_heads(reader: &mut Reader, limits: &Limits) -> Result<Vec<SignedHead>, Fault> {
+    let what = "signed heads";
+    let count = reader.varint(what)?;
+    // A false count is seen before anything is allocated for it.
+    if count > (reader.remaining() / SignedHead::BYTES_MIN) as u64 {
+        return Err(DecodeError::Truncated { what }.into());
+    }
+    let (count, max) = (count as usize, limits.vector_entries_max);
+    if count > max {
+        return Err(Fault::TooManyReplicas { count, max });
+    }
+    let heads = (0..count).map(|_| SignedHead::decode(reader)).collect::<Result<Vec<_>, _>>()?;
+    if heads.is_empty() || !heads.is_sorted_by(|a, b| a.dot.replica < b.dot.replica) {
+        return Err(DecodeError::NotCanonical { what }.into());
+    }
+    Ok(heads)
 }
 
 fn encode_passed(out: &mut Vec<u8>, kind: u8, id: u64, body: &[u8]) {

@@ -2,16 +2,18 @@
 //!
 //! Records go out in the order in which they were applied here, whoever wrote them, without those that the peer has. That
 //! order is causal, so that the peer never meets a record before its causes. Nothing goes out that is not in the last standing,
-//! and no more than a window of bytes is unacknowledged at any time.
+//! and no more than a window of bytes is unacknowledged at any time. What one load has brought is a stretch, which goes out whole, with the
+//! signed heads of its authors behind it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use tombolo_crdt::{Dot, ReplicaId, VersionVector};
+use tombolo_crdt::{Dot, ReplicaId, SignedHead, VersionVector};
 
 use super::{
     input::{LoadFailure, Loaded},
     limits::Limits,
+    message::Message,
     output::{Event, Output},
     packing::Packer,
     standing::{Moment, Standing},
@@ -27,8 +29,9 @@ pub(crate) struct Offer {
     is_loading: bool,
     /// Where the last load began.
     loaded_from: u64,
-    /// Loaded and not sent.
+    /// Loaded and not sent: one stretch, which goes out whole, and the heads that prove it.
     pending: VecDeque<(Dot, Bytes)>,
+    heads: Vec<SignedHead>,
     /// Sent and not known to be applied, oldest first, with their sizes.
     in_flight: VecDeque<(Dot, u64)>,
     in_flight_bytes: u64,
@@ -87,13 +90,14 @@ impl Offer {
             return None;
         }
         match answer {
-            Ok(Loaded { records, next }) => {
+            Ok(Loaded { records, heads, next }) => {
                 self.is_unreadable = false;
                 if next <= self.next && records.is_empty() {
                     self.retry_at = Some(now.after(limits.retry_ms));
                 }
                 self.next = self.next.max(next);
                 self.pending.extend(records);
+                self.heads = heads;
                 None
             }
             Err(LoadFailure::BelowFloor { floor }) => {
@@ -117,8 +121,14 @@ impl Offer {
         limits: &Limits,
         outputs: &mut VecDeque<Output>,
     ) {
-        while let Some(frame) = self.next_frame(now, standing, told, limits) {
-            outputs.push_back(Output::Send(self.packer.pack(frame).encode()));
+        if self.may_begin(standing) {
+            let mut authors = BTreeSet::new();
+            while let Some(frame) = self.next_frame(now, told, limits, &mut authors) {
+                outputs.push_back(Output::Send(self.packer.pack(frame).encode()));
+            }
+            let heads = std::mem::take(&mut self.heads).into_iter().filter(|head| authors.contains(&head.dot.replica));
+            let heads: Vec<SignedHead> = heads.collect();
+            outputs.extend((!authors.is_empty()).then(|| Output::Send(Message::Heads(heads).encode())));
         }
         if self.retry_at.is_some_and(|at| now >= at) {
             self.retry_at = None;
@@ -164,40 +174,45 @@ impl Offer {
         self.in_flight_bytes
     }
 
-    /// The next records to send, as many as fit one frame and the window.
+    /// Whether all that is pending may go, as far as the peer lacks it: what it is sent of a stretch is of no use to it without the rest.
+    fn may_begin(&mut self, standing: &Standing) -> bool {
+        let seen = &self.seen;
+        self.pending.retain(|(dot, _)| !seen.covers(*dot));
+        let bytes = self.pending.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        // A store may answer a load with more than this session has been told is durable.
+        !self.pending.is_empty()
+            && self.has_room(bytes)
+            && self.pending.iter().all(|(dot, _)| standing.frontier.covers(*dot))
+    }
+
+    /// The next records of the stretch, as many as fit one frame.
     fn next_frame(
         &mut self,
         now: Moment,
-        standing: &Standing,
         told: &mut VersionVector,
         limits: &Limits,
+        authors: &mut BTreeSet<ReplicaId>,
     ) -> Option<Vec<Bytes>> {
         let (mut frame, mut frame_bytes) = (Vec::new(), 0);
-        while let Some((dot, bytes)) = self.pending.front() {
-            let (dot, len) = (*dot, bytes.len());
-            if self.seen.covers(dot) {
-                self.pending.pop_front();
-                continue;
-            }
-            let is_full = frame_bytes > 0 && frame_bytes + len > limits.batch_bytes;
-            // A store may answer a load with more than this session has been told is durable.
-            if is_full || !self.has_room(len as u64) || !standing.frontier.covers(dot) {
-                break;
-            }
+        while let Some((dot, bytes)) =
+            self.pending.pop_front_if(|(_, bytes)| frame_bytes == 0 || frame_bytes + bytes.len() <= limits.batch_bytes)
+        {
             if self.in_flight.is_empty() {
                 self.progress_at = now;
             }
+            let len = bytes.len();
             self.in_flight.push_back((dot, len as u64));
             self.in_flight_bytes += len as u64;
             self.seen.raise(dot.replica, dot.seq);
             told.raise(dot.replica, dot.seq);
+            authors.insert(dot.replica);
             frame_bytes += len;
-            frame.extend(self.pending.pop_front().map(|(_, bytes)| bytes));
+            frame.push(bytes);
         }
         (!frame.is_empty()).then_some(frame)
     }
 
-    /// Whether this many bytes may go. A record that is larger than the window goes alone.
+    /// Whether this many bytes may go. What is larger than the window goes alone.
     fn has_room(&self, bytes: u64) -> bool {
         self.in_flight.is_empty() || self.in_flight_bytes.saturating_add(bytes) <= self.window
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tombolo_crdt::{Dot, VersionVector};
 
-use crate::{AskFailure, Fault, Link, Moment, StabilityRow};
+use crate::{AskFailure, Batch, Fault, Link, Moment, StabilityRow};
 
 /// What to do, in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,9 +21,9 @@ pub enum Output {
         /// Bytes of records to return, at most; a single record may exceed it.
         bytes: usize,
     },
-    /// Apply these records in order, make them durable, and answer with [`Input::Ingested`](crate::Input::Ingested). At most
-    /// one is outstanding.
-    Ingest(Vec<Bytes>),
+    /// [Prove](Batch::prove) these records, apply them in order, all or none, make them durable with their heads, and answer with
+    /// [`Input::Ingested`](crate::Input::Ingested). At most one is outstanding.
+    Ingest(Batch),
     /// Call with [`Input::Deadline`](crate::Input::Deadline) at this moment, and not at the one asked for before.
     Deadline(Moment),
     /// The peer asks something. Answer with [`Input::Answer`](crate::Input::Answer), in any order, when it suits. At most

@@ -85,12 +85,15 @@ impl Session {
     /// When the session will end, and why, if the peer does nothing.
     fn given_up_at(&self) -> Option<(Moment, Fault)> {
         let limits = &self.settings.limits;
-        let Some(Open { offer, .. }) = &self.open else {
+        let Some(Open { offer, intake, .. }) = &self.open else {
             return Some((self.heard_at.after(limits.hello_ms), Fault::NoHello));
         };
         let silent = (self.heard_at.after(limits.silence_ms), Fault::Silent);
         let stalled = offer.stalled_at(limits).map(|at| (at, Fault::Stalled));
-        stalled.into_iter().chain([silent]).min_by_key(|(at, _)| *at)
+        // What is signed late is not looked at, and fills the window.
+        let unsigned =
+            intake.unsigned_since().map(|(since, dot)| (since.after(limits.stall_ms), Fault::Unsigned { dot }));
+        stalled.into_iter().chain(unsigned).chain([silent]).min_by_key(|(at, _)| *at)
     }
 
     fn next_deadline(&self) -> Option<Moment> {

@@ -165,11 +165,12 @@ async fn a_stranger_is_refused_until_it_presents_a_chain() {
     assert!(stranger.host.frontier().is_empty());
     stranger.stop().await;
 
+    stranger.host.introduce(&chain);
     stranger.chain = chain;
     stranger.start(vec![founder.contact()]);
     stranger.host.write(10);
     until_converged(&[&founder, &stranger]).await;
-    assert_eq!(founder.host.frontier(), vector(&[(1, 1), (2, 1)]));
+    assert_eq!(founder.host.frontier(), vector(&[(1, 1), (2, 2)]));
 }
 
 #[tokio::test]

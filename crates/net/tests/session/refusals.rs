@@ -101,7 +101,7 @@ fn a_removal_of_what_its_author_had_not_seen_is_refused() {
 fn a_store_that_has_failed_ends_its_sessions() {
     let mut script = Script::open(&ToyStore::new(1), &ToyStore::new(2));
     script.say(Message::Records(vec![store_with(2, 1).record(dot(2, 1))]));
-    let outputs = script.ingested(IngestReport { taken: 0, refused: Some(IngestRefusal::Poisoned) });
+    let outputs = script.ingested(IngestReport { passed: 0, refused: Some(IngestRefusal::Poisoned) });
     assert_eq!(closed(&script, &outputs), Fault::LocalTrouble);
 }
 
@@ -126,15 +126,15 @@ fn records_wait_while_there_is_no_space_and_the_peer_waits_too() {
 }
 
 #[test]
-fn what_a_store_had_taken_before_it_was_full_is_not_offered_to_it_again() {
+fn what_a_full_store_did_not_take_is_offered_to_it_again() {
     let peer = store_with(2, 3);
     let records: Vec<Bytes> = (1..=3).map(|seq| peer.record(dot(2, seq))).collect();
     let mut script = Script::open(&ToyStore::new(1), &ToyStore::new(2));
     script.say(Message::Records(records.clone()));
-    let outputs = script.ingested(IngestReport { taken: 1, refused: Some(IngestRefusal::NoSpace) });
+    let outputs = script.ingested(IngestReport { passed: 1, refused: Some(IngestRefusal::NoSpace) });
     assert_eq!(ingests(&outputs), Vec::<Vec<Bytes>>::new());
     let outputs = script.run(1_000);
-    assert_eq!(ingests(&outputs), [records[1..].to_vec()]);
+    assert_eq!(ingests(&outputs), [records], "nothing of it was applied");
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn a_busy_store_is_asked_again_soon() {
     let mut script = Script::open(&ToyStore::new(1), &ToyStore::new(2));
     let record = store_with(2, 1).record(dot(2, 1));
     script.say(Message::Records(vec![record.clone()]));
-    script.ingested(IngestReport { taken: 0, refused: Some(IngestRefusal::Busy) });
+    script.ingested(IngestReport { passed: 0, refused: Some(IngestRefusal::Busy) });
     assert_eq!(ingests(&script.run(50)), [[record]]);
 }
 
@@ -151,13 +151,14 @@ fn before_an_operation_of_tomorrow_a_replica_stops_and_goes_on_serving() {
     let mut mesh = Mesh::new(2, Limits { window_bytes: 2_000, ..Limits::default() });
     mesh.connect(0, 1, 5);
     mesh.write(0, 10);
+    mesh.run(20);
     let unknown = Operation::Unknown { kind: 99, body: Bytes::new() };
     let unknown = mesh.nodes[0].store.write_operation(unknown);
     (0..50).for_each(|_| {
         mesh.write(0, 100);
     });
     mesh.run(120_000);
-    assert_eq!(mesh.frontiers()[1].seq(id(1)), 1, "what came before it is applied, and nothing after");
+    assert_eq!(mesh.frontiers()[1].seq(id(1)), 1, "what was signed before it is applied, and nothing after");
     let upgrades = mesh.links[0].ends[1].events.iter().filter(|event| matches!(event, Event::Upgrade { .. }));
     assert_eq!(upgrades.collect::<Vec<_>>(), [&Event::Upgrade { dot: unknown, kind: 99 }]);
     assert_eq!(mesh.status(0, 0).peer_readiness, Readiness::Stopped);
@@ -185,12 +186,16 @@ fn one_batch_at_a_time_goes_to_the_store() {
     let records: Vec<Bytes> = (1..=10).map(|seq| peer.record(dot(2, seq))).collect();
     let mut script =
         Script::open_with(&ToyStore::new(1), &ToyStore::new(2), Limits { batch_records: 4, ..Limits::default() });
-    let outputs = script.say(Message::Records(records[..7].to_vec()));
-    assert_eq!(ingests(&outputs), [records[..4].to_vec()]);
-    let outputs = script.say(Message::Records(records[7..].to_vec()));
-    assert_eq!(ingests(&outputs), Vec::<Vec<Bytes>>::new());
-    let outputs = script.ingested(IngestReport { taken: 4, refused: None });
-    assert_eq!(ingests(&outputs), [records[4..8].to_vec()]);
+    let outputs = script.say(Message::Records(records[..2].to_vec()));
+    assert_eq!(ingests(&outputs), [records[..2].to_vec()]);
+    for some in [2..3, 3..5, 5..10] {
+        let outputs = script.say(Message::Records(records[some].to_vec()));
+        assert_eq!(ingests(&outputs), Vec::<Vec<Bytes>>::new());
+    }
+    let outputs = script.ingested(IngestReport { passed: 2, refused: None });
+    assert_eq!(ingests(&outputs), [records[2..5].to_vec()], "what was signed together is not parted");
+    let outputs = script.ingested(IngestReport { passed: 3, refused: None });
+    assert_eq!(ingests(&outputs), [records[5..].to_vec()], "even if it is more than a batch should have");
 }
 
 #[test]
@@ -199,12 +204,13 @@ fn what_somebody_else_brought_meanwhile_is_not_handed_to_the_store() {
     let peer = store_with(2, 3);
     let records: Vec<Bytes> = (1..=3).map(|seq| peer.record(dot(2, seq))).collect();
     let mut script = Script::open_with(&store, &ToyStore::new(2), Limits { batch_records: 1, ..Limits::default() });
-    let outputs = script.say(Message::Records(records.clone()));
+    let outputs = script.say(Message::Records(records[..1].to_vec()));
     assert_eq!(ingests(&outputs), [records[..1].to_vec()]);
+    script.say(Message::Records(records[1..].to_vec()));
     store.ingest(&records[..2]);
     let outputs = script.advance(store.standing());
     assert_eq!(script.messages(&outputs), [Message::Have(vector(&[(2, 2)]))]);
-    let outputs = script.ingested(IngestReport { taken: 1, refused: None });
+    let outputs = script.ingested(IngestReport { passed: 1, refused: None });
     assert_eq!(ingests(&outputs), [records[2..].to_vec()]);
 }
 
@@ -214,7 +220,7 @@ fn a_replica_whose_waiting_records_came_another_way_is_not_busy_any_more() {
     let record = store_with(2, 1).record(dot(2, 1));
     let mut script = Script::open(&store, &ToyStore::new(2));
     script.say(Message::Records(vec![record.clone()]));
-    script.ingested(IngestReport { taken: 0, refused: Some(IngestRefusal::NoSpace) });
+    script.ingested(IngestReport { passed: 0, refused: Some(IngestRefusal::NoSpace) });
     store.ingest(&[record]);
     script.advance(store.standing());
     script.run(1_000);
@@ -224,7 +230,7 @@ fn a_replica_whose_waiting_records_came_another_way_is_not_busy_any_more() {
 #[test]
 fn an_answer_that_nobody_asked_for_changes_nothing() {
     let mut script = Script::open(&ToyStore::new(1), &ToyStore::new(2));
-    let outputs = script.ingested(IngestReport { taken: 7, refused: Some(IngestRefusal::Poisoned) });
+    let outputs = script.ingested(IngestReport { passed: 7, refused: Some(IngestRefusal::Poisoned) });
     assert_eq!(events(&outputs), []);
     assert_eq!(outputs, []);
     let outputs =

@@ -190,7 +190,7 @@ fn unacknowledged() -> Script {
     let mut store = ToyStore::new(1);
     let dot = store.write(100);
     let mut script = Script::open(&store, &ToyStore::new(2));
-    script.loaded(Loaded { records: vec![(dot, store.record(dot))], next: 2 });
+    script.loaded(Loaded { records: vec![(dot, store.record(dot))], next: 2, ..Loaded::default() });
     script
 }
 

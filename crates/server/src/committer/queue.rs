@@ -10,6 +10,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 use tombolo_crdt::ReplicaId;
+use tombolo_net::ProvenBatch;
 use tombolo_storage::{MendedRow, Request};
 
 use super::{IngestRefusal, Ingested, Refusal, Reply, Step, StepReply};
@@ -27,11 +28,11 @@ pub(super) enum Work {
         request: Request,
         reply: oneshot::Sender<Reply>,
     },
-    /// Records of other replicas, in their order.
+    /// Records of other replicas, in their order, which their authors have signed.
     Ingest {
         /// Who sent them.
         from: ReplicaId,
-        records: Vec<Bytes>,
+        batch: ProvenBatch,
         reply: oneshot::Sender<Ingested>,
     },
     /// A step of a transfer of state.
@@ -93,11 +94,11 @@ impl CommitQueue {
         self.0.shut_out.lock().contains(&replica)
     }
 
-    /// Sends records that a replica has sent to the committer and waits until what was taken of them is durable.
-    pub(crate) async fn ingest(&self, from: ReplicaId, records: Vec<Bytes>) -> Ingested {
-        let bytes = records.iter().map(Bytes::len).sum();
+    /// Sends records that a replica has sent to the committer and waits until they are durable, if they may be applied.
+    pub(crate) async fn ingest(&self, from: ReplicaId, batch: ProvenBatch) -> Ingested {
+        let bytes = batch.records().iter().map(Bytes::len).sum();
         let (reply, answer) = oneshot::channel();
-        match self.push(Work::Ingest { from, records, reply }, bytes) {
+        match self.push(Work::Ingest { from, batch, reply }, bytes) {
             Ok(()) => answer.await.unwrap_or(Ingested::none(IngestRefusal::Stopped)),
             Err(Refusal::QueueFull) => Ingested::none(IngestRefusal::QueueFull),
             Err(_) => Ingested::none(IngestRefusal::Stopped),

@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tombolo_crdt::{ReplicaId, VersionVector};
+use tombolo_crdt::{ReplicaId, SignedHead, VersionVector};
 use tombolo_net::{
-    Admission, Event, Fault, Host, IngestRefusal, IngestReport, JoinRefusal, JoinRequest, LoadFailure, Loaded, Member,
-    PeerError, PeerRefusal, PublicKey, Refusal, Report, Roster, Standing,
+    Admission, Equivocation, Event, Fault, Host, IngestRefusal, IngestReport, JoinRefusal, JoinRequest, LoadFailure,
+    Loaded, Member, PeerError, PeerRefusal, ProvenBatch, PublicKey, Refusal, Report, Roster, Standing,
 };
 use tombolo_proto::v1::MeshAlarmKind;
 use tombolo_storage::{Arrival, ArrivalBudget, Arrivals, ArrivalsError, IngestError};
@@ -44,20 +44,25 @@ impl Host for PeerHost {
     }
 
     async fn load(&self, seen: VersionVector, from: u64, commits: usize, bytes: usize) -> Result<Loaded, LoadFailure> {
-        let Arrivals { records, next } =
+        let Arrivals { records, heads, next } =
             self.replica.reads.arrivals(seen, from, ArrivalBudget { commits, bytes }).await.map_err(
                 |why| match why {
                     ArrivalsError::BelowFloor { floor } => LoadFailure::BelowFloor { floor },
                     ArrivalsError::Read(why) => LoadFailure::Unreadable { cause: why.to_string() },
                 },
             )?;
-        let records = records.into_iter().map(|Arrival { dot, bytes }| (dot, bytes)).collect();
-        Ok(Loaded { records, next })
+        let records: Vec<_> = records.into_iter().map(|Arrival { dot, bytes }| (dot, bytes)).collect();
+        let mesh = &self.replica.mesh;
+        let heads = mesh.signer.complete(&mesh.roster(), &records, heads).map_err(|dot| LoadFailure::Unreadable {
+            cause: format!("record {dot} came here without its author's signature, and cannot be passed on"),
+        })?;
+        Ok(Loaded { records, heads, next })
     }
 
-    async fn ingest(&self, peer: ReplicaId, records: Vec<Bytes>) -> IngestReport {
-        let Ingested { taken, refusal } = self.replica.queue.ingest(peer, records).await;
-        IngestReport { taken, refused: refusal.map(refused) }
+    async fn ingest(&self, peer: ReplicaId, batch: ProvenBatch) -> IngestReport {
+        let heads = batch.heads().to_vec();
+        let Ingested { passed, refusal } = self.replica.queue.ingest(peer, batch).await;
+        IngestReport { passed, refused: refusal.map(|why| self.refused(why, &heads)) }
     }
 
     async fn redeem(&self, request: JoinRequest) -> Result<Admission, JoinRefusal> {
@@ -184,6 +189,18 @@ impl PeerHost {
         }
     }
 
+    /// A refusal in the protocol's words, with the evidence when it is an author who is to blame.
+    fn refused(&self, refusal: committer::IngestRefusal, heads: &[SignedHead]) -> IngestRefusal {
+        if let committer::IngestRefusal::Record(IngestError::BrokenChain { dot }) = refusal {
+            let ours = self.replica.store.signed_head(dot.replica);
+            let theirs = heads.iter().find(|head| head.dot.replica == dot.replica);
+            if let (Some(ours), Some(&theirs)) = (ours, theirs) {
+                return IngestRefusal::Equivocated(Box::new(Equivocation { ours, theirs }));
+            }
+        }
+        refused(refusal)
+    }
+
     /// Raises the alarm for a fault that says that records or names are disputed. Of the two sides one finds it first, and the
     /// other is told. When it is our own records that are disputed, none is written any more: under their names there would be two.
     fn dispute(&self, peer: ReplicaId, fault: &Fault) {
@@ -200,6 +217,13 @@ impl PeerHost {
             Fault::Forked { dot } => {
                 (MeshAlarmKind::Forked, format!("it has another record {dot} than we do: {advice}"), Some(dot.replica))
             }
+            Fault::Equivocated { dot, evidence } => {
+                let text = format!(
+                    "{} has written two histories, which part at {dot} or before it, and has signed both: {evidence}: {advice}",
+                    mesh.call(dot.replica)
+                );
+                (MeshAlarmKind::Forked, text, Some(dot.replica))
+            }
             Fault::AheadOfUs { dot, known } => {
                 let text = format!(
                     "it has our record {dot}, and ours end at {known}: this folder was set back; no writes are taken \
@@ -214,7 +238,7 @@ impl PeerHost {
                 );
                 (MeshAlarmKind::Late, text, None)
             }
-            Fault::PeerClosed { code, text } if *code == FORKED => {
+            Fault::PeerClosed { code, text } if [FORKED, EQUIVOCATED].contains(code) => {
                 (MeshAlarmKind::Forked, format!("it says of us: {text}: {advice}"), None)
             }
             _ => return,
@@ -230,6 +254,8 @@ impl PeerHost {
 
 /// [`Fault::Forked`]'s code.
 const FORKED: u16 = 10;
+/// [`Fault::Equivocated`]'s code.
+const EQUIVOCATED: u16 = 34;
 /// [`Fault::Superseded`]'s code.
 const SUPERSEDED: u16 = 21;
 
@@ -272,6 +298,7 @@ fn refused(refusal: committer::IngestRefusal) -> IngestRefusal {
         IngestError::OwnDot { .. } => IngestRefusal::OwnDot,
         IngestError::BrokenChain { .. } => IngestRefusal::BrokenChain,
         IngestError::Frozen { last, .. } => IngestRefusal::Frozen { last },
+        IngestError::Unsigned { .. } => IngestRefusal::Unsigned,
         IngestError::UnknownOperation { kind, .. } => IngestRefusal::UnknownOperation { kind },
         IngestError::ContradictsContext(fault) => IngestRefusal::ContradictsContext(fault),
         IngestError::Malformed(why) => IngestRefusal::Malformed(why),
@@ -302,5 +329,13 @@ mod tests {
         let dot = tombolo_crdt::Dot::new(ReplicaId::new(1).unwrap(), 1);
         assert_eq!(Fault::Forked { dot }.code(), FORKED);
         assert_eq!(Fault::Superseded.code(), SUPERSEDED);
+        let head = SignedHead {
+            dot,
+            chain: tombolo_crdt::Chain::BEGINNING,
+            signer: dot.replica,
+            signature: [0; SignedHead::SIGNATURE_LEN],
+        };
+        let evidence = Box::new(Equivocation { ours: head, theirs: head });
+        assert_eq!(Fault::Equivocated { dot, evidence }.code(), EQUIVOCATED);
     }
 }

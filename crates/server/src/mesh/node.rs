@@ -12,6 +12,7 @@ use crate::{config::Config, failure::Failure, replica::Replica};
 /// Listens for peers and dials them. An address that nobody chose may be taken as long as there are no peers.
 pub(crate) async fn start(replica: &Arc<Replica>, config: &Config) -> Result<(), Failure> {
     let mesh = &replica.mesh;
+    introduce(replica).await;
     let listening = match resolve(&config.peer_listener).await {
         Ok(address) => listen(replica, address, config.peer_rates).map_err(|source| Failure::Peers { source }),
         Err(source) => Err(Failure::Listen { address: config.peer_listener.clone(), source }),
@@ -36,6 +37,14 @@ pub(crate) async fn start(replica: &Arc<Replica>, config: &Config) -> Result<(),
             *mesh.link.write() = Link::Down(failure.to_string());
             Ok(())
         }
+    }
+}
+
+/// Says how we came in, as our first record. Without it those who have not heard of us take nothing of ours.
+async fn introduce(replica: &Replica) {
+    let Some(write) = replica.mesh.introduction(&replica.store) else { return };
+    if let Err(why) = invitations::write(replica, vec![write]).await {
+        warn!(%why, "the mesh was not told how this server was admitted");
     }
 }
 

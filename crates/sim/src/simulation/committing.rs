@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tombolo_crdt::{Operation, Record, RecordHeader};
-use tombolo_net::{IngestRefusal, IngestReport, Input};
+use tombolo_crdt::{Dot, Operation, Record, RecordHeader};
+use tombolo_net::{Batch, IngestRefusal, IngestReport, Input};
 use tombolo_storage::{
     Arrival, ArrivalBudget, Commit, CommitError, Delete, Durability, IngestError, KeyRange, Outcome, Put, RangeQuery,
-    ReadError, Request, Store, WallTime,
+    ReadError, RefusedBatch, Request, Store, WallTime,
 };
 
-use super::{READ_US, Simulation};
+use super::{MESH, READ_US, Simulation};
 use crate::{
     MS, Mark, Plant,
     agenda::Happening,
@@ -100,7 +100,7 @@ impl Simulation<'_> {
         };
         let refused = |waiting| match waiting {
             Waiting::Session { connection, .. } => {
-                let report = IngestReport { taken: 0, refused: Some(IngestRefusal::Poisoned) };
+                let report = IngestReport { passed: 0, refused: Some(IngestRefusal::Poisoned) };
                 Waiting::Session { connection, report }
             }
             client => client,
@@ -132,8 +132,8 @@ impl Simulation<'_> {
                 life.executed.push(Waiting::Client { client, result });
             }
             Work::Expiry { lease } => self.expire(site, wall, lease),
-            Work::Ingest { connection, records } => {
-                self.ingest(site, wall, connection, records);
+            Work::Ingest { connection, batch } => {
+                self.ingest(site, wall, connection, batch);
             }
         }
         Ok(())
@@ -166,53 +166,55 @@ impl Simulation<'_> {
         self.note(format_args!("s{site} ends lease {lease}: {ended}"));
     }
 
-    fn ingest(&mut self, site: usize, wall: WallTime, connection: ConnectionId, records: Vec<Bytes>) {
-        let mut report = IngestReport::default();
-        if self.sites[site].is_busy {
-            self.marks.hit(Mark::Busy);
-            let refusal = self.random.clone().pick(&[0, 1]);
-            report.refused = Some(if refusal == 0 { IngestRefusal::Busy } else { IngestRefusal::NoSpace });
-        }
+    fn ingest(&mut self, site: usize, wall: WallTime, connection: ConnectionId, batch: Batch) {
         let author = |record: &Bytes| RecordHeader::decode(record.clone()).map(|header| header.dot.replica);
         let peer = self.peer_of(site, connection).map(|peer| self.sites[peer].replica);
-        for record in records {
-            if report.refused.is_some() {
-                break;
-            }
-            if author(&record).ok() != peer {
-                self.marks.hit(Mark::Forwarded);
-            }
-            match self.take(site, wall, record) {
-                Ok(()) => report.taken += 1,
-                Err(refusal) => {
-                    report.refused = Some(refusal);
-                    break;
-                }
-            }
+        if batch.records.iter().any(|record| author(record).ok() != peer) {
+            self.marks.hit(Mark::Forwarded);
         }
+        let report = if self.sites[site].is_busy {
+            self.marks.hit(Mark::Busy);
+            let refusal = self.random.clone().pick(&[0, 1]);
+            let refusal = if refusal == 0 { IngestRefusal::Busy } else { IngestRefusal::NoSpace };
+            IngestReport { passed: 0, refused: Some(refusal) }
+        } else {
+            self.take(site, wall, batch)
+        };
         if let Some(life) = &mut self.sites[site].life {
             life.executed.push(Waiting::Session { connection, report });
         }
     }
 
-    /// Applies one record of a peer.
-    fn take(&mut self, site: usize, wall: WallTime, record: Bytes) -> Result<(), IngestRefusal> {
-        let is_stale = self.is_planted(Plant::ClockBeforeCausality) && self.is_older_than_shown(site, &record);
-        let reauthors = self.is_planted(Plant::Reauthored);
-        let buries = self.is_planted(Plant::TombstoneByTime) && self.buries(site, &record);
-        let Some(life) = &mut self.sites[site].life else { return Err(IngestRefusal::Busy) };
-        if is_stale || buries {
-            return Ok(());
+    /// Applies a batch of a peer.
+    fn take(&mut self, site: usize, wall: WallTime, mut batch: Batch) -> IngestReport {
+        let taken = IngestReport { passed: batch.records.len(), refused: None };
+        let (by_clock, by_time) =
+            (self.is_planted(Plant::ClockBeforeCausality), self.is_planted(Plant::TombstoneByTime));
+        if by_clock || by_time {
+            batch.records.retain(|record| {
+                let is_stale = by_clock && self.is_older_than_shown(site, record);
+                let is_buried = by_time && self.buries(site, record);
+                !is_stale && !is_buried
+            });
+            let is_there = |dot| batch.records.iter().any(|record| is_record(record, dot));
+            batch.heads.retain(|head| is_there(head.dot));
         }
+        let reauthors = self.is_planted(Plant::Reauthored);
+        let proven = batch.prove(MESH.0, &self.roster);
+        let Some(life) = &mut self.sites[site].life else { return taken };
+        let (records, heads) = match proven {
+            Ok(proven) => proven.into_parts(),
+            Err(report) => return report,
+        };
         if reauthors {
-            for request in rewritten(record) {
+            for request in records.into_iter().flat_map(rewritten) {
                 drop(life.committer.execute(wall, request));
             }
-            return Ok(());
+            return taken;
         }
-        match life.committer.ingest(wall, record) {
-            Ok(_) | Err(IngestError::Duplicate { .. }) => Ok(()),
-            Err(error) => Err(refusal(error)),
+        match life.committer.ingest_batch(wall, records, heads) {
+            Ok(_) => taken,
+            Err(RefusedBatch { at, why }) => IngestReport { passed: at, refused: Some(refusal(why)) },
         }
     }
 
@@ -454,6 +456,11 @@ pub(super) fn durability(plant: Option<Plant>) -> Durability {
     if plant == Some(Plant::OfferBeforeDurable) { Durability::Os } else { Durability::Fsync }
 }
 
+/// Whether the record has this name.
+fn is_record(record: &Bytes, dot: Dot) -> bool {
+    RecordHeader::decode(record.clone()).is_ok_and(|header| header.dot == dot)
+}
+
 /// What a record does, as requests of one's own.
 fn rewritten(record: Bytes) -> Vec<Request> {
     let operations = Record::decode(record).map(|record| record.operations).unwrap_or_default();
@@ -476,6 +483,7 @@ fn refusal(error: IngestError) -> IngestRefusal {
         IngestError::OwnDot { .. } => IngestRefusal::OwnDot,
         IngestError::BrokenChain { .. } => IngestRefusal::BrokenChain,
         IngestError::Frozen { last, .. } => IngestRefusal::Frozen { last },
+        IngestError::Unsigned { .. } => IngestRefusal::Unsigned,
         IngestError::Malformed(cause) => IngestRefusal::Malformed(cause),
         IngestError::ContradictsContext(cause) => IngestRefusal::ContradictsContext(cause),
         IngestError::UnknownOperation { kind, .. } => IngestRefusal::UnknownOperation { kind },

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tombolo_crdt::{Chain, Dot, Hlc, Record, RecordHeader, VersionVector};
 use tombolo_net::{
-    Event, Fault, IngestReport, Input, LoadFailure, Loaded, Moment, Output, Session, Settings, Standing,
+    Batch, Event, Fault, IngestReport, Input, LoadFailure, Loaded, Moment, Output, Session, Settings, Standing,
 };
-use tombolo_storage::{ArrivalBudget, ArrivalsError, Store};
+use tombolo_storage::{ArrivalBudget, Arrivals, ArrivalsError, Store};
 
 use super::{MESH, READ_US, Simulation};
 use crate::{
@@ -70,7 +70,7 @@ impl Simulation<'_> {
                     let at = self.soon(READ_US);
                     self.agenda.at(at, Happening::Load { site, connection });
                 }
-                Output::Ingest(records) => self.queue_ingest(site, connection, records)?,
+                Output::Ingest(batch) => self.queue_ingest(site, connection, batch)?,
                 Output::Deadline(moment) => {
                     endpoint.ticket += 1;
                     let ticket = endpoint.ticket;
@@ -94,19 +94,19 @@ impl Simulation<'_> {
         self.work(site)
     }
 
-    fn queue_ingest(&mut self, site: usize, connection: ConnectionId, records: Vec<Bytes>) -> Result<(), Violation> {
-        let count = records.len();
+    fn queue_ingest(&mut self, site: usize, connection: ConnectionId, batch: Batch) -> Result<(), Violation> {
+        let count = batch.records.len();
         self.note(format_args!("s{site} takes {count} records from session {}", connection.0));
-        self.check_offered(site, connection, &records)?;
+        self.check_offered(site, connection, &batch.records)?;
         if self.is_planted(Plant::FrontierAhead) {
-            self.tell_ahead(site, connection, &records)?;
+            self.tell_ahead(site, connection, &batch.records)?;
         }
         let drops = self.is_planted(Plant::DroppedWhenBusy);
         let Some(life) = &mut self.sites[site].life else { return Ok(()) };
         if drops && !life.under_way.is_empty() {
-            return self.feed(site, connection, Input::Ingested(IngestReport { taken: count, refused: None }));
+            return self.feed(site, connection, Input::Ingested(IngestReport { passed: count, refused: None }));
         }
-        life.queue.push_back(Work::Ingest { connection, records });
+        life.queue.push_back(Work::Ingest { connection, batch });
         Ok(())
     }
 
@@ -223,7 +223,18 @@ impl Simulation<'_> {
         let Some(life) = &mut self.sites[site].life else { return Ok(()) };
         let request = life.endpoints.get_mut(&connection).and_then(|endpoint| endpoint.load.take());
         let Some(request) = request else { return Ok(()) };
-        let mut answer = read_log(&life.store, &request);
+        let forgets = self.plant == Some(Plant::ForgottenRecord);
+        let state = &self.sites[site];
+        let Some(life) = &state.life else { return Ok(()) };
+        let mut answer = read_log(&life.store, &request, |mut arrivals: Arrivals| {
+            if forgets && let Some(last) = arrivals.records.last().map(|last| last.dot.replica) {
+                arrivals.records.retain(|arrival| arrival.dot.replica != last);
+            }
+            let records: Vec<(Dot, Bytes)> =
+                arrivals.records.into_iter().map(|arrival| (arrival.dot, arrival.bytes)).collect();
+            let heads = state.signer.complete(&self.roster, &records, arrivals.heads)?;
+            Ok(Loaded { records, heads, next: arrivals.next })
+        });
         if self.sites[site].is_unreadable {
             answer = Err(LoadFailure::Unreadable { cause: "a trouble of this simulation".to_owned() });
         }
@@ -231,7 +242,6 @@ impl Simulation<'_> {
         if let Ok(loaded) = &mut answer {
             match self.plant {
                 Some(Plant::NewestFirst) => loaded.records.reverse(),
-                Some(Plant::ForgottenRecord) => drop(loaded.records.pop()),
                 Some(Plant::GateOff) => loaded.records.sort_by_key(|(dot, _)| *dot),
                 Some(Plant::StampOrder) => loaded.records.sort_by_key(|(_, record)| stamp(record)),
                 Some(Plant::FilteredRelay) => {
@@ -312,14 +322,14 @@ pub(super) fn standing(store: &Store) -> Standing {
     Standing { commit: published.commit, frontier, chains, digest, floor }
 }
 
-fn read_log(store: &Store, request: &LoadRequest) -> Result<Loaded, LoadFailure> {
+fn read_log(
+    store: &Store,
+    request: &LoadRequest,
+    sign: impl FnOnce(Arrivals) -> Result<Loaded, Dot>,
+) -> Result<Loaded, LoadFailure> {
     let budget = ArrivalBudget { commits: request.commits, bytes: request.bytes };
     match store.arrivals(&request.seen, request.from, budget) {
-        Ok(arrivals) => {
-            let records: Vec<(Dot, Bytes)> =
-                arrivals.records.into_iter().map(|arrival| (arrival.dot, arrival.bytes)).collect();
-            Ok(Loaded { records, next: arrivals.next })
-        }
+        Ok(arrivals) => sign(arrivals).map_err(|dot| LoadFailure::Unreadable { cause: format!("{dot} is not signed") }),
         Err(ArrivalsError::BelowFloor { floor }) => Err(LoadFailure::BelowFloor { floor }),
         Err(ArrivalsError::Read(error)) => Err(LoadFailure::Unreadable { cause: error.to_string() }),
     }

@@ -27,6 +27,7 @@ mod quota;
 mod random;
 mod restore;
 mod rot;
+mod signed;
 mod standing;
 mod store;
 mod support;

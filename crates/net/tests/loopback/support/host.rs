@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tombolo_crdt::{Operation, Record, ReplicaId, VersionVector};
 use tombolo_net::{
     Admission, AdmissionTerms, Announcement, Event, Host, IngestReport, Invitation, JoinRefusal, JoinRequest, KeyPair,
-    LoadFailure, Loaded, Report, Roster, RosterEntry, Standing, SystemKey, TicketId,
+    LoadFailure, Loaded, ProvenBatch, Report, Roster, RosterEntry, Standing, SystemKey, TicketId,
 };
 
 use super::{
@@ -80,6 +80,11 @@ impl ToyHost {
         self.write_system(SystemKey::Admission(admission.terms.replica), admission.encode());
     }
 
+    /// Says who admitted it, as a newcomer does before anything else.
+    pub(crate) fn introduce(&self, chain: &[Admission]) {
+        self.write_system(SystemKey::Proof(self.own), Admission::encode_chain(chain));
+    }
+
     pub(crate) fn announce(&self, address: SocketAddr) {
         let announcement = Announcement { addresses: vec![address.to_string()], ..Default::default() };
         self.write_system(SystemKey::Announcement(self.own), announcement.encode());
@@ -128,12 +133,12 @@ impl Host for ToyHost {
         self.store.lock().load(&seen, from, commits, bytes)
     }
 
-    async fn ingest(&self, _: ReplicaId, records: Vec<Bytes>) -> IngestReport {
+    async fn ingest(&self, _: ReplicaId, batch: ProvenBatch) -> IngestReport {
         // A disk takes its time.
         tokio::time::sleep(Duration::from_millis(1)).await;
-        self.ingested.fetch_add(records.len(), Ordering::Relaxed);
+        self.ingested.fetch_add(batch.records().len(), Ordering::Relaxed);
         let mut store = self.store.lock();
-        let report = store.ingest(&records);
+        let report = store.ingest_batch(&batch);
         self.publish(&store);
         report
     }

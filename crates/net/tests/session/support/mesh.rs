@@ -11,13 +11,12 @@ use std::{
 use bytes::Bytes;
 use tombolo_crdt::{Dot, RecordHeader, ReplicaId, VersionVector};
 use tombolo_net::{
-    AskFailure, Event, Fault, Input, Limits, LoadFailure, Loaded, Message, Moment, Output, PeerStatus, Session,
+    AskFailure, Batch, Event, Fault, Input, Limits, LoadFailure, Loaded, Message, Moment, Output, PeerStatus, Session,
     Settings, Stability, StabilityRow, Standing, Tree, Unpacker,
 };
 
-use super::toy_store::ToyStore;
+use super::toy_store::{MESH, ToyStore, proven};
 
-pub(crate) const MESH: u128 = 0x1234;
 /// What the wall clock shows at moment 0.
 pub(crate) const WALL_MS: u64 = 1_700_000_000_000;
 
@@ -104,7 +103,7 @@ struct Watch {
 pub(crate) enum Happening {
     Frame { link: usize, end: usize, generation: u64, payload: Bytes, message: Message },
     Loaded { link: usize, end: usize, generation: u64, answer: Result<Loaded, LoadFailure> },
-    Ingest { link: usize, end: usize, generation: u64, records: Vec<Bytes> },
+    Ingest { link: usize, end: usize, generation: u64, batch: Batch },
     Deadline { link: usize, end: usize, generation: u64, at: Moment },
     Tick { node: usize },
 }
@@ -300,9 +299,10 @@ impl Mesh {
                 self.links[link].ends[end].watch.is_loading = false;
                 self.input(link, end, Input::Loaded(answer));
             }
-            Happening::Ingest { link, end, generation, records } => {
+            Happening::Ingest { link, end, generation, batch } => {
                 let node = self.links[link].ends[end].node;
-                let report = self.nodes[node].store.ingest(&records);
+                let report =
+                    proven(batch).map_or_else(|report| report, |batch| self.nodes[node].store.ingest_batch(&batch));
                 self.advanced(node);
                 if self.is_current(link, end, generation) {
                     self.links[link].ends[end].watch.is_ingesting = false;
@@ -361,10 +361,10 @@ impl Mesh {
                 };
                 self.schedule(1, Happening::Loaded { link, end, generation, answer });
             }
-            Output::Ingest(records) => {
+            Output::Ingest(batch) => {
                 assert!(!std::mem::replace(&mut this.watch.is_ingesting, true), "two ingests at a time");
                 let after_ms = self.nodes[this.node].ingest_ms;
-                self.schedule(after_ms, Happening::Ingest { link, end, generation, records });
+                self.schedule(after_ms, Happening::Ingest { link, end, generation, batch });
             }
             Output::Deadline(at) => {
                 this.deadline = Some(at);

@@ -10,8 +10,8 @@ use tombolo_net::{
 };
 
 use super::{
-    mesh::{MESH, WALL_MS},
-    toy_store::{ToyStore, id},
+    mesh::WALL_MS,
+    toy_store::{MESH, ToyStore, heads, id},
 };
 
 /// A session of replica 1 with replica 2.
@@ -48,8 +48,21 @@ impl Script {
         script
     }
 
-    /// The peer sends a message.
+    /// The peer sends a message, and says who signed the records in it.
     pub(crate) fn say(&mut self, message: Message) -> Vec<Output> {
+        let heads = match &message {
+            Message::Records(records) => heads(records.iter()),
+            _ => Vec::new(),
+        };
+        let mut outputs = self.say_only(message);
+        if !heads.is_empty() {
+            outputs.extend(self.say_only(Message::Heads(heads)));
+        }
+        outputs
+    }
+
+    /// The peer sends a message and nothing else.
+    pub(crate) fn say_only(&mut self, message: Message) -> Vec<Output> {
         self.input(Input::Frame(message.encode()))
     }
 
@@ -71,7 +84,8 @@ impl Script {
         self.input(Input::Ingested(report))
     }
 
-    pub(crate) fn loaded(&mut self, loaded: Loaded) -> Vec<Output> {
+    pub(crate) fn loaded(&mut self, mut loaded: Loaded) -> Vec<Output> {
+        loaded.heads = heads(loaded.records.iter().map(|(_, record)| record));
         self.input(Input::Loaded(Ok(loaded)))
     }
 
@@ -140,7 +154,7 @@ pub(crate) fn heartbeat(readiness: Readiness, digest: u128) -> Message {
 /// The records that outputs hand to the store.
 pub(crate) fn ingests(outputs: &[Output]) -> Vec<Vec<Bytes>> {
     let ingests = outputs.iter().filter_map(|output| match output {
-        Output::Ingest(records) => Some(records.clone()),
+        Output::Ingest(batch) => Some(batch.records.clone()),
         _ => None,
     });
     ingests.collect()

@@ -1,12 +1,17 @@
-//! A store in memory: a log, the gate every record passes, and nothing else.
+//! A store in memory: a log, the gate every record passes, and nothing else. It keeps no signatures, because here everybody can make
+//! everybody's.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use tombolo_crdt::{Chain, Dot, Hlc, Operation, Record, RecordHeader, ReplicaId, VersionVector};
-use tombolo_net::{IngestRefusal, IngestReport, LoadFailure, Loaded, Standing};
+use tombolo_crdt::{Chain, Dot, Hlc, Operation, Record, RecordHeader, ReplicaId, SignedHead, VersionVector};
+use tombolo_net::{
+    Admission, Batch, IngestRefusal, IngestReport, KeyPair, LoadFailure, Loaded, ProvenBatch, Roster, RosterEntry,
+    Standing, SystemKey, sign_head,
+};
 
 /// One replica's records, a commit each.
+#[derive(Clone)]
 pub(crate) struct ToyStore {
     pub(crate) own: ReplicaId,
     log: Vec<(Dot, Bytes)>,
@@ -65,13 +70,24 @@ impl ToyStore {
         dot
     }
 
+    /// Applies a batch, all of it or nothing.
+    pub(crate) fn ingest_batch(&mut self, batch: &ProvenBatch) -> IngestReport {
+        let mut ahead = self.clone();
+        let report = ahead.ingest(batch.records());
+        if report.refused.is_none() {
+            *self = ahead;
+        }
+        report
+    }
+
+    /// Applies records up to one that may not be.
     pub(crate) fn ingest(&mut self, records: &[Bytes]) -> IngestReport {
-        for (taken, bytes) in records.iter().enumerate() {
+        for (passed, bytes) in records.iter().enumerate() {
             if let Err(refusal) = self.apply(bytes) {
-                return IngestReport { taken, refused: Some(refusal) };
+                return IngestReport { passed, refused: Some(refusal) };
             }
         }
-        IngestReport { taken: records.len(), refused: None }
+        IngestReport { passed: records.len(), refused: None }
     }
 
     pub(crate) fn load(
@@ -86,18 +102,19 @@ impl ToyStore {
             return Err(LoadFailure::BelowFloor { floor: floor.clone() });
         }
         let from = from.max(*forgotten as u64 + 1);
-        let mut loaded = Loaded { records: Vec::new(), next: from };
+        let mut loaded = Loaded { next: from, ..Loaded::default() };
         let mut left = bytes;
         for (dot, record) in self.log.iter().skip(from as usize - 1).take(commits) {
-            if left == 0 {
-                break;
-            }
             if !seen.covers(*dot) {
+                if record.len() > left && !loaded.records.is_empty() {
+                    break;
+                }
                 left = left.saturating_sub(record.len());
                 loaded.records.push((*dot, record.clone()));
             }
             loaded.next += 1;
         }
+        loaded.heads = heads(loaded.records.iter().map(|(_, record)| record));
         Ok(loaded)
     }
 
@@ -170,6 +187,32 @@ impl ToyStore {
     fn chain(&self, replica: ReplicaId) -> Chain {
         self.chains.get(&replica).copied().unwrap_or(Chain::BEGINNING)
     }
+}
+
+pub(crate) const MESH: u128 = 0x1234;
+
+pub(crate) fn key(replica: ReplicaId) -> KeyPair {
+    KeyPair::from_seed(&[replica.get() as u8; KeyPair::SEED_LEN]).unwrap()
+}
+
+/// For each author of the records the head at its last one, by its own hand.
+pub(crate) fn heads<'a>(records: impl Iterator<Item = &'a Bytes>) -> Vec<SignedHead> {
+    let headers = records.filter_map(|record| RecordHeader::decode(record.clone()).ok());
+    let last: BTreeMap<ReplicaId, RecordHeader> = headers.map(|header| (header.dot.replica, header)).collect();
+    let sign = |RecordHeader { dot, chain, .. }| sign_head(MESH, dot, chain, dot.replica, &key(dot.replica));
+    last.into_values().map(sign).collect()
+}
+
+/// A batch that everybody believes.
+pub(crate) fn proven(batch: Batch) -> Result<ProvenBatch, IngestReport> {
+    let entry = |replica| RosterEntry {
+        key: SystemKey::Admission(replica).to_string().into(),
+        author: replica,
+        seq: 0,
+        value: Admission::founder(MESH, replica, &key(replica)).encode().into(),
+    };
+    let authors: Vec<ReplicaId> = batch.heads.iter().map(|head| head.dot.replica).collect();
+    batch.prove(MESH, &Roster::new(MESH, authors.into_iter().map(entry)))
 }
 
 fn share(dot: Dot, bytes: &[u8]) -> u128 {

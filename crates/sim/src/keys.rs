@@ -1,0 +1,45 @@
+//! The keys of all sites, and the roster that everybody believes: the first site has founded the mesh and admitted the others.
+
+use tombolo_crdt::ReplicaId;
+use tombolo_net::{Admission, AdmissionTerms, KeyPair, Roster, RosterEntry, Signer, SlotRange, SystemKey, TicketId};
+
+/// Makes the keys of a mesh, one after another.
+pub(crate) struct Keys {
+    mesh: u128,
+    founder: Option<(ReplicaId, KeyPair)>,
+    entries: Vec<RosterEntry>,
+}
+
+impl Keys {
+    pub(crate) fn of(mesh: u128) -> Self {
+        Self { mesh, founder: None, entries: Vec::new() }
+    }
+
+    /// The hand of the next site, which signs by the key of this seed; `None` if the seed makes none.
+    pub(crate) fn admit(&mut self, replica: ReplicaId, slot: u16, seed: &[u8; KeyPair::SEED_LEN]) -> Option<Signer> {
+        let key = KeyPair::from_seed(seed).ok()?;
+        let (issuer, by) = self.founder.get_or_insert_with(|| (replica, key.clone()));
+        let terms = AdmissionTerms {
+            mesh: self.mesh,
+            replica,
+            key: key.public(),
+            slots: SlotRange { first: slot, count: 1 },
+            ticket: TicketId(u64::from(slot) + 1),
+            issuer: *issuer,
+        };
+        let is_founder = *issuer == replica && by.public() == key.public();
+        let admission =
+            if is_founder { Admission::founder(self.mesh, replica, by) } else { Admission::sign(terms, by) };
+        self.entries.push(RosterEntry {
+            key: SystemKey::Admission(replica).to_string().into(),
+            author: *issuer,
+            seq: 0,
+            value: admission.encode().into(),
+        });
+        Some(Signer::new(self.mesh, replica, key))
+    }
+
+    pub(crate) fn roster(self) -> Roster {
+        Roster::new(self.mesh, self.entries)
+    }
+}
