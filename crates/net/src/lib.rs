@@ -14,6 +14,7 @@ pub use heads::{HeadFault, sign_head};
 pub use identity::{KeyError, KeyPair, PublicKey, Signature};
 pub use invitation::{Invitation, Secret};
 pub use lag::LagMeter;
+pub use membership::{MemberState, Place};
 pub use roster::{Member, Roster, RosterEntry, SecondSuccessor};
 pub use session::{
     PROTOCOL, Session, Settings,
@@ -45,6 +46,7 @@ mod heads;
 mod identity;
 mod invitation;
 mod lag;
+mod membership;
 mod roster;
 mod session;
 mod signer;
@@ -65,7 +67,6 @@ pub use {
     handshake::{JoinRequest, Welcome},
     host::{Host, Report},
     join::{Candidate, JoinError, join},
-    membership::{MemberState, Place},
     node::{
         Node,
         ask::AskError,
@@ -85,8 +86,6 @@ mod handshake;
 mod host;
 #[cfg(feature = "quic")]
 mod join;
-#[cfg(feature = "quic")]
-mod membership;
 #[cfg(feature = "quic")]
 mod node;
 #[cfg(feature = "quic")]
