@@ -33,8 +33,6 @@ pub(crate) enum Habit {
     Tears,
     /// A planted bug: it answers that a sync is done, and it is not.
     Lies,
-    /// A planted bug: of the batches that were not synced, the last one is there and those before it are not.
-    Reorders,
 }
 
 #[derive(Default)]
@@ -121,7 +119,6 @@ impl Disk {
         let batch = match self.habit {
             Habit::Sound | Habit::Lies => None,
             Habit::Tears => faults.unsynced.first().map(|batch| batch.iter().skip(1).step_by(2).cloned().collect()),
-            Habit::Reorders => faults.unsynced.last().filter(|_| faults.unsynced.len() > 1).cloned(),
         };
         drop(batch.map(|batch: Vec<Change>| left.write(batch, Persist::Disk)));
         left
@@ -228,7 +225,7 @@ impl Engine for Disk {
     fn write(&self, batch: Vec<Change>, persist: Persist) -> Result<(), EngineError> {
         let persist = if self.habit == Habit::Lies { Persist::Os } else { persist };
         self.call(|faults| {
-            if matches!(self.habit, Habit::Tears | Habit::Reorders) && persist == Persist::Os {
+            if self.habit == Habit::Tears && persist == Persist::Os {
                 faults.unsynced.push(batch.clone());
             }
             self.engine.write(batch, persist)
@@ -321,7 +318,7 @@ mod tests {
             let left = disk.restart(Stop::Crash);
             ["a", "b", "c", "d", "e", "f"].into_iter().filter(|key| holds(&left, key)).collect::<String>()
         };
-        let habits = [Habit::Sound, Habit::Tears, Habit::Lies, Habit::Reorders];
-        assert_eq!(habits.map(left), ["ab", "abd", "", "abef"]);
+        let habits = [Habit::Sound, Habit::Tears, Habit::Lies];
+        assert_eq!(habits.map(left), ["ab", "abd", ""]);
     }
 }

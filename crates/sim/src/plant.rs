@@ -58,8 +58,6 @@ pub enum Plant {
     TornBatch,
     /// The disk says that it has synced, and it has not.
     LyingSync,
-    /// The disk writes batches in another order than it was given them.
-    ReorderedWrites,
     /// The host reads the log author by author, and the gate is off.
     GateOff,
     /// The host takes the order of stamps for the order of causes, and reads the log so.
@@ -98,7 +96,7 @@ pub enum Plant {
 
 impl Plant {
     /// All planted bugs.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 40] = [
         Self::NewestFirst,
         Self::ForgottenRecord,
         Self::AckBeforeDurable,
@@ -123,7 +121,6 @@ impl Plant {
         Self::TokenIgnored,
         Self::TornBatch,
         Self::LyingSync,
-        Self::ReorderedWrites,
         Self::GateOff,
         Self::StampOrder,
         Self::TombstoneByTime,
@@ -169,7 +166,6 @@ impl Plant {
             Self::TokenIgnored => "token-ignored",
             Self::TornBatch => "torn-batch",
             Self::LyingSync => "lying-sync",
-            Self::ReorderedWrites => "reordered-writes",
             Self::GateOff => "gate-off",
             Self::StampOrder => "stamp-order",
             Self::TombstoneByTime => "tombstone-by-time",
@@ -196,7 +192,6 @@ impl Plant {
         match self {
             Self::TornBatch => Habit::Tears,
             Self::LyingSync => Habit::Lies,
-            Self::ReorderedWrites => Habit::Reorders,
             _ => Habit::Sound,
         }
     }

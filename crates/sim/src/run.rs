@@ -70,7 +70,7 @@ impl Plant {
         match self {
             Self::AckBeforeDurable | Self::OfferBeforeDurable | Self::LostSuffix => troubles.crashes = true,
             Self::LyingSync => troubles.crashes = true,
-            Self::TornBatch | Self::ReorderedWrites => (troubles.crashes, plan.overlaps) = (true, true),
+            Self::TornBatch => (troubles.crashes, plan.overlaps) = (true, true),
             Self::SweptInPieces => (troubles.compactions, troubles.sudden_stops, troubles.cuts) = (true, true, false),
             Self::RowsUnverified => (troubles.rot, troubles.kills) = (true, true),
             Self::UnboundedClock => plan.skew_ms = plan.skew_ms.max(10_000_000),
