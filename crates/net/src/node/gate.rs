@@ -97,11 +97,16 @@ impl Gate<'_> {
     /// Whether a chain leads from this replica and key to somebody who is known by admission.
     fn is_proven(&self, replica: ReplicaId, key: PublicKey, chain: &[Admission]) -> bool {
         let names_it = |first: &Admission| first.terms.replica == replica && first.terms.key == key;
-        chain.first().is_some_and(names_it) && check_chain(self.mesh, chain, |issuer| self.known(issuer)).is_ok()
+        let unknown =
+            chain.iter().map(|admission| admission.terms.issuer).take_while(|issuer| self.known(*issuer).is_none());
+        // A removed member's word admits nobody: whom it let in before is in the roster, or was never heard of.
+        let is_by_removed = unknown.into_iter().any(|issuer| self.roster.is_removed(issuer));
+        chain.first().is_some_and(names_it)
+            && !is_by_removed
+            && check_chain(self.mesh, chain, |issuer| self.known(issuer)).is_ok()
     }
 
-    /// Under which terms somebody was admitted whose word admits others. A removed member's does not any more: whom it let in
-    /// before is in the roster, or was never heard of.
+    /// Under which terms somebody was admitted whose word admits others.
     fn known(&self, replica: ReplicaId) -> Option<AdmissionTerms> {
         if self.roster.is_removed(replica) {
             return None;
@@ -239,6 +244,74 @@ mod tests {
         assert_eq!(answer(MESH, 1, 3, vec![usurper]), Err(PeerRefusal::WrongKey));
         // A contact is believed to be who it is, but not to admit others.
         assert_eq!(answer(MESH, 5, 5, vec![admitted(5, 9, 0, 1)]), Err(PeerRefusal::Unknown));
+    }
+
+    /// What member 1 answers whoever greets so, when it has removed 2, who had admitted 3.
+    fn answer_after_removal(replica: u64, chain: Vec<Admission>) -> Result<(), PeerRefusal> {
+        use crate::{Saying, Statement, StatementTerms};
+        let terms = StatementTerms { mesh: MESH, subject: id(2), saying: Saying::Removed, made_ms: 1, maker: id(1) };
+        let removal = Statement::sign(terms, &key(1));
+        let admissions = [founder(), admitted(2, 1, 100, 100), admitted(3, 2, 110, 10)];
+        let entry = |admission: &Admission| RosterEntry {
+            key: SystemKey::Admission(admission.terms.replica).to_string().into(),
+            author: admission.terms.issuer,
+            seq: 1,
+            value: admission.encode().into(),
+        };
+        let removal = RosterEntry {
+            key: removal.key().to_string().into(),
+            author: id(1),
+            seq: 2,
+            value: removal.encode().into(),
+        };
+        let roster = Roster::new(MESH, admissions.iter().map(entry).chain([removal]));
+        let contact = Contact { replica: id(2), key: key(2).public(), addresses: Vec::new() };
+        let gate = Gate { mesh: MESH, own: id(1), chain: &[], contacts: &[contact], roster: &roster };
+        gate.check(&Greeting { mesh: MESH, replica: id(replica), chain }, key(replica).public())
+    }
+
+    #[test]
+    fn a_removed_member_is_refused_and_admits_nobody_any_more() {
+        let two = admitted(2, 1, 100, 100);
+        assert_eq!(answer_after_removal(2, vec![two]), Err(PeerRefusal::Removed), "also as a contact");
+        assert_eq!(answer_after_removal(3, vec![]), Ok(()), "whom it admitted before stays");
+        let four = admitted(4, 2, 130, 2);
+        assert_eq!(answer_after_removal(4, vec![four, two, founder()]), Err(PeerRefusal::Unknown));
+        let five = admitted(5, 4, 130, 1);
+        assert_eq!(answer_after_removal(5, vec![five, four, two, founder()]), Err(PeerRefusal::Unknown));
+        let six = admitted(6, 3, 112, 1);
+        assert_eq!(answer_after_removal(6, vec![six, admitted(3, 2, 110, 10), two, founder()]), Ok(()));
+        let heir = Admission::succession(&two.terms, id(7), &key(2), 50);
+        let gate_of_heir = answer_after_removal(7, vec![heir, two, founder()]);
+        assert!(gate_of_heir.is_err(), "nor does it go on under another name");
+    }
+
+    #[test]
+    fn a_newcomer_hears_its_issuer_before_anybody_else() {
+        let (two, three) = (admitted(2, 1, 100, 100), admitted(3, 1, 210, 10));
+        let brought = RosterEntry {
+            key: SystemKey::Admission(id(2)).to_string().into(),
+            author: id(1),
+            seq: 0,
+            value: two.encode().into(),
+        };
+        let on_record = RosterEntry { seq: 9, ..brought.clone() };
+        let founders = RosterEntry {
+            key: SystemKey::Admission(id(1)).to_string().into(),
+            author: id(1),
+            seq: 0,
+            value: founder().encode().into(),
+        };
+        let chain = [two, founder()];
+        let contact = Contact { replica: id(1), key: key(1).public(), addresses: Vec::new() };
+        for (own, expected) in [(brought, Err(PeerRefusal::Newcomer)), (on_record, Ok(()))] {
+            let roster = Roster::new(MESH, [founders.clone(), own]);
+            let contacts = std::slice::from_ref(&contact);
+            let gate = Gate { mesh: MESH, own: id(2), chain: &chain, contacts, roster: &roster };
+            let greeting = |replica, chain| Greeting { mesh: MESH, replica: id(replica), chain };
+            assert_eq!(gate.check(&greeting(1, vec![]), key(1).public()), Ok(()));
+            assert_eq!(gate.check(&greeting(3, vec![three]), key(3).public()), expected);
+        }
     }
 
     #[test]

@@ -152,6 +152,21 @@ fn whoever_was_let_in_after_the_closing_need_not_close() {
 }
 
 #[test]
+fn whoever_goes_on_in_a_removed_members_folder_is_removed_with_it() {
+    let old = admitted(4, 1, 400, 50);
+    let heir = Admission::succession(&old.terms, id(40), &key(4), 50);
+    let entry = RosterEntry { seq: 7, ..entry(SystemKey::Admission(id(40)), 40, heir.encode()) };
+    let roster = with([entry.clone(), said(1, 4, Saying::Removed, 20)]);
+    assert_eq!([4, 40].map(|replica| state(&roster, replica)), [MemberState::Removed; 2]);
+    assert_eq!(bits(roster.present().map(Member::replica)), [1, 2, 3]);
+    let open = roster.open_removals();
+    assert_eq!(bits(open.keys().copied()), [4, 40], "both streams end");
+    assert_eq!(roster.lease_home(id(4)).get(), 40);
+    let roster = with([entry, said(1, 40, Saying::Removed, 20)]);
+    assert_eq!(state(&roster, 4), MemberState::Active, "who it was before said nothing wrong");
+}
+
+#[test]
 fn leases_go_to_the_last_heir_and_back() {
     let heir = |subject, heir, seq| said(1, subject, Saying::LeaseHeir(id(heir)), seq);
     let home = |roster: &Roster, replica| roster.lease_home(id(replica)).get();
