@@ -13,7 +13,7 @@ use tombolo_proto::{
         LeaseRevokeResponse, LeaseTimeToLiveResponse, MemberListResponse, PutResponse, RangeResponse, ResponseHeader,
         StatusResponse, TxnResponse, WatchResponse,
     },
-    v1::{Member, MeshInviteResponse, MeshMembersResponse, MeshStatusResponse},
+    v1::{Member, MeshEnterResponse, MeshInviteResponse, MeshMembersResponse, MeshStatusResponse},
 };
 
 use crate::{
@@ -77,6 +77,7 @@ pub(crate) enum Answer<'a> {
     MeshMembers(&'a MeshMembersResponse),
     /// A member of whom something was just said.
     MeshMember(&'a Member),
+    MeshEntered(&'a MeshEnterResponse),
     MeshStatus(&'a MeshStatusResponse),
 }
 

@@ -456,7 +456,7 @@ mod tests {
         let complete = staged(&mut rig, &author.store);
         assert_eq!(keys(&rig.store), 0, "what is staged is out of sight");
         let before = rig.queue.enter(put("own"), 1).unwrap();
-        let joined = enter(&rig, Step::Join(complete));
+        let joined = enter(&rig, Step::Join(sender(), complete));
         let after = rig.queue.enter(put("later"), 1).unwrap();
         let (mut told, mut replies) = (Vec::new(), 0);
         while replies < 3 {
@@ -480,7 +480,7 @@ mod tests {
         let mut rig = rig();
         let complete = staged(&mut rig, &author.store);
         rig.engine.fail_sync_in(1);
-        let joined = enter(&rig, Step::Join(complete));
+        let joined = enter(&rig, Step::Join(sender(), complete));
         let group = rig.groups.blocking_recv().unwrap();
         assert!(group.commits.is_empty());
         group.replies.into_iter().for_each(Answered::tell);

@@ -45,6 +45,7 @@ pub(crate) use self::{joining::founding, node::start};
 
 pub(crate) mod alarms;
 mod away;
+pub(crate) mod entering;
 pub(crate) mod errands;
 mod file;
 mod host;
@@ -97,6 +98,8 @@ pub(crate) struct Mesh {
     name_lost: watch::Sender<bool>,
     /// Held by whoever hands out slots.
     handing_out: Turn<()>,
+    /// Held by whoever enters a tail.
+    entering: Turn<()>,
     link: RwLock<Link>,
     pub(crate) transfers: Transfers,
     uptime: Uptime,
@@ -201,6 +204,7 @@ impl Mesh {
             is_disowned: AtomicBool::new(false),
             name_lost: watch::Sender::new(false),
             handing_out: Turn::new(()),
+            entering: Turn::new(()),
             link: RwLock::new(Link::Down("the server is starting".to_owned())),
             transfers: Transfers::new(store),
         };

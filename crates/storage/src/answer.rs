@@ -64,6 +64,19 @@ pub enum Outcome {
     Imported,
     /// Keys attached to a lease, ascending.
     LeaseKeys(Vec<Bytes>),
+    /// Of entering a part of a tail.
+    Entered(Entered),
+}
+
+/// What became of the writes of a tail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Entered {
+    /// Keys that were written.
+    pub put: u64,
+    /// Keys that were removed, or lost what their author had seen.
+    pub removed: u64,
+    /// Keys that something later stands under, or that are gone already.
+    pub outdone: u64,
 }
 
 /// The answer to a put.

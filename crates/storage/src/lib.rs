@@ -12,7 +12,7 @@
 //! One side writes, the other reads. [`Store`] is the reading side, a cheap clone of shared state, usable from any thread.
 //! [`Committer`] is the writing side; there is one, and the queue and the thread that feed it belong to the caller.
 
-pub use answer::{Answer, DeleteAnswer, KeyValue, OpAnswer, Outcome, PutAnswer, RangeAnswer, TxnAnswer};
+pub use answer::{Answer, DeleteAnswer, Entered, KeyValue, OpAnswer, Outcome, PutAnswer, RangeAnswer, TxnAnswer};
 pub use arrivals::{Arrival, ArrivalBudget, Arrivals, ArrivalsError};
 pub use backup::{BACKUP_MAGIC, Backup};
 pub use batch::RefusedBatch;
@@ -40,6 +40,7 @@ pub use standing::Standing;
 pub use store::{Health, Identity, MeshId, Published, Shortage, Sizes, Store};
 pub use succession::dispute::Dispute;
 pub use system::{SystemEntry, SystemSibling};
+pub use tail::{TAIL_MAGIC, Tail, TailError, TailFacts, TailIntake, TailOutcome, TailWrite};
 pub use transfer::{
     CompleteTransfer, ElementRange, Fingerprint, Provider, PublishedTransfer, Pull, Receiver, Refusal, StagedPage,
     TransferError, TransferFault, TransferProgress,
@@ -95,6 +96,7 @@ mod standing;
 mod store;
 mod succession;
 mod system;
+mod tail;
 mod transfer;
 mod view;
 

@@ -18,6 +18,7 @@ use crate::{
     view::{Rows, read_pair, read_value},
 };
 
+mod enter;
 mod lease;
 mod system;
 

@@ -5,7 +5,7 @@
 //! leases is always taken. So are the system's own data, which are few, and records of other replicas: what would free space may be among
 //! them, and each site holds its own clients to its own quota.
 
-use crate::{Import, ImportedChange, Op, Put, Request, Transaction, store::HealthState};
+use crate::{Import, ImportedChange, Op, Put, Request, TailWrite, Transaction, store::HealthState};
 
 /// The quota of one store.
 pub(crate) struct Quota {
@@ -66,6 +66,7 @@ fn cost(request: &Request) -> u64 {
         Request::Txn(transaction) => transaction_cost(transaction),
         Request::LeaseGrant { .. } => LEASE_BYTES,
         Request::Import(step) => import_cost(step),
+        Request::Enter { writes, .. } => writes.iter().map(tail_cost).sum(),
         Request::Delete(_)
         | Request::Compact { .. }
         | Request::LeaseRevoke { .. }
@@ -73,6 +74,10 @@ fn cost(request: &Request) -> u64 {
         | Request::LeaseKeys { .. }
         | Request::System(_) => 0,
     }
+}
+
+fn tail_cost(write: &TailWrite) -> u64 {
+    write.value.as_ref().map_or(0, |(value, _)| PAIR_BYTES + (write.key.len() + value.len()) as u64)
 }
 
 fn import_cost(step: &Import) -> u64 {

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::{Import, KeyRange};
+use crate::{Import, KeyRange, TailWrite};
 
 /// One request to the committer.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +42,13 @@ pub enum Request {
     },
     /// Writes the system's own data, as one record. It takes no revision.
     System(Vec<SystemWrite>),
+    /// Enters writes from another replica's tail as writes of our own, and with them, in the same record, what says so.
+    Enter {
+        /// The writes.
+        writes: Vec<TailWrite>,
+        /// The system's data that is written with them.
+        mark: Vec<SystemWrite>,
+    },
     /// Carries out one step of an import.
     Import(Box<Import>),
     /// Lists the keys attached to a lease, in key order.

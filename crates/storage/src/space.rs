@@ -86,7 +86,7 @@ fn frees(request: &Request) -> bool {
         | Request::LeaseKeys { .. } => true,
         Request::System(writes) => writes.iter().all(|write| matches!(write, SystemWrite::Remove { .. })),
         Request::Txn(transaction) => reads_or_deletes(&transaction.then) && reads_or_deletes(&transaction.otherwise),
-        Request::Put(_) | Request::LeaseGrant { .. } | Request::Import(_) => false,
+        Request::Put(_) | Request::LeaseGrant { .. } | Request::Import(_) | Request::Enter { .. } => false,
     }
 }
 

@@ -1,4 +1,4 @@
-//! `mesh invite|members|status|park|unpark|remove|lease-heir`: the sites that replicate with one another. etcd has none of it.
+//! `mesh invite|members|status|park|unpark|remove|export|enter|lease-heir`: the sites that replicate with one another. etcd has none of it.
 
 use clap::{Args, Subcommand};
 use tombolo_proto::v1::{MeshInviteRequest, MeshMembersRequest};
@@ -12,6 +12,7 @@ use crate::{
 
 mod change;
 mod status;
+mod tail;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MeshCommand {
@@ -54,6 +55,12 @@ pub(crate) enum MeshCommand {
     /// all others know of the removal its records end, at the last that any of them has: `mesh members` shows where. What it wrote
     /// beyond that is got out of its folder with `mesh export` and entered at another site with `mesh enter`.
     Remove(MemberArgs),
+    /// Gets what a site wrote out of its folder, into a file: for a site that was removed, whose server is stopped
+    Export(tail::ExportArgs),
+    /// Enters what a removed site wrote beyond its end as new writes, from the file that `mesh export` made
+    ///
+    /// What was written later at the other sites stays. To enter a file again changes nothing, at whatever site.
+    Enter(tail::EnterArgs),
     /// Has another site count the leases of one that is parked or removed
     ///
     /// Each lease begins there with its full time to live. A site that is named as its own heir counts its leases again.
@@ -89,6 +96,8 @@ pub(crate) async fn run(context: &Context, command: &MeshCommand) -> Result<(), 
         MeshCommand::Park(args) => change::park(context, &args.member).await,
         MeshCommand::Unpark(args) => change::unpark(context, &args.member).await,
         MeshCommand::Remove(args) => change::remove(context, &args.member).await,
+        MeshCommand::Export(args) => tail::export(args),
+        MeshCommand::Enter(args) => tail::enter(context, args).await,
         MeshCommand::LeaseHeir { from, to } => change::lease_heir(context, from, to).await,
     }
 }

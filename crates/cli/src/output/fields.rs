@@ -52,6 +52,7 @@ pub(super) fn write(out: &mut impl Write, answer: &Answer<'_>) -> io::Result<()>
         Answer::MemberChange(_) => Err(unsupported()),
         Answer::Invitation(response) => mesh::invitation(out, response),
         Answer::MeshMembers(response) => mesh::members(out, response),
+        Answer::MeshEntered(response) => mesh::entered(out, response),
         Answer::MeshMember(known) => mesh::member(out, known),
         Answer::MeshStatus(response) => mesh::status(out, response),
     }
@@ -245,6 +246,8 @@ mod tests {
     fn a_removed_member_has_an_end() {
         let text = samples::shown(Format::Fields, false, &Answer::MeshMember(&samples::mesh::removed()));
         assert!(text.contains("\"State\" : \"removed\"\n") && text.contains("\"EndsAt\" : 41\n"), "{text}");
+        let entered = samples::shown(Format::Fields, false, &Answer::MeshEntered(&samples::mesh::entered()));
+        assert!(entered.starts_with("\"Author\" : \"00000000000000c3\"\n\"Last\" : 41\n"), "{entered}");
         assert!(text.contains("\"StateBy\" : \"00000000000000a1\"\n") && !text.contains("OpenTo"), "{text}");
     }
 

@@ -60,6 +60,7 @@ pub(super) fn write(out: &mut impl Write, answer: &Answer<'_>, hex: bool) -> io:
         Answer::Done(Done { header, .. }) | Answer::Revoked { header, .. } => with_header(header).end(),
         Answer::Invitation(response) => mesh::invitation(response),
         Answer::MeshMembers(response) => mesh::members(response),
+        Answer::MeshEntered(response) => mesh::entered(response),
         Answer::MeshMember(known) => mesh::member(known),
         Answer::MeshStatus(response) => mesh::status(response),
     };

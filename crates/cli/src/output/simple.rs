@@ -50,6 +50,7 @@ pub(super) fn write(out: &mut impl Write, answer: &Answer<'_>, style: Style) -> 
         Answer::Health(list) => list.iter().try_for_each(|health| healthy(out, health)),
         Answer::Invitation(response) => writeln!(out, "{}", response.ticket),
         Answer::MeshStatus(response) => mesh::status(out, response),
+        Answer::MeshEntered(response) => mesh::entered(out, response),
         Answer::MeshMember(member) => mesh::member(out, member),
         Answer::Auth(answer) => auth::write(out, answer),
         Answer::Done(Done { said, .. }) | Answer::MemberChange(MemberChange { said, .. }) => writeln!(out, "{said}"),
@@ -265,6 +266,19 @@ mod tests {
     fn what_was_said_of_a_member_is_one_line() {
         let member = samples::mesh::removed();
         assert_eq!(shown(&Answer::MeshMember(&member)), "ship (00000000000000c3) is removed\n");
+    }
+
+    #[test]
+    fn what_became_of_a_tail_is_told_in_numbers() {
+        let shown = |response| shown(&Answer::MeshEntered(&response));
+        assert_eq!(
+            shown(samples::mesh::entered()),
+            "entered 12 records of 00000000000000c3, up to 41: 5 keys written, 2 removed, 1 outdone\n\
+             3 keys were left out because they hung on leases: --leased writes them\n\
+             4 writes of users, roles and members are not entered\n"
+        );
+        let again = tombolo_proto::v1::MeshEnterResponse { was_entered: true, ..samples::mesh::entered() };
+        assert_eq!(shown(again), "all of it was entered before: 00000000000000c3, up to 41\n");
     }
 
     #[test]

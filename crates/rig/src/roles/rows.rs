@@ -87,6 +87,7 @@ pub fn shapes(method: Method) -> Vec<Shape> {
         | Method::ImportRun
         | Method::ImportStatus
         | Method::MeshInvite
+        | Method::MeshEnter
         | Method::MeshLeaseHeir
         | Method::MeshMembers
         | Method::MeshPark

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use tokio::sync::oneshot;
+use tombolo_crdt::ReplicaId;
 use tombolo_storage::{Commit, CommitError, CompleteTransfer, PublishedTransfer, StagedPage, TransferError};
 
 use super::{
@@ -19,8 +20,8 @@ use crate::clock;
 pub(crate) enum Step {
     /// Keep what has come.
     Stage(Vec<StagedPage>),
-    /// Join everything with the state.
-    Join(Box<CompleteTransfer>),
+    /// Join everything with the state, as it came from this replica.
+    Join(ReplicaId, Box<CompleteTransfer>),
     /// Give it up, and forget what was staged.
     Drop,
 }
@@ -40,6 +41,9 @@ pub(crate) enum StepRefusal {
     /// The store refused it; nothing has changed.
     #[error(transparent)]
     Store(TransferError),
+    /// Whoever it comes from was removed from the mesh.
+    #[error("whoever it comes from was removed from the mesh")]
+    ShutOut,
     /// Its group was not made durable.
     #[error(transparent)]
     NotDurable(Arc<CommitError>),
@@ -72,7 +76,8 @@ impl Worker {
         let wall = clock::wall();
         let done = match step {
             Step::Stage(pages) => self.committer.stage(wall, pages).map(|()| Stepped::default()),
-            Step::Join(complete) => self.committer.publish_transfer(wall, *complete).map(|published| {
+            Step::Join(from, _) if self.queue.is_shut_out(from) => return Err(StepRefusal::ShutOut),
+            Step::Join(_, complete) => self.committer.publish_transfer(wall, *complete).map(|published| {
                 let PublishedTransfer { commits: made, added, removed, .. } = published;
                 commits.extend(made);
                 Stepped { added, removed }

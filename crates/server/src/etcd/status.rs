@@ -96,6 +96,8 @@ pub(crate) enum Fault {
     #[error("tombolo: {what}")]
     NoSuchMember { what: String },
     #[error("tombolo: {what}")]
+    BadTail { what: String },
+    #[error("tombolo: {what}")]
     BadInvitation { what: String },
     #[error("tombolo: {what}")]
     CannotInvite { what: String },
@@ -136,6 +138,7 @@ impl Fault {
             | Self::InvalidSortOption
             | Self::RequestTooLarge
             | Self::BadInvitation { .. }
+            | Self::BadTail { .. }
             | Self::BadImport { .. } => Code::InvalidArgument,
             Self::Compacted | Self::FutureRevision | Self::LeaseTtlTooLarge => Code::OutOfRange,
             Self::NoSpace | Self::TooManyRequests => Code::ResourceExhausted,

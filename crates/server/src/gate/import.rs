@@ -70,6 +70,7 @@ const fn waits(method: Method) -> bool {
         | Method::MaintenanceDowngrade
         | Method::MaintenanceMoveLeader
         | Method::MaintenanceStatus
+        | Method::MeshEnter
         | Method::MeshLeaseHeir
         | Method::MeshMembers
         | Method::MeshPark

@@ -77,6 +77,7 @@ pub(crate) const fn rule(method: Method) -> Rule {
         | Method::MaintenanceMoveLeader
         | Method::MaintenanceSnapshot
         | Method::MeshInvite
+        | Method::MeshEnter
         | Method::MeshLeaseHeir
         | Method::MeshMembers
         | Method::MeshPark

@@ -66,6 +66,7 @@ fn paths(method: Method) -> &'static [&'static str] {
         | Method::ImportRun
         | Method::ImportStatus
         | Method::MeshInvite
+        | Method::MeshEnter
         | Method::MeshLeaseHeir
         | Method::MeshMembers
         | Method::MeshPark

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use tombolo_crdt::{ReplicaId, VersionVector};
 use tombolo_net::PeerView;
 use tombolo_proto::v1::{
-    self, FrontierEntry, MeshAlarm, MeshAlarmKind, MeshInviteRequest, MeshInviteResponse, MeshLeaseHeirRequest,
-    MeshLeaseHeirResponse, MeshMembersRequest, MeshMembersResponse, MeshParkRequest, MeshParkResponse,
-    MeshRemoveRequest, MeshRemoveResponse, MeshStatusRequest, MeshStatusResponse, MeshUnparkRequest,
-    MeshUnparkResponse, Peer, StateTransfer, StateTransferPhase, mesh_server,
+    self, FrontierEntry, MeshAlarm, MeshAlarmKind, MeshEnterRequest, MeshEnterResponse, MeshInviteRequest,
+    MeshInviteResponse, MeshLeaseHeirRequest, MeshLeaseHeirResponse, MeshMembersRequest, MeshMembersResponse,
+    MeshParkRequest, MeshParkResponse, MeshRemoveRequest, MeshRemoveResponse, MeshStatusRequest, MeshStatusResponse,
+    MeshUnparkRequest, MeshUnparkResponse, Peer, StateTransfer, StateTransferPhase, mesh_server,
 };
 use tombolo_storage::Health;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     etcd::status::Fault,
@@ -27,6 +27,7 @@ use crate::{
     replica::Replica,
 };
 
+mod enter;
 mod member;
 mod peer;
 
@@ -89,6 +90,14 @@ impl mesh_server::Mesh for MeshService {
         let (from, to) = (member::named(request.from)?, member::named(request.to)?);
         states::lease_heir(replica, from, to).await.map_err(Fault::from)?;
         Ok(Response::new(MeshLeaseHeirResponse { member: member::one(replica, from) }))
+    }
+
+    async fn enter(
+        &self,
+        request: Request<Streaming<MeshEnterRequest>>,
+    ) -> Result<Response<MeshEnterResponse>, Status> {
+        let (requests, pass) = self.0.open(request).await?;
+        enter::take(pass.replica(), requests).await.map(Response::new)
     }
 
     async fn status(&self, request: Request<MeshStatusRequest>) -> Result<Response<MeshStatusResponse>, Status> {

@@ -32,6 +32,7 @@ mod standing;
 mod store;
 mod support;
 mod system;
+mod tail;
 mod transfer;
 mod transfer_crash;
 mod transfer_laws;

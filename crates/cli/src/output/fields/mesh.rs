@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use tombolo_proto::v1::{
-    Member, MemberState, MeshInviteResponse, MeshMembersResponse, MeshStatusResponse, Peer, StateTransfer,
+    Member, MemberState, MeshEnterResponse, MeshInviteResponse, MeshMembersResponse, MeshStatusResponse, Peer,
+    StateTransfer,
 };
 
 use super::super::mesh;
@@ -51,6 +52,18 @@ pub(super) fn member(out: &mut impl Write, member: &Member) -> io::Result<()> {
         text(out, "LeaseHeir", &mesh::replica(member.lease_heir))?;
     }
     number(out, "HeardMs", member.heard_ms)
+}
+
+pub(super) fn entered(out: &mut impl Write, response: &MeshEnterResponse) -> io::Result<()> {
+    text(out, "Author", &mesh::replica(response.author))?;
+    writeln!(out, "\"Last\" : {}", response.last)?;
+    writeln!(out, "\"Records\" : {}", response.records)?;
+    writeln!(out, "\"Put\" : {}", response.put)?;
+    writeln!(out, "\"Removed\" : {}", response.removed)?;
+    writeln!(out, "\"Outdone\" : {}", response.outdone)?;
+    writeln!(out, "\"Leased\" : {}", response.leased)?;
+    writeln!(out, "\"System\" : {}", response.system)?;
+    writeln!(out, "\"WasEntered\" : {}", response.was_entered)
 }
 
 pub(super) fn status(out: &mut impl Write, response: &MeshStatusResponse) -> io::Result<()> {

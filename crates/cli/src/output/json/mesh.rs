@@ -2,8 +2,8 @@
 //! not known is left out.
 
 use tombolo_proto::v1::{
-    Member, MemberState, MeshAlarm, MeshInviteResponse, MeshMembersResponse, MeshStatusResponse, Peer, SlotRange,
-    StateTransfer,
+    Member, MemberState, MeshAlarm, MeshEnterResponse, MeshInviteResponse, MeshMembersResponse, MeshStatusResponse,
+    Peer, SlotRange, StateTransfer,
 };
 
 use super::{
@@ -55,6 +55,20 @@ pub(super) fn member(member: &Member) -> String {
     let object = known(object, "held_bytes", member.held_bytes);
     let object = object.value_if_some("lease_heir", other(member.lease_heir));
     known(object, "heard_ms", member.heard_ms).end()
+}
+
+pub(super) fn entered(response: &MeshEnterResponse) -> String {
+    Object::new()
+        .string("author", &mesh::replica(response.author))
+        .number("last", response.last)
+        .number("records", response.records)
+        .number("put", response.put)
+        .number("removed", response.removed)
+        .number("outdone", response.outdone)
+        .number("leased", response.leased)
+        .number("system", response.system)
+        .field("was_entered", &response.was_entered.to_string())
+        .end()
 }
 
 /// Another replica, if there is one.

@@ -97,6 +97,8 @@ fn a_mesh_has_the_names_of_its_protocol_and_hexadecimal_ids() {
     check(&Answer::MeshMembers(&samples::mesh::members()), &members);
     let removed = r#"{"replica":"00000000000000c3","name":"ship","state":"removed","peer_addresses":[],"client_urls":[],"issuer":"00000000000000a1","state_at_ms":1700000000000,"state_by":"00000000000000a1","ends_at":41}"#;
     check(&Answer::MeshMember(&samples::mesh::removed()), removed);
+    let entered = r#"{"author":"00000000000000c3","last":41,"records":12,"put":5,"removed":2,"outdone":1,"leased":3,"system":4,"was_entered":false}"#;
+    check(&Answer::MeshEntered(&samples::mesh::entered()), entered);
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use tombolo_proto::v1::{
-    DigestComparison, FrontierEntry, Member, MemberState, MeshAlarm, MeshAlarmKind, MeshInviteResponse,
-    MeshMembersResponse, MeshStatusResponse, Peer, PeerState, SlotRange, StateTransfer, StateTransferPhase,
+    DigestComparison, FrontierEntry, Member, MemberState, MeshAlarm, MeshAlarmKind, MeshEnterResponse,
+    MeshInviteResponse, MeshMembersResponse, MeshStatusResponse, Peer, PeerState, SlotRange, StateTransfer,
+    StateTransferPhase,
 };
 
 pub(in super::super) fn invitation() -> MeshInviteResponse {
@@ -30,6 +31,20 @@ pub(in super::super) fn members() -> MeshMembersResponse {
         members: vec![founder, silent],
         log_held_bytes: 7,
         log_budget_bytes: 4_096,
+    }
+}
+
+pub(in super::super) fn entered() -> MeshEnterResponse {
+    MeshEnterResponse {
+        author: 0xc3,
+        last: 41,
+        records: 12,
+        put: 5,
+        removed: 2,
+        outdone: 1,
+        leased: 3,
+        system: 4,
+        was_entered: false,
     }
 }
 

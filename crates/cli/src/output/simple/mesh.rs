@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use tombolo_proto::v1::{Member, MeshStatusResponse};
+use tombolo_proto::v1::{Member, MeshEnterResponse, MeshStatusResponse};
 
 use super::super::{mesh, rows};
 use crate::notation::span::Span;
@@ -40,6 +40,26 @@ pub(super) fn member(out: &mut impl Write, member: &Member) -> io::Result<()> {
         0 => writeln!(out),
         heir => writeln!(out, "; its leases are counted by {}", mesh::replica(heir)),
     }
+}
+
+/// What became of a tail.
+pub(super) fn entered(out: &mut impl Write, response: &MeshEnterResponse) -> io::Result<()> {
+    let MeshEnterResponse { author, last, records, put, removed, outdone, leased, system, was_entered } = response;
+    let author = mesh::replica(*author);
+    if *was_entered {
+        return writeln!(out, "all of it was entered before: {author}, up to {last}");
+    }
+    writeln!(
+        out,
+        "entered {records} records of {author}, up to {last}: {put} keys written, {removed} removed, {outdone} outdone"
+    )?;
+    if *leased > 0 {
+        writeln!(out, "{leased} keys were left out because they hung on leases: --leased writes them")?;
+    }
+    if *system > 0 {
+        writeln!(out, "{system} writes of users, roles and members are not entered")?;
+    }
+    Ok(())
 }
 
 fn peers(out: &mut impl Write, response: &MeshStatusResponse) -> io::Result<()> {

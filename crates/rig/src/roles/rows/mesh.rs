@@ -3,9 +3,9 @@
 use tombolo_proto::{
     Method,
     v1::{
-        BackupSaveRequest, ImportBegin, ImportRunRequest, ImportStatusRequest, MeshInviteRequest, MeshLeaseHeirRequest,
-        MeshMembersRequest, MeshParkRequest, MeshRemoveRequest, MeshStatusRequest, MeshUnparkRequest,
-        import_run_request::Step,
+        BackupSaveRequest, ImportBegin, ImportRunRequest, ImportStatusRequest, MeshEnterRequest, MeshInviteRequest,
+        MeshLeaseHeirRequest, MeshMembersRequest, MeshParkRequest, MeshRemoveRequest, MeshStatusRequest,
+        MeshUnparkRequest, import_run_request::Step,
     },
 };
 
@@ -20,6 +20,7 @@ pub(super) fn shapes(method: Method) -> Vec<Shape> {
         }
         Method::ImportStatus => Shape::new("now", &ImportStatusRequest {}, Needs::Root),
         Method::MeshInvite => Shape::new("somebody", &MeshInviteRequest { ttl_s: 60 }, Needs::Root),
+        Method::MeshEnter => Shape::new("nothing", &MeshEnterRequest::default(), Needs::Root),
         Method::MeshLeaseHeir => Shape::new("nobody's", &MeshLeaseHeirRequest { from: 1, to: 1 }, Needs::Root),
         Method::MeshPark => Shape::new("a stranger", &MeshParkRequest { member: 1 }, Needs::Root),
         Method::MeshRemove => Shape::new("a stranger", &MeshRemoveRequest { member: 1 }, Needs::Root),

@@ -8,8 +8,9 @@ use tombolo_proto::{
         MemberUpdateRequest, MoveLeaderRequest, SnapshotRequest, StatusRequest, alarm_request::AlarmAction,
     },
     v1::{
-        BackupSaveRequest, ImportRunRequest, ImportStatusRequest, MeshInviteRequest, MeshLeaseHeirRequest,
-        MeshMembersRequest, MeshParkRequest, MeshRemoveRequest, MeshStatusRequest, MeshUnparkRequest,
+        BackupSaveRequest, ImportRunRequest, ImportStatusRequest, MeshEnterRequest, MeshInviteRequest,
+        MeshLeaseHeirRequest, MeshMembersRequest, MeshParkRequest, MeshRemoveRequest, MeshStatusRequest,
+        MeshUnparkRequest,
     },
 };
 
@@ -45,6 +46,7 @@ plain! {
     ImportRunRequest => ImportRun,
     ImportStatusRequest => ImportStatus,
     MeshInviteRequest => MeshInvite,
+    MeshEnterRequest => MeshEnter,
     MeshLeaseHeirRequest => MeshLeaseHeir,
     MeshMembersRequest => MeshMembers,
     MeshParkRequest => MeshPark,

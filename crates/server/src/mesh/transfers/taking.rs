@@ -94,14 +94,14 @@ pub(super) async fn take(replica: &Arc<Replica>, provider: ReplicaId, since: Dur
             return Err(Interrupted::Useless);
         }
     }
-    join(replica, receiver).await
+    join(replica, provider, receiver).await
 }
 
-async fn join(replica: &Arc<Replica>, receiver: Receiver) -> Result<Stepped, Interrupted> {
+async fn join(replica: &Arc<Replica>, provider: ReplicaId, receiver: Receiver) -> Result<Stepped, Interrupted> {
     replica.mesh.transfers.update(|progress| progress.phase = Phase::Joining);
     let complete = beside(move || receiver.complete()).await??;
     let complete = Box::new(complete.ok_or(Interrupted::Incomplete)?);
-    Ok(replica.queue.step(Step::Join(complete), 0).await?)
+    Ok(replica.queue.step(Step::Join(provider, complete), 0).await?)
 }
 
 /// Puts pages on disk. A queue that is full is not the provider's fault: it is waited for.
