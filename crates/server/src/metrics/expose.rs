@@ -7,7 +7,7 @@ use std::fmt::{Display, Write as _};
 
 use tombolo_proto::{
     Method,
-    v1::{DigestComparison, Peer, PeerState},
+    v1::{DigestComparison, MemberState, Peer, PeerState},
 };
 use tombolo_storage::{Health, Shortage};
 
@@ -201,6 +201,46 @@ fn mesh(page: &mut Page, replica: &Replica) {
     let ingested = replica.metrics.records_ingested.get();
     page.single("tombolo_records_ingested_total", COUNTER, "Records of other replicas applied.", ingested);
     transfers(page, replica);
+    members(page, replica);
+}
+
+/// Who is what in the mesh, and how much of the log stays for whom.
+fn members(page: &mut Page, replica: &Replica) {
+    let members = v1::members(replica);
+    page.head("tombolo_members", GAUGE, "Members of the mesh by their state.");
+    for (name, state) in
+        [("active", MemberState::Active), ("parked", MemberState::Parked), ("removed", MemberState::Removed)]
+    {
+        let count = members.iter().filter(|member| member.state() == state).count();
+        page.sample("tombolo_members", &[("state", name)], count);
+    }
+    let help = "Removed members of which it is not settled where their records end.";
+    page.single(
+        "tombolo_removals_open",
+        GAUGE,
+        help,
+        members.iter().filter(|member| !member.open_to.is_empty()).count(),
+    );
+    page.head(
+        "tombolo_log_held_bytes",
+        GAUGE,
+        "About how many bytes of compacted log stay because the member lacks them.",
+    );
+    for member in &members {
+        let (id, site) = (format!("{:016x}", member.replica), escaped(&member.name));
+        if let Some(bytes) = member.held_bytes {
+            page.sample("tombolo_log_held_bytes", &[("peer", &id), ("site", &site)], bytes);
+        }
+    }
+    let budget = replica.store.log_budget();
+    page.single("tombolo_log_budget_bytes", GAUGE, "Bytes of compacted log that are kept for members at most.", budget);
+    let is_removed = u8::from(replica.mesh.is_removed());
+    page.single(
+        "tombolo_removed",
+        GAUGE,
+        "1 when this replica was removed from the mesh, as far as it knows.",
+        is_removed,
+    );
 }
 
 /// What is taken and given when no log has what is lacking.

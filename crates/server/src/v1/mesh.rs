@@ -156,6 +156,11 @@ pub(crate) fn peers(replica: &Replica) -> Vec<Peer> {
     told(replica, &replica.store.frontier(), replica.mesh.peers())
 }
 
+/// Every member, the removed ones included.
+pub(crate) fn members(replica: &Replica) -> Vec<v1::Member> {
+    member::all(replica)
+}
+
 /// Every other member that is not removed, with what the node sees of it. `own` is where this replica stands.
 fn told(replica: &Replica, own: &VersionVector, views: Vec<PeerView>) -> Vec<Peer> {
     let mesh = &replica.mesh;
