@@ -154,8 +154,8 @@ async fn another_site_is_not_changed_through_etcds_calls() -> Result<()> {
     let id = other[0].id;
     let update = MemberUpdateRequest { id, peer_ur_ls: other[0].peer_ur_ls.clone() };
     let status = factory.cluster.member_update(update).await.err().context("it was done")?;
-    let text = "--initial-advertise-peer-urls";
-    assert!(status.code() == Code::FailedPrecondition && status.message().contains(text), "{status:?}");
+    let names_the_flag = status.message().contains("--initial-advertise-peer-urls");
+    assert!(status.code() == Code::FailedPrecondition && names_the_flag, "{status:?}");
     put(&mut factory, "k", "1").await?;
     seen(&mut ship, "k", "1").await.map(drop)
 }
