@@ -326,3 +326,21 @@ fn what_another_provider_had_and_this_one_has_removed_does_not_count() {
     let digest = to.store.digest();
     assert_eq!(to.reopen(Stop::Crash).store.digest(), digest);
 }
+
+#[test]
+fn concurrent_writes_of_a_key_come_as_one_change_of_it() {
+    let [mut first, mut from, mut to] = [1, 2, 3].map(|seed| Bench::of(seed, WallTime(NOW.0 + u64::from(seed))));
+    first.run(put("k", "loses"));
+    from.run(put("k", "wins"));
+    send(&first, &mut from);
+    to.run(put("mine", "1"));
+    let published = transfer(&from, &mut to);
+    let events = &published.commits.last().unwrap().events;
+    assert_eq!(events.len(), 1, "{events:?}");
+    let pair = get(&to.store, "k").unwrap();
+    assert_eq!((pair.value.as_ref(), pair.version, pair.create_revision), (&b"wins"[..], 1, pair.mod_revision));
+    assert_eq!(siblings(&to, "k").len(), 2);
+    let to = to.reopen(Stop::Crash);
+    assert_eq!(get(&to.store, "k"), Some(pair));
+    assert_eq!(siblings(&to, "k").len(), 2);
+}
