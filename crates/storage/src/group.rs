@@ -223,7 +223,7 @@ impl Committer {
     }
 
     /// Does what comes before so many bytes are written.
-    fn prepare_write(&mut self, bytes: u64) -> Result<(), CommitError> {
+    pub(crate) fn prepare_write(&mut self, bytes: u64) -> Result<(), CommitError> {
         self.fence.wait_for_reserve(self.head.revision).map_err(|cause| self.poison(cause))?;
         self.space.note_write(bytes);
         self.sync_timer.note_write();

@@ -6,7 +6,7 @@
 //!   2 resume        snapshot (8)                       1 header
 //!   3 elements      snapshot (8) ‖ from ‖ to           3 elements      snapshot (8) ‖ from ‖ next ‖ { fragment }
 //!   4 fingerprints  snapshot (8) ‖ part ‖ { range }    4 fingerprints  snapshot (8) ‖ { first ‖ fingerprint }
-//!   5 names         snapshot (8) ‖ part ‖ range        5 names         snapshot (8) ‖ first ‖ whole (1) ‖ { element ‖ check (8) }
+//!   5 names         snapshot (8) ‖ part ‖ { range }    5 names         snapshot (8) ‖ { first ‖ whole (1) ‖ { element ‖ check (8) } }
 //!   6 close         snapshot (8)                       0 refusal       why (1)
 //! ```
 //!
@@ -29,7 +29,7 @@ const VERSION: u8 = 1;
 /// The most ranges of one pull.
 pub(crate) const RANGES_MAX: usize = 1024;
 /// The most names of one page.
-pub(crate) const NAMES_MAX: usize = 4096;
+pub(crate) const NAMES_MAX: usize = 16_384;
 
 /// Which of the provider's elements are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +51,8 @@ pub(crate) enum Ask {
     Elements { snapshot: u64, from: u64, to: u64 },
     /// What these ranges add up to.
     Fingerprints { snapshot: u64, half: Half, ranges: Vec<ElementRange> },
-    /// What is in this range, by name.
-    Names { snapshot: u64, half: Half, range: ElementRange },
+    /// What is in these ranges, by name.
+    Names { snapshot: u64, half: Half, ranges: Vec<ElementRange> },
     /// Nothing more will be asked.
     Close(u64),
 }
@@ -77,9 +77,10 @@ pub(crate) enum Page {
         snapshot: u64,
         sums: Vec<(u64, Fingerprint)>,
     },
+    /// What the first ranges hold: as many as there is room for.
     Names {
         snapshot: u64,
-        names: Names,
+        names: Vec<Names>,
     },
 }
 
@@ -123,10 +124,11 @@ impl Ask {
                 put_varint(&mut out, ranges.len() as u64);
                 ranges.iter().for_each(|range| range.encode(&mut out));
             }
-            Self::Names { snapshot, half, range } => {
+            Self::Names { snapshot, half, ranges } => {
                 start(&mut out, 5, snapshot);
                 out.push(*half as u8);
-                range.encode(&mut out);
+                put_varint(&mut out, ranges.len() as u64);
+                ranges.iter().for_each(|range| range.encode(&mut out));
             }
             Self::Close(snapshot) => start(&mut out, 6, snapshot),
         }
@@ -141,17 +143,16 @@ impl Ask {
             1 => Self::Open(VersionVector::decode(&mut reader)?),
             2 => Self::Resume(reader.u64(what)?),
             3 => Self::Elements { snapshot: reader.u64(what)?, from: reader.varint(what)?, to: reader.varint(what)? },
-            4 => {
+            4 | 5 => {
                 let (snapshot, half) = (reader.u64(what)?, half(&mut reader)?);
                 let count = counted(&mut reader, RANGES_MAX, "ranges")?;
                 let ranges = (0..count).map(|_| ElementRange::decode(&mut reader)).collect::<Result<_, _>>()?;
-                Self::Fingerprints { snapshot, half, ranges }
+                if kind == 4 {
+                    Self::Fingerprints { snapshot, half, ranges }
+                } else {
+                    Self::Names { snapshot, half, ranges }
+                }
             }
-            5 => Self::Names {
-                snapshot: reader.u64(what)?,
-                half: half(&mut reader)?,
-                range: ElementRange::decode(&mut reader)?,
-            },
             6 => Self::Close(reader.u64(what)?),
             _ => return Err(DecodeError::NotCanonical { what }),
         };
@@ -187,15 +188,10 @@ impl Page {
                     fingerprint.encode(&mut out);
                 }
             }
-            Self::Names { snapshot, names: Names { first, is_whole, names } } => {
+            Self::Names { snapshot, names } => {
                 start(&mut out, 5, snapshot);
-                put_varint(&mut out, *first);
-                out.push(u8::from(*is_whole));
                 put_varint(&mut out, names.len() as u64);
-                for (element, check) in names {
-                    put_element(&mut out, *element);
-                    out.extend_from_slice(&check.to_be_bytes());
-                }
+                names.iter().for_each(|names| names.encode(&mut out));
             }
         }
         out.into()
@@ -224,7 +220,13 @@ impl Page {
                 let sums = (0..count).map(|_| sum(&mut reader)).collect::<Result<_, DecodeError>>()?;
                 Self::Fingerprints { snapshot, sums }
             }
-            5 => Self::Names { snapshot: reader.u64(what)?, names: names(&mut reader)? },
+            5 => {
+                let snapshot = reader.u64(what)?;
+                let count = counted(&mut reader, RANGES_MAX, "ranges")?;
+                let mut room = NAMES_MAX;
+                let names = (0..count).map(|_| Names::decode(&mut reader, &mut room)).collect::<Result<_, _>>()?;
+                Self::Names { snapshot, names }
+            }
             _ => return Err(DecodeError::NotCanonical { what }),
         };
         reader.finish(what)?;
@@ -232,24 +234,38 @@ impl Page {
     }
 }
 
-fn names(reader: &mut Reader) -> Result<Names, DecodeError> {
-    let what = "names";
-    let first = reader.varint(what)?;
-    let is_whole = match reader.u8(what)? {
-        0 => false,
-        1 => true,
-        _ => return Err(DecodeError::NotCanonical { what }),
-    };
-    let count = counted(reader, NAMES_MAX, what)?;
-    let mut names: Vec<(Element, u64)> = Vec::with_capacity(count);
-    for _ in 0..count {
-        let name = (read_element(reader)?, reader.u64(what)?);
-        if names.last().is_some_and(|(last, _)| *last >= name.0) {
-            return Err(DecodeError::NotCanonical { what });
+impl Names {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.first);
+        out.push(u8::from(self.is_whole));
+        put_varint(out, self.names.len() as u64);
+        for (element, check) in &self.names {
+            put_element(out, *element);
+            out.extend_from_slice(&check.to_be_bytes());
         }
-        names.push(name);
     }
-    Ok(Names { first, is_whole, names })
+
+    /// There is `room` for so many names, on all of the page.
+    fn decode(reader: &mut Reader, room: &mut usize) -> Result<Self, DecodeError> {
+        let what = "names";
+        let first = reader.varint(what)?;
+        let is_whole = match reader.u8(what)? {
+            0 => false,
+            1 => true,
+            _ => return Err(DecodeError::NotCanonical { what }),
+        };
+        let count = counted(reader, *room, what)?;
+        *room -= count;
+        let mut names: Vec<(Element, u64)> = Vec::new();
+        for _ in 0..count {
+            let name = (read_element(reader)?, reader.u64(what)?);
+            if names.last().is_some_and(|(last, _)| *last >= name.0) {
+                return Err(DecodeError::NotCanonical { what });
+            }
+            names.push(name);
+        }
+        Ok(Self { first, is_whole, names })
+    }
 }
 
 fn reader(body: Bytes, what: &'static str) -> Result<Reader, DecodeError> {

@@ -10,7 +10,7 @@ use tombolo_crdt::Element;
 
 use super::{
     ElementRange, Fingerprint, TransferFault,
-    body::{Names, check_of},
+    body::{Names, RANGES_MAX, check_of},
     list::{Listed, fingerprint, within},
 };
 
@@ -18,8 +18,6 @@ use super::{
 const PARTS: usize = 16;
 /// Elements, here and there, up to which a range is told by name.
 const NAMED_MAX: u64 = 128;
-/// Ranges asked about at once.
-const RANGES_AT_ONCE: usize = 256;
 
 /// A comparison under way.
 pub(crate) struct Comparison {
@@ -47,7 +45,7 @@ pub(crate) struct Difference {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
     Sums(Vec<ElementRange>),
-    Names(ElementRange),
+    Names(Vec<ElementRange>),
 }
 
 impl Comparison {
@@ -61,10 +59,11 @@ impl Comparison {
 
     /// The next question, if one can be asked now.
     pub(crate) fn ask(&mut self) -> Option<Question> {
-        let question = if self.open.is_empty() {
-            Question::Names(self.leaves.pop_front()?)
-        } else {
-            Question::Sums(self.open.drain(..self.open.len().min(RANGES_AT_ONCE)).collect())
+        let some = |ranges: &mut VecDeque<ElementRange>| ranges.drain(..ranges.len().min(RANGES_MAX)).collect();
+        let question = match (self.open.is_empty(), self.leaves.is_empty()) {
+            (false, _) => Question::Sums(some(&mut self.open)),
+            (true, false) => Question::Names(some(&mut self.leaves)),
+            (true, true) => return None,
         };
         self.asked += 1;
         Some(question)
@@ -82,8 +81,20 @@ impl Comparison {
         Ok(())
     }
 
-    /// Takes the names of a range.
-    pub(crate) fn names(&mut self, range: &ElementRange, names: &Names) -> Result<(), TransferFault> {
+    /// Takes the names of ranges, which may be those of the first ones alone.
+    pub(crate) fn names(&mut self, ranges: &[ElementRange], names: &[Names]) -> Result<(), TransferFault> {
+        if names.is_empty() || names.len() > ranges.len() {
+            return Err(TransferFault::WrongAnswer);
+        }
+        for (range, names) in ranges.iter().zip(names) {
+            self.names_of(range, names)?;
+        }
+        self.leaves.extend(&ranges[names.len()..]);
+        self.asked -= 1;
+        Ok(())
+    }
+
+    fn names_of(&mut self, range: &ElementRange, names: &Names) -> Result<(), TransferFault> {
         if let Some((element, _)) = names.names.iter().find(|(element, _)| !range.contains(*element)) {
             return Err(TransferFault::OutOfPlace { element: *element });
         }
@@ -93,7 +104,6 @@ impl Comparison {
             None if !names.is_whole => return Err(TransferFault::WrongAnswer),
             _ => *range,
         };
-        self.asked -= 1;
         if told.to != range.to {
             self.open.push_back(ElementRange { from: told.to, to: range.to });
         }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tombolo_crdt::{Operation, VersionVector};
 
 use super::{
-    PAGE_BYTES, Refusal, TransferFault,
+    ElementRange, PAGE_BYTES, Refusal, TransferFault,
     body::{Ask, Half, NAMES_MAX, Names, Page, check_of},
     fragment,
     header::Header,
@@ -87,15 +87,9 @@ impl Provider {
                     Page::Fingerprints { snapshot, sums: sums.collect() }
                 }
             },
-            Ask::Names { snapshot, half, range } => match self.find(now, snapshot) {
+            Ask::Names { snapshot, half, ranges } => match self.find(now, snapshot) {
                 None => Page::Refusal(Refusal::Gone),
-                Some(pinned) => {
-                    let (first, found) = within(pinned.half(half), &range);
-                    let names = found.iter().take(NAMES_MAX).map(|listed| (listed.element, check_of(listed.share)));
-                    let is_whole = found.len() <= NAMES_MAX;
-                    let names = Names { first: first as u64, is_whole, names: names.collect() };
-                    Page::Names { snapshot, names }
-                }
+                Some(pinned) => Page::Names { snapshot, names: pinned.names(half, &ranges) },
             },
         };
         Ok(page.encode())
@@ -177,6 +171,27 @@ impl Pinned {
 
     fn header_page(&self) -> Page {
         Page::Header { snapshot: self.snapshot, header: self.header.clone() }
+    }
+
+    /// What ranges hold, as far as there is room for it: at least a part of the first.
+    fn names(&self, half: Half, ranges: &[ElementRange]) -> Vec<Names> {
+        let mut room = NAMES_MAX;
+        let mut told = Vec::new();
+        for range in ranges {
+            let (first, found) = within(self.half(half), range);
+            if found.len() > room && !told.is_empty() {
+                break;
+            }
+            let is_whole = found.len() <= room;
+            let names: Vec<_> =
+                found.iter().take(room).map(|listed| (listed.element, check_of(listed.share))).collect();
+            room -= names.len();
+            told.push(Names { first: first as u64, is_whole, names });
+            if !is_whole {
+                break;
+            }
+        }
+        told
     }
 
     fn elements(&self, from: u64, to: u64) -> Result<Page, TransferFault> {

@@ -7,7 +7,10 @@
 //! A publication takes one revision if it changes what etcd clients see. When it changes more than can be told as events it takes a
 //! second one, at which nothing happens and history begins: whoever watches from before is told that it is compacted.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering, mpsc},
+    thread,
+};
 
 use thiserror::Error;
 use tombolo_crdt::{Chain, Dot, Element, VersionVector};
@@ -21,18 +24,23 @@ use super::{
 };
 use crate::{
     Commit, CommitError, Committer, ReadError, Revision, WallTime,
-    engine::{Change, Persist},
+    engine::{Change, EngineError, Persist},
     group::StagedBase,
     row::{
         Kind,
         base::BaseRow,
-        commit::{self, CommitRow, Layer},
+        commit::{self, CommitRow, Layer, Part},
     },
     since_base::SinceBase,
+    store::Shared,
 };
 
 /// Bytes of rows written at a time.
 const BATCH_BYTES: usize = 1 << 20;
+/// Pages that are read ahead of the join.
+const PAGES_AHEAD: usize = 4;
+/// Batches that wait to be written.
+const BATCHES_AHEAD: usize = 4;
 /// Elements removed while the state is locked.
 const STRETCH: usize = 1024;
 /// Staged rows removed in one housekeeping.
@@ -245,36 +253,46 @@ impl Committer {
         Ok(join)
     }
 
+    /// Adds what is staged. Reading it and writing what comes of it are two thirds of the work, and are done beside it.
     fn join_staged(&mut self, transfer: &CompleteTransfer, join: &mut Join) -> Result<(), TransferError> {
-        let snapshot = self.shared.engine.snapshot();
+        let (reading, writing) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
         let is_plain = transfer.staged.is_plain();
         let mut found = 0;
-        for row in staging::rows(&*snapshot, self.shared.staged_from.load(Ordering::Acquire)) {
-            let (ordinal, row) = row.map_err(ReadError::from)?;
-            let StagedRow::Page(parts) = StagedRow::decode(ordinal, &row) else { continue };
-            let counts = |element: Element| {
-                is_plain || transfer.staged.places.get(&element).is_some_and(|place| place.row == ordinal)
-            };
-            {
-                let index = &mut self.shared.state.write().index;
-                for part in parts {
-                    found += part.numbered().filter(|(at, _)| counts(part.dot().element(*at))).count();
-                    join.add(&mut self.head, index, part, counts);
+        thread::scope(|scope| -> Result<(), TransferError> {
+            let (pages, staged) = mpsc::sync_channel(PAGES_AHEAD);
+            let (rows, made) = mpsc::sync_channel::<Vec<Change>>(BATCHES_AHEAD);
+            scope.spawn(move || read_staged(&reading, &pages));
+            let writer = scope.spawn(move || made.iter().try_for_each(|rows| writing.write_apart(rows, Persist::Os)));
+            for page in staged {
+                let (ordinal, parts) = page.map_err(ReadError::from)?;
+                let counts = |element: Element| {
+                    is_plain || transfer.staged.places.get(&element).is_some_and(|place| place.row == ordinal)
+                };
+                {
+                    let index = &mut self.shared.state.write().index;
+                    for part in parts {
+                        found += part.numbered().filter(|(at, _)| counts(part.dot().element(*at))).count();
+                        join.add(&mut self.head, index, part, counts);
+                    }
+                }
+                if join.row_bytes >= BATCH_BYTES {
+                    self.prepare_write(join.row_bytes as u64)?;
+                    join.row_bytes = 0;
+                    // Nobody takes it only when an earlier one failed, which is told at the end.
+                    if rows.send(std::mem::take(&mut join.rows)).is_err() {
+                        break;
+                    }
                 }
             }
-            if join.row_bytes >= BATCH_BYTES {
-                self.write_joined(join)?;
-            }
-        }
+            drop(rows);
+            let written = writer.join().unwrap_or_else(|_| Err("the thread that writes has panicked".to_owned()));
+            written.map_err(|cause| CommitError::Poisoned { cause }.into())
+        })?;
         // A row that was lost since it was staged.
         if found != transfer.staged.places.len() {
             return Err(ReadError::Rot { commit: self.head.commit }.into());
         }
-        self.write_joined(join)
-    }
-
-    fn write_joined(&mut self, join: &mut Join) -> Result<(), TransferError> {
-        join.row_bytes = 0;
+        // What the closing rows may show must be readable.
         let rows = std::mem::take(&mut join.rows);
         if rows.is_empty() { Ok(()) } else { Ok(self.write(rows, Persist::Os)?) }
     }
@@ -339,5 +357,26 @@ impl Committer {
         let written = if begins.is_some() { self.compaction.ask(wall, base) } else { self.compaction.restate(base) };
         self.staged.changes.push(written);
         self.staged.base = Some(StagedBase { horizon, first, is_join: true });
+    }
+}
+
+/// A staged page with its ordinal.
+type ReadPage = Result<(u64, Vec<Part>), EngineError>;
+
+/// Reads the staged pages in order.
+fn read_staged(shared: &Shared, pages: &mpsc::SyncSender<ReadPage>) {
+    let snapshot = shared.engine.snapshot();
+    for row in staging::rows(&*snapshot, shared.staged_from.load(Ordering::Acquire)) {
+        let page = match row {
+            Ok((ordinal, row)) => match StagedRow::decode(ordinal, &row) {
+                StagedRow::Page(parts) => Ok((ordinal, parts)),
+                StagedRow::Header { .. } | StagedRow::Damaged => continue,
+            },
+            Err(error) => Err(error),
+        };
+        // The other side hangs up at the first failure.
+        if pages.send(page).is_err() {
+            return;
+        }
     }
 }

@@ -268,7 +268,7 @@ impl Receiver {
             if let Some(question) = comparison.ask() {
                 let ask = match question.clone() {
                     Question::Sums(ranges) => Ask::Fingerprints { snapshot, half, ranges },
-                    Question::Names(range) => Ask::Names { snapshot, half, range },
+                    Question::Names(ranges) => Ask::Names { snapshot, half, ranges },
                 };
                 return Some((ask, Asked::Compared { half, question }));
             }
@@ -356,8 +356,8 @@ impl Receiver {
             (Question::Sums(ranges), Page::Fingerprints { snapshot, sums }) if snapshot == taking.snapshot => {
                 comparison.sums(&ranges, &sums)?;
             }
-            (Question::Names(range), Page::Names { snapshot, names }) if snapshot == taking.snapshot => {
-                comparison.names(&range, &names)?;
+            (Question::Names(ranges), Page::Names { snapshot, names }) if snapshot == taking.snapshot => {
+                comparison.names(&ranges, &names)?;
             }
             _ => return Err(TransferFault::WrongAnswer),
         }

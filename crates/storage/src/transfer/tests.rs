@@ -250,7 +250,7 @@ fn any_bytes_are_read_or_refused() {
     })
     .unwrap();
     let names = Names { first: 3, is_whole: true, names: vec![(other(2).element(1), 7)] };
-    pages.push(Page::Names { snapshot: 1, names }.encode());
+    pages.push(Page::Names { snapshot: 1, names: vec![names] }.encode());
     for page in pages {
         for end in 0..page.len() {
             drop(Page::decode(page.slice(..end)));
