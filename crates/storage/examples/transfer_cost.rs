@@ -6,6 +6,8 @@
 //!
 //! The arguments are keys, and bytes of each value. Half of the keys are there at the receiver when it is a delta.
 
+#![expect(clippy::disallowed_methods, reason = "a measurement looks at the clock")]
+
 use std::{
     error::Error,
     sync::{
