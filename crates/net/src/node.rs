@@ -29,6 +29,7 @@ use self::{
     peer_error::PeerError,
     peers::{Peer, PeerView, Peers},
     relay::Relay,
+    sizes::Sizes,
     stream::Stream,
 };
 use crate::{Host, Moment, Report, Roster, Tree, TreePolicy, admission::check_links, handshake::Greeting};
@@ -43,12 +44,14 @@ mod connection;
 pub(crate) mod dialer;
 pub(crate) mod endpoint;
 mod gate;
+mod handshakes;
 mod links;
 mod outbox;
 pub(crate) mod pace;
 pub(crate) mod peer_error;
 pub(crate) mod peers;
 mod relay;
+mod sizes;
 pub(crate) mod stream;
 mod supervisor;
 
@@ -56,6 +59,7 @@ mod supervisor;
 #[derive(Debug)]
 pub struct Node {
     peers: Arc<Peers>,
+    sizes: Arc<Sizes>,
     endpoint: Endpoint,
     /// Its end, too, stops everything.
     stop: watch::Sender<bool>,
@@ -80,6 +84,7 @@ impl Node {
         let tree = Tree::new(config.own, host.wall_ms(), TreePolicy { is_limited, ..config.tree.clone() });
         let bucket = config.rates.overall.map(|rate| Arc::new(Mutex::new(Bucket::new(Moment(0), rate))));
         let (stop, stopping) = watch::channel(false);
+        let sizes = Arc::new(Sizes::default());
         let shared = Shared {
             host,
             is_ipv4: config.listen.is_ipv4(),
@@ -87,6 +92,7 @@ impl Node {
             endpoint: endpoint.clone(),
             peers: peers.clone(),
             relay: Relay::new(),
+            sizes: Arc::clone(&sizes),
             tree: Mutex::new(tree),
             bucket,
             attempts: Attempts::new(started),
@@ -94,7 +100,7 @@ impl Node {
             serial: AtomicU64::new(0),
         };
         let supervisor = tokio::spawn(supervisor::supervise(Arc::new(shared)));
-        Ok(Self { peers, endpoint, stop, supervisor, socket })
+        Ok(Self { peers, sizes, endpoint, stop, supervisor, socket })
     }
 
     /// The address that is listened at: the configured one, with the port that the system chose if it was 0.
@@ -107,10 +113,15 @@ impl Node {
         self.peers.views()
     }
 
+    /// How many bytes a record has on the whole, of those that were sent and taken lately; nothing before there were any.
+    pub fn mean_record_bytes(&self) -> Option<u64> {
+        self.sizes.mean()
+    }
+
     /// Says goodbye to every peer and closes the socket: the address is free afterwards. Takes a few seconds at most, whatever
     /// the peers do.
     pub async fn stop(self) {
-        let Self { endpoint, stop, supervisor, socket, peers: _ } = self;
+        let Self { endpoint, stop, supervisor, socket, peers: _, sizes: _ } = self;
         stop.send_replace(true);
         drop(endpoint);
         // It ends in bounded time; if it has panicked there is nothing left to stop.
@@ -133,6 +144,7 @@ pub(crate) struct Shared<H> {
     is_ipv4: bool,
     peers: Arc<Peers>,
     relay: Relay,
+    sizes: Arc<Sizes>,
     /// Which peers records are wanted of.
     tree: Mutex<Tree>,
     /// What all connections together may send.

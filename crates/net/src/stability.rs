@@ -20,6 +20,8 @@ pub struct StabilityRow {
 #[derive(Clone, Debug, Default)]
 pub struct Stability {
     rows: BTreeMap<ReplicaId, Row>,
+    /// Entries of the newest rows, all together.
+    entries: usize,
 }
 
 /// What is known of one member, each at least as new as the one before.
@@ -36,11 +38,14 @@ struct Row {
 
 /// The most members that rows are kept for: what a stranger among them can make us hold.
 const MEMBERS_MAX: usize = 1 << 14;
+/// The most entries that the newest rows have together: a mesh of five hundred, each of which has heard of all. A row beyond that is not
+/// learned, so that nothing counts as stable too early.
+const ENTRIES_MAX: usize = 1 << 18;
 
 impl Stability {
     /// Nothing is known of anybody.
     pub const fn new() -> Self {
-        Self { rows: BTreeMap::new() }
+        Self { rows: BTreeMap::new(), entries: 0 }
     }
 
     /// Takes note of a row. Returns whether it was news, and so is to be passed on. O(entries).
@@ -48,10 +53,17 @@ impl Stability {
         if self.rows.len() >= MEMBERS_MAX && !self.rows.contains_key(&row.member) {
             return false;
         }
-        let known = self.rows.entry(row.member).or_default();
-        if known.newest.includes(&row.frontier) {
+        let newest = self.rows.get(&row.member).map(|row| &row.newest);
+        if newest.is_some_and(|newest| newest.includes(&row.frontier)) {
             return false;
         }
+        let is_new = |dot: &Dot| newest.is_none_or(|newest| newest.seq(dot.replica) == 0);
+        let more = row.frontier.iter().filter(is_new).count();
+        if self.entries + more > ENTRIES_MAX {
+            return false;
+        }
+        self.entries += more;
+        let known = self.rows.entry(row.member).or_default();
         known.newest.join(&row.frontier);
         if known.next == known.counted {
             known.next = known.newest.clone();
@@ -84,6 +96,7 @@ impl Stability {
     /// Forgets the rows of all but `members`.
     pub fn retain(&mut self, members: &BTreeSet<ReplicaId>) {
         self.rows.retain(|member, _| members.contains(member));
+        self.entries = self.rows.values().map(|row| row.newest.len()).sum();
     }
 
     /// The newest rows heard of, for a peer that has just connected.
@@ -201,5 +214,22 @@ mod tests {
         }
         assert_eq!(stability.rows().count(), MEMBERS_MAX);
         assert!(stability.learn(&row(B, &[(A, 2)])), "who is known may grow");
+    }
+
+    #[test]
+    fn long_rows_do_not_fill_the_memory_either() {
+        let mut stability = Stability::new();
+        let long: VersionVector = (1..=1 << 14).map(|author| Dot::new(id(author), 1)).collect();
+        let learned = |stability: &mut Stability, member| {
+            stability.learn(&StabilityRow { member: id(member), frontier: long.clone() })
+        };
+        let count = (1..=20).filter(|member| learned(&mut stability, *member)).count();
+        assert_eq!(count, ENTRIES_MAX >> 14);
+        assert!(!learned(&mut stability, 1), "it is no news");
+        let mut higher = long.clone();
+        higher.raise(id(1), 9);
+        assert!(stability.learn(&StabilityRow { member: id(1), frontier: higher }), "what is known may rise");
+        stability.retain(&members(&[1]));
+        assert!(learned(&mut stability, 2), "there is room again");
     }
 }

@@ -152,13 +152,13 @@ impl Tree {
         has: impl Fn(ReplicaId, Dot) -> bool,
     ) -> Vec<(ReplicaId, Link)> {
         for (peer, neighbour) in &mut self.neighbours {
-            neighbour.report = reports.get(peer).copied().unwrap_or_default();
+            reports.get(peer).into_iter().for_each(|report| neighbour.measured(*report));
         }
         if !self.is_awake() {
             self.grafts = Grafts::default();
             return self.say_all(now);
         }
-        self.rank.measure(now, self.neighbours.values().map(|neighbour| neighbour.report.rtt_ms));
+        self.rank.measure(now, self.neighbours.values().map(Neighbour::rtt_ms));
         if now.since(self.epoch_at) >= self.policy.sign_ms {
             (self.epoch, self.epoch_at) = (self.epoch + 1, now);
         }

@@ -250,6 +250,14 @@ impl Mesh {
         }
     }
 
+    /// How many bytes a record has on the whole, as far as that is known.
+    pub(crate) fn mean_record_bytes(&self) -> Option<u64> {
+        match &*self.link.read() {
+            Link::Up(node) => node.mean_record_bytes(),
+            Link::Down(_) => None,
+        }
+    }
+
     /// What is wrong now. What the peers say of themselves ends some of it.
     pub(crate) fn alarms(&self) -> Vec<Raised> {
         let peers = self.peers();

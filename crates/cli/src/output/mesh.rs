@@ -4,8 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tombolo_proto::v1::{
-    DigestComparison, Member, MemberState, MeshAlarm, MeshAlarmKind, Peer, PeerState, SlotRange, StateTransfer,
-    StateTransferPhase,
+    DigestComparison, Member, MemberState, MeshAlarm, MeshAlarmKind, Peer, PeerLink, PeerState, SlotRange,
+    StateTransfer, StateTransferPhase,
 };
 
 use crate::notation::span::Span;
@@ -108,6 +108,24 @@ pub(super) fn transfer_phase(transfer: &StateTransfer) -> &'static str {
 /// A count, of how many if that is known.
 pub(super) fn done_of(done: u64, total: Option<u64>) -> String {
     total.map_or_else(|| done.to_string(), |total| format!("{done} of {total}"))
+}
+
+/// Which way records go; nothing while that is not known.
+pub(super) fn link_word(peer: &Peer) -> &'static str {
+    match peer.link() {
+        PeerLink::Both => "both",
+        PeerLink::Out => "out",
+        PeerLink::In => "in",
+        PeerLink::News => "news",
+        PeerLink::Unspecified => "",
+    }
+}
+
+pub(super) fn link(peer: &Peer) -> &'static str {
+    match link_word(peer) {
+        "" => "-",
+        word => word,
+    }
 }
 
 pub(super) fn alarm_kind(alarm: &MeshAlarm) -> &'static str {

@@ -250,9 +250,9 @@ mod tests {
             "  data     43 records, revision 42, commit 44",
             "  digest   7f7f7f7f7f7f7f7f7f7f7f7f7f7f7f7f",
             "  transfer taking from office: 1200 of 90000 elements, 340000 of 25000000 bytes, for 3.0s",
-            "  PEERS   REPLICA           STATE                 RTT   LAG   BEHIND  AHEAD  IN FLIGHT  DIGEST   HOLDS",
-            "  office  00000000000000b2  connected             18ms  0ms   0       0      0          equal    0 B",
-            "  ship    00000000000000c3  unreachable (parked)  -     2h3m  1204    -      -          unknown  -",
+            "  PEERS   REPLICA           STATE                 RTT   LAG   BEHIND        AHEAD          IN FLIGHT  LINK  DIGEST   HOLDS",
+            "  office  00000000000000b2  connected             18ms  0ms   0             3 ~600 B 2.0s  0          both  equal    0 B",
+            "  ship    00000000000000c3  unreachable (parked)  -     2h3m  1204 ~241 kB  -              -          -     unknown  -",
             "    for 2h4m: timed out",
             "  ALARM    SKEW office: its clock is 70s ahead",
         ];

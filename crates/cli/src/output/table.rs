@@ -91,8 +91,8 @@ mod tests {
         assert_eq!(lines.len(), 7, "{shown}");
         let words = |line: usize| lines[line].split('|').map(str::trim).collect::<Vec<_>>();
         assert_eq!(words(3)[1..4], ["factory", "00000000000000a1", "answering"], "{shown}");
-        assert_eq!(words(4)[9..12], ["equal", "0 B", "SKEW"], "{shown}");
-        assert_eq!(words(5)[3..8], ["unreachable (parked)", "-", "2h3m", "1204", "-"], "{shown}");
+        assert_eq!(words(4)[9..13], ["both", "equal", "0 B", "SKEW"], "{shown}");
+        assert_eq!(words(5)[3..8], ["unreachable (parked)", "-", "2h3m", "1204 ~241 kB", "-"], "{shown}");
     }
 
     #[test]

@@ -3,21 +3,21 @@
 use std::{sync::Arc, time::Instant};
 
 use quinn::Incoming;
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::time::timeout;
 
-use super::{HANDSHAKE_MAX, Shared, connection, endpoint, stream::Stream};
+use super::{HANDSHAKE_MAX, Shared, connection, endpoint, handshakes::Place, stream::Stream};
 use crate::{
     Host, JoinRefusal, JoinRequest, PeerError, PeerRefusal, Refusal, Report, Welcome,
     handshake::{Greeting, Message},
     tls,
 };
 
-/// Answers one incoming connection, and runs its session if it is a peer's. The permit is one of those for handshakes.
-pub(crate) async fn answer<H: Host>(shared: Arc<Shared<H>>, incoming: Incoming, permit: OwnedSemaphorePermit) {
+/// Answers one incoming connection, and runs its session if it is a peer's. It keeps its place among the handshakes until it is let in.
+pub(crate) async fn answer<H: Host>(shared: Arc<Shared<H>>, incoming: Incoming, place: Place) {
     // Who does not get as far as saying something has no name to report.
     let Ok(Ok((stream, message))) = timeout(HANDSHAKE_MAX, listen(incoming)).await else { return };
     match message {
-        Ok(Message::Greeting(greeting)) => greet(&shared, stream, &greeting, permit).await,
+        Ok(Message::Greeting(greeting)) => greet(&shared, stream, &greeting, place).await,
         Ok(Message::Join(request)) => admit(&shared, stream, request).await,
         Ok(Message::Welcome(_) | Message::Refused(_)) | Err(_) => {
             turn_away(&shared, stream, Refusal::Peer(PeerRefusal::Malformed)).await;
@@ -39,14 +39,14 @@ async fn listen(incoming: Incoming) -> Result<(Stream, Result<Message, PeerError
     }
 }
 
-async fn greet<H: Host>(shared: &Shared<H>, mut stream: Stream, greeting: &Greeting, permit: OwnedSemaphorePermit) {
+async fn greet<H: Host>(shared: &Shared<H>, mut stream: Stream, greeting: &Greeting, place: Place) {
     let roster = shared.host.roster().borrow().clone();
     if let Err(refusal) = shared.gate(&roster).check(greeting, stream.key) {
         return turn_away(shared, stream, Refusal::Peer(refusal)).await;
     }
     let own = Message::Greeting(shared.greeting(&roster));
     if let Ok(Ok(())) = timeout(HANDSHAKE_MAX, stream.say(&own)).await {
-        drop(permit);
+        drop(place);
         endpoint::let_in(&stream.connection);
         let peer = shared.peers.peer(greeting.replica);
         connection::run(shared, &peer, stream, false).await;

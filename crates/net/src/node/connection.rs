@@ -218,6 +218,8 @@ impl<H: Host> Driver<'_, H> {
             }
             Wake::Loaded(loaded) => {
                 self.pace.release(self.shared.peers.now());
+                let records = loaded.iter().flat_map(|loaded| &loaded.records);
+                self.shared.sizes.note(records.map(|(_, bytes)| bytes.len()));
                 self.handle(Input::Loaded(loaded));
             }
             Wake::Ingested(report) => {
@@ -342,6 +344,7 @@ impl<H: Host> Driver<'_, H> {
                     self.begin_load();
                 }
                 Some(Output::Ingest(batch)) => {
+                    self.shared.sizes.note(batch.records.iter().map(Bytes::len));
                     let (host, peer) = (self.shared.host.clone(), self.peer.replica);
                     let mesh = self.shared.config.mesh;
                     self.ingest = Some(Box::pin(async move {

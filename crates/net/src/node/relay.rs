@@ -24,6 +24,8 @@ struct Passing {
     from: u64,
 }
 
+/// Entries that all rows may have, give or take those of one heartbeat: see [`Stability`](crate::Stability).
+const ENTRIES_MAX: usize = 1 << 18;
 /// Members that rows are kept for, give or take those of one heartbeat: more than any mesh has.
 const MEMBERS_MAX: usize = 1 << 14;
 
@@ -36,10 +38,11 @@ impl Relay {
     pub(crate) fn learn(&self, from: u64, rows: &[StabilityRow]) {
         let mut known = self.rows.lock();
         let mut version = *self.version.borrow();
-        let is_full = known.len() >= MEMBERS_MAX;
+        let is_full = known.len() >= MEMBERS_MAX || held(&known) >= ENTRIES_MAX;
         for row in rows {
             let is_news = match known.get_mut(&row.member) {
                 Some(passing) if passing.row.frontier.includes(&row.frontier) => false,
+                Some(passing) if is_full && row.frontier.len() > passing.row.frontier.len() => false,
                 Some(passing) => {
                     passing.row.frontier.join(&row.frontier);
                     (passing.version, passing.from) = (version + 1, from);
@@ -69,6 +72,10 @@ impl Relay {
     }
 }
 
+fn held(known: &BTreeMap<ReplicaId, Passing>) -> usize {
+    known.values().map(|passing| passing.row.frontier.len()).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use tombolo_crdt::Dot;
@@ -89,6 +96,19 @@ mod tests {
         relay.learn(8, &[row(2, 6)]);
         assert_eq!(relay.news(2, 7), (vec![row(2, 6)], 3));
         assert_eq!(relay.news(2, 8), (vec![], 3));
+    }
+
+    #[test]
+    fn rows_of_strangers_do_not_fill_the_memory() {
+        let relay = Relay::new();
+        for member in 1..40 {
+            let dots = (1..=1 << 13).map(|author| Dot::new(ReplicaId::new(author).unwrap(), 1));
+            let member = ReplicaId::new(member).unwrap();
+            relay.learn(7, &[StabilityRow { member, frontier: dots.collect() }]);
+        }
+        assert_eq!(held(&relay.rows.lock()), ENTRIES_MAX);
+        relay.learn(7, &[row(1, 9)]);
+        assert_eq!(relay.news(0, 8).0[0].frontier.seq(ReplicaId::new(1).unwrap()), 9, "what is known may rise");
     }
 
     #[test]

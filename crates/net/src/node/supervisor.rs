@@ -3,16 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use quinn::{Incoming, VarInt};
-use tokio::{
-    sync::{Semaphore, watch},
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tombolo_crdt::ReplicaId;
 
 use super::{
     Shared, acceptor,
     dialer::{self, Target},
+    handshakes::Handshakes,
     links,
 };
 use crate::{Host, Roster};
@@ -21,7 +18,7 @@ pub(crate) async fn supervise<H: Host>(shared: Arc<Shared<H>>) {
     let mut tasks = JoinSet::new();
     tasks.spawn(links::tend(shared.clone()));
     let mut targets = BTreeMap::new();
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let handshakes = Handshakes::default();
     let mut stop = shared.stop.clone();
     let mut roster = shared.host.roster();
     roster.mark_changed();
@@ -104,25 +101,20 @@ fn wanted<H>(shared: &Shared<H>, roster: &Roster) -> BTreeMap<ReplicaId, Target>
 }
 
 /// Lets a connection begin, if there is room for another handshake.
-fn accept<H: Host>(shared: &Arc<Shared<H>>, handshakes: &Arc<Semaphore>, incoming: Incoming, tasks: &mut JoinSet<()>) {
-    let under_way = HANDSHAKES_MAX - handshakes.available_permits();
-    if under_way >= HANDSHAKES_UNPROVEN_MAX && incoming.may_retry() {
+fn accept<H: Host>(shared: &Arc<Shared<H>>, handshakes: &Handshakes, incoming: Incoming, tasks: &mut JoinSet<()>) {
+    if handshakes.are_many() && incoming.may_retry() {
         // Whoever it is shall prove first that its address is its own. It fails only for one that has.
         let _ = incoming.retry();
         return;
     }
-    match handshakes.clone().try_acquire_owned() {
-        Ok(permit) => {
-            tasks.spawn(acceptor::answer(shared.clone(), incoming, permit));
+    match handshakes.enter(incoming.remote_address()) {
+        Some(place) => {
+            tasks.spawn(acceptor::answer(shared.clone(), incoming, place));
         }
-        Err(_) => incoming.refuse(),
+        None => incoming.refuse(),
     }
 }
 
-/// Handshakes under way. Each takes five seconds at most.
-const HANDSHAKES_MAX: usize = 64;
-/// Handshakes under way above which an address must be proven before anything is computed for it.
-const HANDSHAKES_UNPROVEN_MAX: usize = 16;
 /// How long the goodbyes may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(3);
 /// How long the last packets may take.

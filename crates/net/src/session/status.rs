@@ -18,6 +18,12 @@ pub struct PeerStatus {
     pub peer_behind: Behind,
     /// What the peer has and we lack.
     pub own_behind: Behind,
+    /// Whether the peer wants our records. If not, it is only told what there is.
+    pub sends_records: bool,
+    /// Whether we want those of the peer.
+    pub takes_records: bool,
+    /// Records of the peer that others had brought before.
+    pub duplicates: u64,
     /// Whether both digests were equal when both had last applied the same records.
     pub digests: Digests,
     /// How far the peer's clock is ahead of ours, in milliseconds, when last heard.
@@ -95,6 +101,9 @@ impl Session {
             kinds: peer.kinds,
             peer_behind: Behind::new(now, own, &peer.frontier, &self.lead, offer.bytes()),
             own_behind: Behind::new(now, &peer.frontier, own, &peer.lead, intake.bytes()),
+            sends_records: self.links.gives(),
+            takes_records: self.links.takes(),
+            duplicates: intake.duplicates(),
             digests: self.comparison.outcome(),
             skew_ms: peer.skew_ms,
             peer_readiness: peer.readiness,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tombolo_crdt::{Dot, ReplicaId};
 
-use super::{Tree, place::mixed};
+use super::{Neighbour, Tree, place::mixed};
 use crate::Moment;
 
 /// The peers of which records are wanted because they have had what we lack for too long.
@@ -44,7 +44,7 @@ impl Tree {
         if self.grafts.last.is_some_and(|at| now.since(at) < grace_ms) {
             return;
         }
-        let overdue = |(peer, neighbour): (&ReplicaId, &super::Neighbour)| {
+        let overdue = |(peer, neighbour): (&ReplicaId, &Neighbour)| {
             let (dot, ms) = neighbour.report.lacking?;
             (ms >= grace_ms && !self.wants(now, *peer))
                 .then(|| (neighbour.cost(), mixed(self.own, *peer), *peer, dot, ms))
@@ -66,13 +66,17 @@ impl Tree {
         })
     }
 
-    /// When something has come twice since, the tree brings it, too. One that the tree wants anyway is a graft no more.
+    /// When something has come twice since, the tree brings it, too; and a peer that has brought nothing for so long is not needed now. One
+    /// that the tree wants anyway is a graft no more.
     fn prune(&mut self, now: Moment) {
         let duplicates = self.duplicates();
         let Self { grafts, neighbours, above, policy, .. } = self;
         grafts.peers.retain(|peer, (at, before)| {
-            let is_spent = now.since(*at) >= policy.graft_ms && duplicates > *before;
-            let is_of_tree = |neighbour: &super::Neighbour| *above == Some(*peer) || neighbour.is_below(now, policy);
+            let brought_at = |neighbour: &Neighbour| neighbour.report.arrived_at.unwrap_or_default();
+            let is_idle = |neighbour: &Neighbour| now.since(brought_at(neighbour)) >= policy.graft_ms;
+            let is_useless = duplicates > *before || neighbours.get(peer).is_none_or(is_idle);
+            let is_spent = now.since(*at) >= policy.graft_ms && is_useless;
+            let is_of_tree = |neighbour: &Neighbour| *above == Some(*peer) || neighbour.is_below(now, policy);
             !is_spent && neighbours.get(peer).is_some_and(|neighbour| !is_of_tree(neighbour))
         });
     }

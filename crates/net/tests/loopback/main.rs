@@ -5,6 +5,8 @@
 
 mod asks;
 mod joining;
+mod rates;
+mod topologies;
 mod transfers;
 mod support {
     pub(crate) mod host;

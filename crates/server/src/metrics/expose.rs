@@ -7,7 +7,7 @@ use std::fmt::{Display, Write as _};
 
 use tombolo_proto::{
     Method,
-    v1::{DigestComparison, MemberState, Peer, PeerState},
+    v1::{DigestComparison, MemberState, Peer, PeerLink, PeerState},
 };
 use tombolo_storage::{Health, Shortage};
 
@@ -176,6 +176,26 @@ fn mesh(page: &mut Page, replica: &Replica) {
     let help = "How long the oldest record that the peer lacks has been here.";
     gauge("tombolo_peer_lag_seconds", help, &|peer| Some(peer.lag_ms? as f64 / 1_000.0));
     gauge("tombolo_peer_lag_records", "Records that the peer lacks.", &|peer| Some(peer.records_behind? as f64));
+    let help = "About how many bytes those have.";
+    gauge("tombolo_peer_lag_bytes", help, &|peer| Some(peer.bytes_behind? as f64));
+    let help = "How long the peer has been known to have the oldest record that is missing here.";
+    gauge("tombolo_peer_ahead_seconds", help, &|peer| Some(peer.lag_ahead_ms? as f64 / 1_000.0));
+    gauge("tombolo_peer_ahead_records", "Records missing here that the peer has.", &|peer| {
+        Some(peer.records_ahead? as f64)
+    });
+    let help = "About how many bytes those have.";
+    gauge("tombolo_peer_ahead_bytes", help, &|peer| Some(peer.bytes_ahead? as f64));
+    let help = "Bytes of records on their way to the peer that it has not acknowledged.";
+    gauge("tombolo_peer_in_flight_bytes", help, &|peer| Some(peer.bytes_in_flight? as f64));
+    let carries = |peer: &Peer, links: &[PeerLink]| Some(f64::from(u8::from(links.contains(&peer.link()))));
+    gauge("tombolo_peer_sends_records", "1 when the peer is sent records, 0 when it is only told of them.", &|peer| {
+        carries(peer, &[PeerLink::Both, PeerLink::Out])
+    });
+    gauge("tombolo_peer_takes_records", "1 when records are wanted of the peer.", &|peer| {
+        carries(peer, &[PeerLink::Both, PeerLink::In])
+    });
+    let help = "Records of the peer that others had brought before, on its present connection.";
+    gauge("tombolo_peer_duplicate_records", help, &|peer| Some(peer.duplicates? as f64));
     let help =
         "1 when both hold the same data at the same frontier, 0 when not; absent while they could not be compared.";
     gauge("tombolo_peer_digest_equal", help, &|peer| match peer.digests() {

@@ -117,7 +117,14 @@ fn peer(out: &mut impl Write, peer: &Peer) -> io::Result<()> {
     number(out, "LagMs", peer.lag_ms)?;
     number(out, "RecordsBehind", peer.records_behind)?;
     number(out, "RecordsAhead", peer.records_ahead)?;
+    number(out, "BytesBehind", peer.bytes_behind)?;
+    number(out, "BytesAhead", peer.bytes_ahead)?;
+    number(out, "LagAheadMs", peer.lag_ahead_ms)?;
     number(out, "BytesInFlight", peer.bytes_in_flight)?;
+    if !mesh::link_word(peer).is_empty() {
+        text(out, "Link", mesh::link_word(peer))?;
+    }
+    number(out, "Duplicates", peer.duplicates)?;
     text(out, "Digests", mesh::digests(peer))?;
     number(out, "SkewMs", peer.skew_ms)?;
     number(out, "HeldBytes", peer.held_bytes)?;

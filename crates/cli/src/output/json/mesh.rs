@@ -113,7 +113,12 @@ fn peer(peer: &Peer) -> String {
     let object = known(object, "lag_ms", peer.lag_ms);
     let object = known(object, "records_behind", peer.records_behind);
     let object = known(object, "records_ahead", peer.records_ahead);
-    let object = known(object, "bytes_in_flight", peer.bytes_in_flight).string("digests", mesh::digests(peer));
+    let object = known(object, "bytes_behind", peer.bytes_behind);
+    let object = known(object, "bytes_ahead", peer.bytes_ahead);
+    let object = known(object, "lag_ahead_ms", peer.lag_ahead_ms);
+    let object = known(object, "bytes_in_flight", peer.bytes_in_flight);
+    let object = known(object.string_unless_empty("link", mesh::link_word(peer)), "duplicates", peer.duplicates)
+        .string("digests", mesh::digests(peer));
     let object = match peer.membership() {
         MemberState::Parked => object.string("membership", "parked"),
         _ => object,

@@ -45,6 +45,7 @@ pub(super) fn status(response: &MeshStatusResponse) -> Rows {
         "BEHIND",
         "AHEAD",
         "IN FLIGHT",
+        "LINK",
         "DIGEST",
         "HOLDS",
         "ALARMS",
@@ -57,8 +58,8 @@ pub(super) fn status(response: &MeshStatusResponse) -> Rows {
     };
     let mut own = vec![response.name.clone(), mesh::replica(response.replica), "answering".to_owned()];
     own.resize(heading.len(), String::new());
-    own[8] = mesh::hexadecimal(&response.digest);
-    own[10] = alarms(0);
+    own[9] = mesh::hexadecimal(&response.digest);
+    own[11] = alarms(0);
     let taken = |replica: u64| {
         let transfer = response.transfer.as_ref().filter(|transfer| transfer.provider == replica);
         transfer.map_or_else(String::new, |transfer| {
@@ -74,7 +75,7 @@ pub(super) fn status(response: &MeshStatusResponse) -> Rows {
     Rows { heading, rows: std::iter::once(own).chain(peers).collect() }
 }
 
-/// Name, replica, state, round trip, lag, records behind and ahead, bytes in flight, digests, bytes of the log that it holds back.
+/// Name, replica, state, round trip, lag, records behind and ahead, bytes in flight, which way records go, digests, bytes of the log that it holds back.
 pub(in super::super) fn measures(peer: &Peer) -> Vec<String> {
     vec![
         peer.name.clone(),
@@ -82,12 +83,27 @@ pub(in super::super) fn measures(peer: &Peer) -> Vec<String> {
         mesh::peer_standing(peer),
         known(peer.rtt_us.map(|micros| GoDuration(Duration::from_micros(micros)))),
         known(peer.lag_ms.map(Span)),
-        known(peer.records_behind),
-        known(peer.records_ahead),
+        missing(peer.records_behind, peer.bytes_behind, None),
+        missing(peer.records_ahead, peer.bytes_ahead, peer.lag_ahead_ms),
         known(peer.bytes_in_flight),
+        mesh::link(peer).to_owned(),
         mesh::digests(peer).to_owned(),
         known(peer.held_bytes.map(size::bytes)),
     ]
+}
+
+/// So many records, about so many bytes, for so long.
+fn missing(records: Option<u64>, bytes: Option<u64>, ms: Option<u64>) -> String {
+    let mut text = known(records);
+    if let Some(bytes) = bytes.filter(|bytes| *bytes > 0) {
+        text.push_str(" ~");
+        text.push_str(&size::bytes(bytes));
+    }
+    if let Some(ms) = ms.filter(|ms| *ms > 0) {
+        text.push(' ');
+        text.push_str(&Span(ms).to_string());
+    }
+    text
 }
 
 /// What is not known is not zero.

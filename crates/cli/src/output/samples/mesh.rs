@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tombolo_proto::v1::{
     DigestComparison, FrontierEntry, Member, MemberState, MeshAlarm, MeshAlarmKind, MeshEnterResponse,
-    MeshInviteResponse, MeshMembersResponse, MeshStatusResponse, Peer, PeerState, SlotRange, StateTransfer,
+    MeshInviteResponse, MeshMembersResponse, MeshStatusResponse, Peer, PeerLink, PeerState, SlotRange, StateTransfer,
     StateTransferPhase,
 };
 
@@ -71,8 +71,13 @@ pub(in super::super) fn status() -> MeshStatusResponse {
         rtt_us: Some(18_000),
         lag_ms: Some(0),
         records_behind: Some(0),
-        records_ahead: Some(0),
+        records_ahead: Some(3),
+        bytes_behind: Some(0),
+        bytes_ahead: Some(600),
+        lag_ahead_ms: Some(2_000),
         bytes_in_flight: Some(0),
+        link: PeerLink::Both.into(),
+        duplicates: Some(7),
         digests: DigestComparison::Equal.into(),
         skew_ms: Some(-2),
         sent_bytes: 10,
@@ -89,6 +94,7 @@ pub(in super::super) fn status() -> MeshStatusResponse {
         address: "10.0.0.3:2380".into(),
         lag_ms: Some(7_430_000),
         records_behind: Some(1_204),
+        bytes_behind: Some(240_800),
         digests: DigestComparison::Unknown.into(),
         last_error: "timed out".into(),
         membership: MemberState::Parked.into(),

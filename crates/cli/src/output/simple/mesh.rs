@@ -7,7 +7,8 @@ use tombolo_proto::v1::{Member, MeshEnterResponse, MeshStatusResponse};
 use super::super::{mesh, rows};
 use crate::notation::span::Span;
 
-const HEADING: [&str; 9] = ["REPLICA", "STATE", "RTT", "LAG", "BEHIND", "AHEAD", "IN FLIGHT", "DIGEST", "HOLDS"];
+const HEADING: [&str; 10] =
+    ["REPLICA", "STATE", "RTT", "LAG", "BEHIND", "AHEAD", "IN FLIGHT", "LINK", "DIGEST", "HOLDS"];
 
 pub(super) fn status(out: &mut impl Write, response: &MeshStatusResponse) -> io::Result<()> {
     let MeshStatusResponse { name, version, uptime_ms, revision, commit, records, .. } = response;

@@ -76,6 +76,20 @@ impl ToyHost {
         self.standing.send_replace(store.standing());
     }
 
+    /// Writes what cannot be compressed.
+    pub(crate) fn write_noise(&self, bytes: usize) {
+        let mut state = self.own.get().wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.frontier().seq(self.own);
+        let noise = (0..bytes).map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        });
+        let value = noise.collect::<Vec<_>>().into();
+        let put = Operation::Put { key: "k".into(), value, lease: None, supersedes: vec![] };
+        let mut store = self.store.lock();
+        store.write_operation(put);
+        self.standing.send_replace(store.standing());
+    }
+
     pub(crate) fn write_admission(&self, admission: &Admission) {
         self.write_system(SystemKey::Admission(admission.terms.replica), admission.encode());
     }
@@ -139,7 +153,11 @@ impl Host for ToyHost {
         self.ingested.fetch_add(batch.records().len(), Ordering::Relaxed);
         let mut store = self.store.lock();
         let report = store.ingest_batch(&batch);
-        self.publish(&store);
+        if batch.records().iter().any(is_of_the_system) {
+            self.publish(&store);
+        } else {
+            self.standing.send_replace(store.standing());
+        }
         report
     }
 
@@ -209,6 +227,12 @@ impl Host for ToyHost {
     fn wall_ms(&self) -> u64 {
         self.wall_ms.load(Ordering::Relaxed)
     }
+}
+
+/// Whether membership may lie in a record.
+fn is_of_the_system(record: &Bytes) -> bool {
+    let operations = Record::decode(record.clone()).map(|record| record.operations).unwrap_or_default();
+    operations.iter().any(|operation| matches!(operation, Operation::SystemPut { .. }))
 }
 
 fn roster_entries(store: &ToyStore) -> Vec<RosterEntry> {

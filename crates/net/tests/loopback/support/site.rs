@@ -29,6 +29,8 @@ pub(crate) struct Site {
     pub(crate) node: Option<Node>,
     /// Where it listened last.
     pub(crate) listen: SocketAddr,
+    /// What its node sends at most.
+    pub(crate) rates: Rates,
 }
 
 impl Site {
@@ -63,7 +65,15 @@ impl Site {
     /// A replica with that number, and what proves it.
     pub(crate) fn new(number: u64, chain: Vec<Admission>) -> Self {
         let host = Arc::new(ToyHost::new(number, key(number)));
-        Self { id: id(number), key: key(number), host, chain, node: None, listen: "127.0.0.1:0".parse().unwrap() }
+        Self {
+            id: id(number),
+            key: key(number),
+            host,
+            chain,
+            node: None,
+            listen: "127.0.0.1:0".parse().unwrap(),
+            rates: Rates::default(),
+        }
     }
 
     pub(crate) fn config(&self, contacts: Vec<Contact>) -> NodeConfig {
@@ -76,7 +86,7 @@ impl Site {
             contacts,
             limits: Limits::default(),
             tree: TreePolicy::default(),
-            rates: Rates::default(),
+            rates: self.rates,
         }
     }
 
@@ -154,10 +164,10 @@ pub(crate) async fn until_converged(sites: &[&Site]) {
     until("all have applied the same", || sites.iter().all(|site| same(&standing(site), &standing(sites[0])))).await;
 }
 
-/// Slots of the issuer's, other ones for every number below sixteen.
+/// Slots of the issuer's, other ones for every number below sixty-four.
 fn share(issuer: &Site, number: u64) -> SlotRange {
     let slots = issuer.chain[0].terms.slots;
-    let count = slots.count / 16;
+    let count = slots.count / 64;
     SlotRange { first: slots.first + count * number as u16, count }
 }
 

@@ -2,7 +2,7 @@
 
 use tombolo_crdt::{ReplicaId, VersionVector};
 use tombolo_net::{Digests, Member as Known, PeerState as Seen, PeerStatus, PeerView};
-use tombolo_proto::v1::{DigestComparison, Peer, PeerState};
+use tombolo_proto::v1::{DigestComparison, Peer, PeerLink, PeerState};
 
 use super::millis;
 use crate::mesh::Mesh;
@@ -46,6 +46,12 @@ pub(super) fn told(
         peer.records_behind = Some(missing(own, &view.status.frontier));
         peer.lag_ms = mesh.away.lag_ms(replica, own, &view.status.frontier);
     }
+    let bytes = |records: Option<u64>| match (records, mesh.mean_record_bytes()) {
+        (Some(0), _) => Some(0),
+        (Some(records), Some(mean)) => Some(records.saturating_mul(mean)),
+        _ => None,
+    };
+    (peer.bytes_behind, peer.bytes_ahead) = (bytes(peer.records_behind), bytes(peer.records_ahead));
     peer
 }
 
@@ -55,6 +61,14 @@ fn connected(peer: &mut Peer, status: &PeerStatus) {
     peer.records_ahead = Some(status.own_behind.records);
     peer.bytes_in_flight = Some(status.peer_behind.bytes);
     peer.skew_ms = Some(status.skew_ms);
+    peer.lag_ahead_ms = Some(status.own_behind.ms);
+    peer.duplicates = Some(status.duplicates);
+    peer.set_link(match (status.sends_records, status.takes_records) {
+        (true, true) => PeerLink::Both,
+        (true, false) => PeerLink::Out,
+        (false, true) => PeerLink::In,
+        (false, false) => PeerLink::News,
+    });
     peer.set_digests(match status.digests {
         Digests::Unknown => DigestComparison::Unknown,
         Digests::Equal => DigestComparison::Equal,
