@@ -28,6 +28,18 @@ pub enum Mutation {
     DigestDrifts,
     /// A write replaces only the value that clients are shown, and leaves its siblings.
     SiblingsLeft,
+    /// What a transfer had joined when the machine stopped is shown, although the rest is not there.
+    HalfJoinVisible,
+    /// A staged element is joined although the state of the moment covers it, and lacks it.
+    StagedBlindly,
+    /// What a transfer's provider lacks counts as removed, whether the provider knew of it or not.
+    AbsentMeansRemoved,
+    /// Of each record a transfer takes only one element away.
+    DotsForElements,
+    /// A transfer's vector is of a later moment than its elements.
+    VectorAheadOfState,
+    /// What a transfer brings changes what clients see at the revision that they were shown already.
+    JoinTakesNoRevision,
 }
 
 /// Whether bugs can be switched on in this build. A shipped program refuses to be built so.

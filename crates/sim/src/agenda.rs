@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
 use crate::{
     Time,
     network::{ConnectionId, End},
@@ -37,6 +39,10 @@ pub(crate) enum Happening {
     Load { site: usize, connection: ConnectionId },
     /// The oldest parcel under way in a connection arrives at this end, unless the pipe was broken since.
     Parcel { connection: ConnectionId, at: End, turn: u64 },
+    /// A site may need a transfer of state.
+    TransferDue { site: usize, life: u64 },
+    /// A page that a peer pulls is read.
+    Page { site: usize, connection: ConnectionId, id: u64, body: Bytes },
     /// A site tries to reach another one.
     Dial { from: usize, to: usize, ticket: u64 },
     /// A dialled site hears of the connection.

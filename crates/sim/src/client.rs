@@ -161,7 +161,10 @@ impl Client {
             16 => Action::Write(delete(random, plan)),
             // A lease is kept alive where it was granted.
             17 if plan.troubles.leases && !self.roams => self.lease_action(around, random),
-            18 if plan.troubles.compactions && self.revision > 0 && random.chance(30) => {
+            18 if plan.troubles.compactions
+                && self.revision > 0
+                && random.chance(if plan.troubles.truncations { 90 } else { 30 }) =>
+            {
                 let revision = self.revision - random.between(0, 5) as i64;
                 Action::Write(Asked::plain(Request::Compact { revision }))
             }

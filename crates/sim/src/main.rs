@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use tombolo_sim::{Marks, Options, Outcome, Plant, run};
+use tombolo_sim::{Marks, Options, Outcome, Plant, Size, run};
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -75,6 +75,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
                 arguments.options.plant = Some(plant);
             }
             "--twice" => arguments.twice = true,
+            "--small" => arguments.options.size = Size::Small,
             "--history" => arguments.history = Some(value()?.into()),
             "--until-input-ends" => arguments.is_leashed = true,
             _ => return Err(format!("`{word}` is not known here")),

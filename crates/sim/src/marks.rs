@@ -87,6 +87,24 @@ pub enum Mark {
     YearsApart,
     /// An element was removed.
     Removed,
+    /// A site lacked what is in a peer's log no more.
+    LacksState,
+    /// A transfer was begun.
+    TransferBegun,
+    /// A transfer went on with what was staged before the site had stopped.
+    TransferResumed,
+    /// The provider of a transfer was gone, or gave nothing any more.
+    ProviderLost,
+    /// What a transfer would have brought came by another way.
+    TransferGivenUp,
+    /// A delta of state was joined.
+    DeltaJoined,
+    /// All of a peer's state was joined by a site that had nothing.
+    CheckpointJoined,
+    /// A machine or process stopped in joining a transfer.
+    StoppedJoining,
+    /// A restart found a transfer joined that nobody had been shown.
+    JoinFound,
 }
 
 /// How often each was met.
@@ -101,7 +119,7 @@ impl Default for Marks {
 
 impl Mark {
     /// All of them, in order.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 49] = [
         Self::Conflict,
         Self::SystemConflict,
         Self::Uncovered,
@@ -142,6 +160,15 @@ impl Mark {
         Self::RotRefused,
         Self::YearsApart,
         Self::Removed,
+        Self::LacksState,
+        Self::TransferBegun,
+        Self::TransferResumed,
+        Self::ProviderLost,
+        Self::TransferGivenUp,
+        Self::DeltaJoined,
+        Self::CheckpointJoined,
+        Self::StoppedJoining,
+        Self::JoinFound,
     ];
 }
 

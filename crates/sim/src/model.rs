@@ -122,6 +122,36 @@ impl Model {
         Ok(self.finish(dot, touched))
     }
 
+    /// Applies records as one commit, as a transfer of state does: only what is different in the end is told.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](Self::apply).
+    pub fn join(&mut self, records: &[Record]) -> Result<Expected, String> {
+        let before = self.clone();
+        for record in records {
+            self.apply(record)?;
+        }
+        (self.revision, self.commits) = (before.revision, before.commits + 1);
+        let next = self.revision.next().unwrap_or(self.revision);
+        let mut events = Vec::new();
+        for (key, entry) in &mut self.keys {
+            entry.shown = before.keys.get(key).and_then(|entry| entry.shown.clone());
+            events.extend(entry.refresh(key, next));
+        }
+        if !events.is_empty() {
+            self.revision = next;
+        }
+        let elements = |model: &Self, key: &Bytes| -> Vec<Element> { model.system_elements(key) };
+        let system = self.system.keys().filter(|key| elements(self, key) != elements(&before, key)).cloned().collect();
+        Ok(Expected { number: self.commits, revision: self.revision, events, system })
+    }
+
+    /// The last commit has another number than one more than the one before: a transfer takes several.
+    pub fn renumber(&mut self, number: u64) {
+        self.commits = number;
+    }
+
     /// A stamp is above those of the author's earlier records and of all that the record replaces.
     fn check_stamp(&mut self, record: &Record) -> Result<(), String> {
         let (dot, hlc) = (record.header.dot, record.header.hlc);
@@ -134,7 +164,16 @@ impl Model {
 
     /// What a record's stamp must be above.
     pub fn least_stamp(&self, record: &Record) -> Hlc {
-        followed(record, true).filter_map(|earlier| self.stamps.get(&earlier)).max().copied().unwrap_or_default()
+        let named = followed(record, true).filter_map(|earlier| self.stamps.get(&earlier));
+        let ranges = record.operations.iter().filter_map(|operation| match operation {
+            Operation::RangeRemove(range) => Some(range),
+            _ => None,
+        });
+        let inside = ranges.flat_map(|range| {
+            let keys = self.keys.iter().filter(|(key, _)| holds(range, key));
+            keys.flat_map(|(_, entry)| entry.elements.values().map(|written| &written.hlc))
+        });
+        named.chain(inside).max().copied().unwrap_or_default()
     }
 
     fn operation(
@@ -158,10 +197,9 @@ impl Model {
                 elements.iter().for_each(|gone| drop(entry.elements.remove(gone)));
                 touched.keys.push(key.clone());
             }
-            Operation::RangeRemove(RangeRemove { start, end }) => {
+            Operation::RangeRemove(range) => {
                 self.met.range_removals += 1;
-                let inside = |key: &Bytes| key >= start && end.as_ref().is_none_or(|end| key < end);
-                for (key, entry) in self.keys.iter_mut().filter(|(key, _)| inside(key)) {
+                for (key, entry) in self.keys.iter_mut().filter(|(key, _)| holds(range, key)) {
                     entry.elements.retain(|element, _| !context.covers_element(*element));
                     touched.keys.push(key.clone());
                 }
@@ -302,6 +340,11 @@ impl Model {
     }
 }
 
+/// Whether a key lies in a range that is removed.
+fn holds(range: &RangeRemove, key: &Bytes) -> bool {
+    *key >= range.start && range.end.as_ref().is_none_or(|end| key < end)
+}
+
 /// Its author's record before a record, and the records of what it replaces, or also of what it only removes.
 fn followed(record: &Record, with_removed: bool) -> impl Iterator<Item = Dot> + '_ {
     let dot = record.header.dot;
@@ -423,6 +466,22 @@ mod tests {
         model.apply(&record(2, 2, 70, &[(1, 1)], vec![remove])).expect("it follows");
         assert_eq!(model.system(), BTreeMap::new());
         assert_eq!(model.met().system_conflicts, 1);
+    }
+
+    #[test]
+    fn a_join_tells_what_is_different_in_the_end_and_takes_one_revision() {
+        let mut model = Model::new(Slot::FIRST);
+        model.apply(&record(1, 1, 50, &[], vec![put("a", vec![])])).expect("it follows");
+        let first = Dot::new(id(1), 1).element(0);
+        let passing = Operation::Put { key: "p".into(), value: "p".into(), lease: None, supersedes: vec![] };
+        let gone = Operation::Remove { key: "p".into(), elements: vec![Dot::new(id(2), 1).element(0)] };
+        let came =
+            [record(2, 1, 60, &[], vec![passing]), record(2, 2, 61, &[(1, 1)], vec![gone, put("b", vec![first])])];
+        let joined = model.join(&came).expect("they follow");
+        assert_eq!((joined.revision.get(), model.commits()), (3, 2));
+        assert!(matches!(&joined.events[..], [Event::Put(pair)] if pair.value == "b" && pair.version == 2));
+        assert_eq!(model.frontier().seq(id(2)), 2);
+        assert_eq!(model.join(&[]).expect("nothing is sound").revision.get(), 3, "nothing changed");
     }
 
     #[test]

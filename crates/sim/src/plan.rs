@@ -31,6 +31,8 @@ pub struct Plan {
     pub has_crowds: bool,
     /// Watchers at each site.
     pub watchers: usize,
+    /// When the last site starts for the first time, in microseconds, if not with the others.
+    pub late_us: Option<u64>,
     /// How long clients think between operations, at most, in microseconds.
     pub think_us: u64,
     /// When the troubles end, in microseconds.
@@ -102,6 +104,8 @@ pub struct Troubles {
     pub failing_disks: bool,
     /// Sites take no records for a while, or cannot read their log.
     pub busy_sites: bool,
+    /// Compacted history goes although somebody lacks it still.
+    pub truncations: bool,
     /// Clients compact.
     pub compactions: bool,
     /// Clients use leases.
@@ -135,6 +139,7 @@ impl Plan {
             (Size::Usual, EngineKind::Fjall) => (12, 3),
             (Size::Small, _) => (16, 4),
         };
+        let late_us = random.chance(20).then(|| random.between(4 * S, 20 * S));
         let skew_ms = random.pick(&[0, 100, 5_000, SKEW_MAX_MS, SKEW_MAX_MS, WILD_SKEW_MS]);
         Self {
             seed,
@@ -148,6 +153,7 @@ impl Plan {
             keys: random.between(1, 8) as u32,
             has_crowds: random.chance(20),
             watchers: random.between(1, 3) as usize,
+            late_us,
             think_us: random.pick(&[5 * MS, 50 * MS, 300 * MS, S]),
             storm_us: random.pick(&[5, 15, 25, 25, 60]) * S - random.between(0, 3 * S),
             trouble_us: random.pick(&[500 * MS, 2 * S, 5 * S]),
@@ -157,7 +163,8 @@ impl Plan {
             overlaps: random.chance(50),
             telling_us: random.pick(&[0, 0, 20 * MS]),
             skew_ms,
-            troubles: Troubles::of(&mut random),
+            // Who comes late finds that no log goes back to the beginning, if anybody compacts by then.
+            troubles: Troubles::of(&mut random).for_a_latecomer(late_us.is_some()),
         }
     }
 
@@ -196,12 +203,17 @@ impl Troubles {
             slow_disks: may(),
             failing_disks: may(),
             busy_sites: may(),
+            truncations: may(),
             compactions: may(),
             leases: may(),
         }
     }
 
-    fn named(&self) -> [(&'static str, bool); 14] {
+    fn for_a_latecomer(self, is_expected: bool) -> Self {
+        if is_expected { Self { truncations: true, compactions: true, ..self } } else { self }
+    }
+
+    fn named(&self) -> [(&'static str, bool); 15] {
         [
             ("cuts", self.cuts),
             ("one-way cuts", self.one_way_cuts),
@@ -215,6 +227,7 @@ impl Troubles {
             ("slow disks", self.slow_disks),
             ("failing disks", self.failing_disks),
             ("busy sites", self.busy_sites),
+            ("truncations", self.truncations),
             ("compactions", self.compactions),
             ("leases", self.leases),
         ]
@@ -236,6 +249,9 @@ impl fmt::Display for Plan {
             "links up to {} µs, {} % lost; syncs up to {} µs, groups overlap: {}, told after {} µs; clocks wrong by up to {} ms",
             self.delay_us, self.loss, self.disk_us, self.overlaps, self.telling_us, self.skew_ms
         )?;
+        if let Some(late_us) = self.late_us {
+            writeln!(f, "the last site joins after {} s", late_us / S)?;
+        }
         write!(f, "troubles for {} s: {}", self.storm_us / S, troubles.join(", "))
     }
 }

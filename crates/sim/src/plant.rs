@@ -44,7 +44,7 @@ pub enum Plant {
     FracturedRead,
     /// A client goes on at another site as if it were the same one.
     MovingClient,
-    /// Compacted history is dropped while a peer still needs it.
+    /// Compacted history is dropped while a peer still needs it, and the peer takes no state instead.
     EarlyTruncation,
     /// A lease that runs out deletes the keys it was attached to, whoever wrote them since.
     LeaseExpiryByKey,
@@ -90,13 +90,25 @@ pub enum Plant {
     DigestDrifts,
     /// A write replaces only the value that clients are shown.
     SiblingsLeft,
+    /// What a transfer had joined when the machine stopped is shown, without the rest.
+    HalfJoinVisible,
+    /// A staged element is joined although the state of the moment covers it, and lacks it.
+    StagedBlindly,
+    /// What a transfer's provider lacks counts as removed, whether the provider knew of it or not.
+    AbsentMeansRemoved,
+    /// Of each record a transfer takes only one element away.
+    DotsForElements,
+    /// A transfer's vector is of a later moment than its elements.
+    VectorAheadOfState,
+    /// A transfer changes what clients see at the revision that they were shown already.
+    JoinTakesNoRevision,
     /// Stability is taken from what members said they have received, not from what this replica has applied of it.
     HeartbeatsCountAtOnce,
 }
 
 impl Plant {
     /// All planted bugs.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 46] = [
         Self::NewestFirst,
         Self::ForgottenRecord,
         Self::AckBeforeDurable,
@@ -137,6 +149,12 @@ impl Plant {
         Self::RangeRemovesUnseen,
         Self::DigestDrifts,
         Self::SiblingsLeft,
+        Self::HalfJoinVisible,
+        Self::StagedBlindly,
+        Self::AbsentMeansRemoved,
+        Self::DotsForElements,
+        Self::VectorAheadOfState,
+        Self::JoinTakesNoRevision,
     ];
 
     /// Its name on the command line.
@@ -182,6 +200,12 @@ impl Plant {
             Self::RangeRemovesUnseen => "range-removes-unseen",
             Self::DigestDrifts => "digest-drifts",
             Self::SiblingsLeft => "siblings-left",
+            Self::HalfJoinVisible => "half-join-visible",
+            Self::StagedBlindly => "staged-blindly",
+            Self::AbsentMeansRemoved => "absent-means-removed",
+            Self::DotsForElements => "dots-for-elements",
+            Self::VectorAheadOfState => "vector-ahead-of-state",
+            Self::JoinTakesNoRevision => "join-takes-no-revision",
         }
     }
 }
@@ -211,6 +235,12 @@ impl Plant {
             Self::RangeRemovesUnseen => Some(Mutation::RangeRemovesUnseen),
             Self::DigestDrifts | Self::DigestsPass => Some(Mutation::DigestDrifts),
             Self::SiblingsLeft => Some(Mutation::SiblingsLeft),
+            Self::HalfJoinVisible => Some(Mutation::HalfJoinVisible),
+            Self::StagedBlindly => Some(Mutation::StagedBlindly),
+            Self::AbsentMeansRemoved => Some(Mutation::AbsentMeansRemoved),
+            Self::DotsForElements => Some(Mutation::DotsForElements),
+            Self::VectorAheadOfState => Some(Mutation::VectorAheadOfState),
+            Self::JoinTakesNoRevision => Some(Mutation::JoinTakesNoRevision),
             _ => None,
         }
     }

@@ -81,10 +81,19 @@ impl Plant {
             }
             Self::BlindRetry => (troubles.kills, troubles.slow_disks) = (true, true),
             Self::StampOrder => plan.skew_ms = plan.skew_ms.max(100_000_000),
+            Self::HalfJoinVisible
+            | Self::StagedBlindly
+            | Self::AbsentMeansRemoved
+            | Self::DotsForElements
+            | Self::VectorAheadOfState
+            | Self::JoinTakesNoRevision => {
+                (troubles.compactions, troubles.truncations, troubles.cuts) = (true, true, true);
+                troubles.sudden_stops |= self == Self::HalfJoinVisible;
+            }
             Self::TokenIgnored => plan.roamers = plan.roamers.max(1),
             Self::RestoredBackup => (troubles.kills, troubles.slow_disks) = (true, true),
             Self::RepeatedEvents => troubles.kills = true,
-            Self::EarlyTruncation => (troubles.compactions, troubles.cuts) = (true, true),
+            Self::EarlyTruncation => (troubles.compactions, troubles.truncations, troubles.cuts) = (true, true, true),
             Self::LeaseExpiryByKey => troubles.leases = true,
             Self::ClonedDisk => plan.sites = plan.sites.max(3),
             _ => {}

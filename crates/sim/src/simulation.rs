@@ -33,6 +33,7 @@ mod ending;
 mod lives;
 mod peers;
 mod sessions;
+mod transfers;
 mod troubles;
 mod watches;
 
@@ -138,7 +139,13 @@ impl<'a> Simulation<'a> {
     /// The first promise that did not hold.
     pub(crate) fn run(&mut self) -> Result<(), Violation> {
         for site in 0..self.plan.sites {
-            self.start(site)?;
+            match self.plan.late_us.filter(|_| site + 1 == self.plan.sites) {
+                None => self.start(site)?,
+                Some(late_us) => {
+                    let starts = Happening::Trouble(trouble::Trouble::Start { site });
+                    self.agenda.at(Time(late_us), starts);
+                }
+            }
         }
         self.add_clients();
         self.add_watching();
@@ -169,6 +176,8 @@ impl<'a> Simulation<'a> {
             Happening::Deadline { site, connection, ticket } => self.deadline(site, connection, ticket),
             Happening::Load { site, connection } => self.load(site, connection),
             Happening::Parcel { connection, at, turn } => self.parcel(connection, at, turn),
+            Happening::TransferDue { site, life } => self.transfer_due(site, life),
+            Happening::Page { site, connection, id, body } => self.page(site, connection, id, body),
             Happening::Dial { from, to, ticket } => self.dial(from, to, ticket),
             Happening::Accepted { connection } => self.accepted(connection),
             Happening::Opened { connection } => self.opened(connection),
@@ -242,6 +251,7 @@ fn new_site(
         rows: Rows::new(plan.engine, habit).map_err(|error| broken(error.to_string()))?,
         slower_us: 0,
         stops_sweeping: None,
+        stops_joining: None,
         is_rotten: false,
         has_failing_disk: false,
         is_busy: false,

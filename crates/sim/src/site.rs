@@ -10,7 +10,9 @@ use bytes::Bytes;
 use tombolo_crdt::{ReplicaId, VersionVector};
 use tombolo_net::{Batch, IngestReport, Session, Signer, Stability, Standing};
 use tombolo_site::{Hub, LeaseTable, Load, WatcherId};
-use tombolo_storage::{Answer, Committer, Group, Request, RequestError, Slot, Store};
+use tombolo_storage::{
+    Answer, Committer, CompleteTransfer, Group, Provider, Receiver, Request, RequestError, Slot, StagedPage, Store,
+};
 
 use crate::{
     Time,
@@ -41,6 +43,8 @@ pub(crate) struct Site {
     pub(crate) is_unreadable: bool,
     /// Its machine stops in the next sweep.
     pub(crate) stops_sweeping: Option<Arranged>,
+    /// Its machine stops when it joins the next transfer.
+    pub(crate) stops_joining: Option<Arranged>,
     /// Rows have been damaged since they were last made whole.
     pub(crate) is_rotten: bool,
     /// How many processes there have been.
@@ -89,8 +93,21 @@ pub(crate) struct Life {
     pub(crate) replays: VecDeque<Load>,
     /// Watches that must be refused.
     pub(crate) foreign_watches: BTreeSet<WatcherId>,
+    /// What peers are answered by who pull from here.
+    pub(crate) provider: Provider,
+    /// The transfer that is being taken.
+    pub(crate) taking: Option<Taking>,
     /// Where the store stood when it was compacted last: what peers must have before the log may be truncated.
     pub(crate) compacted_at: Option<VersionVector>,
+}
+
+/// A transfer that is being taken.
+pub(crate) struct Taking {
+    pub(crate) receiver: Receiver,
+    /// The connection to its provider, while there is one.
+    pub(crate) from: Option<ConnectionId>,
+    /// Everything has come, and the committer has been told.
+    pub(crate) is_joining: bool,
 }
 
 /// One end of a connection.
@@ -128,6 +145,10 @@ pub(crate) enum Work {
     Expiry { lease: i64 },
     /// A session's records.
     Ingest { connection: ConnectionId, batch: Batch },
+    /// Pages of a transfer are to be kept.
+    Stage { pages: Vec<StagedPage> },
+    /// A transfer is to be joined.
+    Join { transfer: Box<CompleteTransfer> },
 }
 
 /// Somebody who is answered when the group is on disk.

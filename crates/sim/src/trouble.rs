@@ -27,6 +27,8 @@ pub(crate) enum Trouble {
     StopAt { site: usize, at: Arranged },
     /// It stops in the next sweep, at one of its calls of the engine.
     StopSweeping { site: usize, at: Arranged },
+    /// It stops when it joins the next transfer, at one of the calls of the engine.
+    StopJoining { site: usize, at: Arranged },
     /// A row is damaged at rest.
     Rot { site: usize, damage: Damage },
     /// Whatever is damaged is made whole.
@@ -109,7 +111,8 @@ pub(crate) fn choose(plan: &Plan, random: &mut Random, is_up: &[bool], now: Time
             let calls = random.pick(&[1, 1, 2, 3, 5, 8, 20]);
             let how = random.pick(&[Stop::Crash, Stop::Kill]);
             let at = Arranged { calls, is_after: random.chance(50), how };
-            let trouble = match random.below(3) {
+            let trouble = match random.below(4) {
+                1 => Trouble::StopJoining { site, at: Arranged { calls: random.between(1, 6), ..at } },
                 0 => Trouble::StopSweeping { site, at: Arranged { calls: random.between(1, 3), ..at } },
                 _ => Trouble::StopAt { site, at },
             };

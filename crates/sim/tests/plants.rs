@@ -60,7 +60,7 @@ plants! {
     removals_remembered_by_time_are_found: TombstoneByTime => Protocol | Convergence;
     a_write_asked_for_twice_is_found: BlindRetry => Identity;
     stability_from_acks_is_found: StabilityFromAcks => Stability;
-    a_relay_that_leaves_things_out_is_found: FilteredRelay => Protocol;
+    a_relay_that_leaves_things_out_is_found: FilteredRelay => Protocol | Identity;
     #[cfg(feature = "museum")]
     effects_before_their_causes_are_found: GateOff => Merge;
     #[cfg(feature = "museum")]
@@ -70,7 +70,7 @@ plants! {
     #[cfg(feature = "museum")]
     a_winner_by_arrival_is_found: LastArrivalWins => Merge | Revisions;
     #[cfg(feature = "museum")]
-    records_applied_twice_are_found: DuplicatesApplied => Merge;
+    records_applied_twice_are_found: DuplicatesApplied => Merge | Protocol;
     #[cfg(feature = "museum")]
     damaged_rows_that_are_served_are_found: RowsUnverified => Identity | Merge | Causality | Sessions | Protocol | Watch | Service;
     #[cfg(feature = "museum")]
@@ -83,4 +83,16 @@ plants! {
     a_digest_that_drifts_is_found: DigestDrifts => Convergence;
     #[cfg(feature = "museum")]
     siblings_that_are_left_are_found: SiblingsLeft => Merge;
+    #[cfg(feature = "museum")]
+    half_a_join_that_is_shown_is_found: HalfJoinVisible => Service | Merge | Durability;
+    #[cfg(feature = "museum")]
+    elements_joined_blindly_are_found: StagedBlindly => Merge | Resurrection | Convergence;
+    #[cfg(feature = "museum")]
+    absence_taken_for_removal_is_found: AbsentMeansRemoved => Merge | Convergence | Durability;
+    #[cfg(feature = "museum")]
+    removals_by_dot_are_found: DotsForElements => Merge | Resurrection | Convergence;
+    #[cfg(feature = "museum")]
+    a_vector_ahead_of_its_state_is_found: VectorAheadOfState => Merge | Convergence;
+    #[cfg(feature = "museum")]
+    a_join_under_an_old_revision_is_found: JoinTakesNoRevision => Merge | Revisions;
 }

@@ -82,6 +82,42 @@ impl Log {
         Ok(())
     }
 
+    /// The site has joined a transfer of state and shows all records up to `frontier`; `commits` is what it told of.
+    ///
+    /// # Errors
+    ///
+    /// What does not follow from the records.
+    pub fn joined(
+        &mut self,
+        records: &Records,
+        frontier: &VersionVector,
+        commits: &[Arc<Commit>],
+    ) -> Result<(), Violation> {
+        let Some((last, before)) = commits.split_last() else { return Ok(()) };
+        if !before.is_empty() {
+            let text = format!("{} commits were told of besides the transfer", before.len());
+            return Err(self.violation(Claim::Merge, text));
+        }
+        let expected = self.join(records, frontier)?;
+        self.model.renumber(last.number);
+        self.check_commit(last, &Expected { number: last.number, ..expected })
+    }
+
+    /// Applies all records up to a frontier as one commit, causes first.
+    fn join(&mut self, records: &Records, frontier: &VersionVector) -> Result<Expected, Violation> {
+        let missing = records.between(self.model.frontier(), frontier);
+        for dot in missing.iter().map(|record| record.header.dot).filter(|dot| dot.replica == self.own) {
+            let text = format!("a transfer brought {dot}, which is the site's own");
+            return Err(self.violation(Claim::Identity, text));
+        }
+        let expected = self.model.join(&missing).map_err(|text| self.violation(Claim::Merge, text))?;
+        self.dots.extend(missing.iter().map(|record| record.header.dot));
+        if !expected.events.is_empty() {
+            self.events.insert(expected.revision.get(), expected.events.clone());
+        }
+        Ok(expected)
+    }
+
     /// The site was opened again; `arrivals` is its log from `floor` on.
     ///
     /// # Errors
@@ -92,7 +128,8 @@ impl Log {
         records: &mut Records,
         arrivals: &[Arrival],
         floor: &VersionVector,
-    ) -> Result<(), Violation> {
+    ) -> Result<bool, Violation> {
+        let was_joined = !self.model.frontier().includes(floor);
         let known: Vec<Dot> = self.dots.iter().filter(|dot| !floor.covers(**dot)).copied().collect();
         for (nth, dot) in known.iter().enumerate() {
             if arrivals.get(nth).map(|arrival| arrival.dot) != Some(*dot) {
@@ -109,7 +146,16 @@ impl Log {
                 self.apply(&record).map(drop)?;
             }
         }
-        Ok(())
+        if was_joined {
+            // A transfer was joined, and nobody was shown it any more.
+            self.join(records, floor)?;
+        }
+        Ok(was_joined)
+    }
+
+    /// The commit that a restart finds last: a transfer takes as many numbers as it needs.
+    pub fn renumber(&mut self, number: u64) {
+        self.model.renumber(number);
     }
 
     /// Holds what readers are shown against the model.

@@ -88,6 +88,16 @@ impl Records {
         unread.filter_map(|(_, bytes)| Record::decode(bytes.clone()).ok()).collect()
     }
 
+    /// The records above one frontier and within another, causes first.
+    pub fn between(&self, above: &VersionVector, within: &VersionVector) -> Vec<Record> {
+        let wanted = self.contexts.iter().filter(|(dot, _)| within.covers(**dot) && !above.covers(**dot));
+        // What happened before another record knew less than that.
+        let weight = |context: &VersionVector| context.iter().map(|dot| dot.seq).sum::<u64>();
+        let mut wanted: Vec<(u64, Dot)> = wanted.map(|(dot, context)| (weight(context), *dot)).collect();
+        wanted.sort_unstable();
+        wanted.into_iter().filter_map(|(_, dot)| self.get(dot)).collect()
+    }
+
     /// The last record that was seen of an author.
     pub fn last_of(&self, author: ReplicaId) -> Option<Dot> {
         let all = Dot::new(author, 1)..=Dot::new(author, u64::MAX);
@@ -149,6 +159,24 @@ mod tests {
         records.note(0, &record(1, 1, "v1")).expect("it is the first");
         let violation = records.note(1, &record(2, 1, "v1")).expect_err("the value is known");
         assert!(violation.text.contains("again"), "{violation}");
+    }
+
+    #[test]
+    fn records_between_frontiers_come_after_their_causes() {
+        let mut records = Records::default();
+        let of = |replica: u64, seq: u64| Dot::new(ReplicaId::new(replica).expect("not 0"), seq);
+        for (dot, context) in [(of(2, 1), None), (of(1, 1), Some(of(2, 1))), (of(3, 1), Some(of(1, 1)))] {
+            let context_delta: VersionVector = context.into_iter().collect();
+            let header = RecordHeader { dot, hlc: Hlc::from_millis(1), context_delta, chain: Chain::BEGINNING };
+            records.note(0, &Record { header, operations: vec![] }.encode(&Chain::BEGINNING).0).expect("it is new");
+        }
+        let between = |above: &[Dot], within: &[Dot]| -> Vec<u64> {
+            let vector = |dots: &[Dot]| dots.iter().copied().collect();
+            let found = records.between(&vector(above), &vector(within));
+            found.iter().map(|record| record.header.dot.replica.get()).collect()
+        };
+        assert_eq!(between(&[], &[of(1, 1), of(2, 1), of(3, 1)]), [2, 1, 3]);
+        assert_eq!(between(&[of(2, 1)], &[of(1, 1), of(2, 1)]), [1]);
     }
 
     #[test]

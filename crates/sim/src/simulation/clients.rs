@@ -308,7 +308,8 @@ impl Simulation<'_> {
             }
             if let Some(asked) = self.clients[client].waiting.take() {
                 let lost = self.clients[client].session;
-                self.clients[client].retries = Some(asked.clone()).filter(|_| self.plant == Some(Plant::BlindRetry));
+                let retries = self.plant == Some(Plant::BlindRetry) && matches!(asked.request, Request::Put(_));
+                self.clients[client].retries = retries.then(|| asked.clone());
                 self.doubtful.push((lost, asked));
                 self.clients[client].session = self.new_session();
             }

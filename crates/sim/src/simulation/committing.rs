@@ -10,7 +10,7 @@ use tombolo_storage::{
     ReadError, RefusedBatch, Request, Store, WallTime,
 };
 
-use super::{MESH, READ_US, Simulation};
+use super::{MESH, READ_US, Simulation, ending::check_removed};
 use crate::{
     MS, Mark, Plant,
     agenda::Happening,
@@ -25,6 +25,9 @@ use crate::{
 /// Groups on their way to the disk at a time.
 const GROUPS_MAX: usize = 4;
 
+/// A little more than the time for which compacted history is kept.
+const HURRY_MS: u64 = 31_000;
+
 /// Everything that is left of the log.
 const EVERYTHING: usize = usize::MAX;
 
@@ -37,6 +40,13 @@ impl Simulation<'_> {
             return Ok(());
         }
         while let Some(work) = self.sites[site].life.as_mut().and_then(|life| life.queue.pop_front()) {
+            if matches!(work, Work::Join { .. }) && !self.is_free(site) {
+                // Everything before it goes first; it is looked at again when that is shown.
+                if let Some(life) = &mut self.sites[site].life {
+                    life.queue.push_front(work);
+                }
+                break;
+            }
             self.execute(site, work)?;
         }
         self.seal(site)
@@ -74,7 +84,7 @@ impl Simulation<'_> {
     }
 
     /// The store takes no more writes. That is right when its disk fails; the site is stopped then, sooner or later.
-    fn cannot_write(&mut self, site: usize, error: &CommitError) -> Result<(), Violation> {
+    pub(super) fn cannot_write(&mut self, site: usize, error: &CommitError) -> Result<(), Violation> {
         let is_rot = matches!(error, CommitError::Read(ReadError::Rot { .. }));
         if is_rot && self.sites[site].has_met_rot() {
             // Housekeeping leaves the row where it is, and goes on later.
@@ -135,6 +145,8 @@ impl Simulation<'_> {
             Work::Ingest { connection, batch } => {
                 self.ingest(site, wall, connection, batch);
             }
+            Work::Stage { pages } => return self.stage(site, pages),
+            Work::Join { transfer } => return self.join(site, *transfer),
         }
         Ok(())
     }
@@ -270,7 +282,7 @@ impl Simulation<'_> {
         };
         let arrivals = self.observe(site, &commits)?;
         self.note_compaction(site, &waiting);
-        self.tell_watchers(site, &commits, &arrivals)?;
+        self.tell_watchers(site, &commits, Some(&arrivals))?;
         self.apply_leases(site, &commits);
         if self.plan.telling_us == 0 {
             self.tell_standing(site)?;
@@ -339,6 +351,29 @@ impl Simulation<'_> {
         Ok(arrivals)
     }
 
+    /// Looks at what a site shows after it has joined a transfer, and holds it against the records.
+    pub(super) fn observe_join(&mut self, site: usize, commits: &[Arc<Commit>]) -> Result<(), Violation> {
+        let Simulation { sites, records, digests, diverged, removals, .. } = self;
+        let Some(state) = sites.get_mut(site) else { return Ok(()) };
+        let Some(life) = &state.life else { return Ok(()) };
+        let standing = life.store.standing();
+        state.log.joined(records, &standing.frontier, commits)?;
+        state.log.check_published(standing.published, &standing.frontier)?;
+        if let Err(violation) = digests.note(site, &standing.frontier, standing.digest) {
+            diverged.get_or_insert(violation);
+        }
+        if !state.has_met_rot() {
+            let picture = check_content(site, &life.store, &state.log)?;
+            atomicity::check(site, records, &KeyRange::all(), &picture)?;
+            state.log.check_system(&life.store.system(b""))?;
+            removals.learn(records);
+            check_removed(site, &life.store, &state.log, removals)?;
+        }
+        self.tell_watchers(site, commits, None)?;
+        self.apply_leases(site, commits);
+        self.tell_standing(site)
+    }
+
     /// The log may be truncated up to here once peers have it, too.
     fn note_compaction(&mut self, site: usize, waiting: &[Waiting]) {
         let frontier = self.sites[site].log.model().frontier().clone();
@@ -388,14 +423,15 @@ impl Simulation<'_> {
 
     /// Compacted history goes, once no peer needs the log below any more.
     pub(super) fn keep_house(&mut self, site: usize, number: u64) -> Result<(), Violation> {
-        let early = self.is_planted(Plant::EarlyTruncation);
+        let early = self.plan.troubles.truncations;
         let wall = self.sites[site].clocks.wall(self.now);
+        self.sites[site].log.note_wall(wall);
         let frontiers: Vec<_> = self.sites.iter().map(|site| site.log.model().frontier().clone()).collect();
         let Some(life) = self.sites[site].life(number) else { return Ok(()) };
         let may_go = |needed: &tombolo_crdt::VersionVector| frontiers.iter().all(|frontier| frontier.includes(needed));
         if early || life.compacted_at.as_ref().is_none_or(may_go) {
-            // The plant does not wait for the time either for which history is kept.
-            let wall = if early { WallTime(wall.0 + 60_000) } else { wall };
+            // Nobody here reads for as long as history is kept for readers.
+            let wall = if early { WallTime(wall.0 + HURRY_MS) } else { wall };
             self.sweep(site, wall)?;
             self.tell_standing(site)?;
         }

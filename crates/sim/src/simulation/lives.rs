@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tombolo_net::{Input, Stability};
 use tombolo_site::{Credit, Hub, HubOptions, LeaseTable};
-use tombolo_storage::{Founding, OpenError, OpenOptions};
+use tombolo_storage::{Founding, OpenError, OpenOptions, Provider};
 
 use super::{
     MESH, Simulation,
@@ -40,7 +40,10 @@ impl Simulation<'_> {
         };
         let standing = store.standing();
         let log = log_after(&store, &standing.floor, 0).map_err(|text| Violation::at(site, Claim::Service, text))?;
-        state.log.reopened(&mut self.records, &log, &standing.floor)?;
+        if state.log.reopened(&mut self.records, &log, &standing.floor)? {
+            self.marks.hit(Mark::JoinFound);
+            state.log.renumber(standing.published.commit);
+        }
         state.promises.check(&self.records, &standing.frontier)?;
         state.revisions.current(standing.published.revision, "a reopened store")?;
         state.log.check_published(standing.published, &standing.frontier)?;
@@ -65,6 +68,8 @@ impl Simulation<'_> {
             hub: Hub::new(standing.published.revision, hub),
             standing: std::sync::Arc::new(sessions::standing(&store)),
             // What was compacted before may have to wait for the peers still.
+            provider: Provider::new(&store),
+            taking: None,
             compacted_at: (standing.published.compacted > 0).then(|| standing.frontier.clone()),
             store,
             committer,

@@ -130,7 +130,7 @@ impl Simulation<'_> {
                     self.sites[site].life.as_ref().is_some_and(|life| life.endpoints.contains_key(&connection));
                 if is_there {
                     self.note(format_args!("s{site} hears that session {} is over", connection.0));
-                    self.end_session(site, connection);
+                    self.end_session(site, connection)?;
                 }
                 self.network.forget(connection);
                 Ok(())

@@ -79,11 +79,12 @@ impl Simulation<'_> {
                 }
                 // Simulated sites ask each other nothing, pull nothing, and are too few for links that only announce.
                 Output::Asked { .. } | Output::Answered { .. } | Output::Linked(_) => {}
-                Output::PullAsked { .. } | Output::Pulled { .. } => {}
+                Output::PullAsked { id, body } => self.pull_asked(site, connection, id, body),
+                Output::Pulled { token, page } => self.pulled(site, connection, token, page)?,
                 Output::Event(event) => self.session_event(site, connection, peer, event)?,
                 Output::Close(fault) => {
                     self.note(format_args!("s{site} ends session {} with s{peer}: {fault}", connection.0));
-                    self.end_session(site, connection);
+                    self.end_session(site, connection)?;
                     self.marks.hit_fault(&fault);
                     let is_own_trouble = self.sites[site].may_refuse() && fault == Fault::LocalTrouble;
                     return if is_own_trouble { Ok(()) } else { protocol::check_fault(site, peer, &fault) };
@@ -146,6 +147,8 @@ impl Simulation<'_> {
     ) -> Result<(), Violation> {
         self.note(format_args!("s{site} hears from session {} with s{peer}: {event:?}", connection.0));
         match event {
+            Event::LacksState { ref floor } if self.plan.troubles.truncations => self.lacks_state(site, peer, floor)?,
+            Event::NeedsState { .. } if self.plan.troubles.truncations => {}
             Event::Unreadable { .. } if self.sites[site].is_unreadable => self.marks.hit(Mark::Unreadable),
             Event::Unreadable { .. } if self.sites[site].has_met_rot() => self.marks.hit(Mark::RotNamed),
             _ => protocol::check_event(site, peer, &event)?,
@@ -290,14 +293,15 @@ impl Simulation<'_> {
     }
 
     /// Forgets an end, and lets the other end know as far as the network carries it.
-    pub(super) fn end_session(&mut self, site: usize, connection: ConnectionId) {
-        let Some(life) = &mut self.sites[site].life else { return };
-        let Some(endpoint) = life.endpoints.remove(&connection) else { return };
+    pub(super) fn end_session(&mut self, site: usize, connection: ConnectionId) -> Result<(), Violation> {
+        let Some(life) = &mut self.sites[site].life else { return Ok(()) };
+        let Some(endpoint) = life.endpoints.remove(&connection) else { return Ok(()) };
         if life.peers.get(&endpoint.peer) == Some(&connection) {
             life.peers.remove(&endpoint.peer);
         }
         self.send(connection, endpoint.end, Parcel::End);
         self.plan_dial(site, endpoint.peer);
+        self.cut_transfer(site, connection)
     }
 }
 

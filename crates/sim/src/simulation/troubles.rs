@@ -30,6 +30,7 @@ impl Simulation<'_> {
             Trouble::Unreadable { site, is_unreadable } => self.sites[site].is_unreadable = is_unreadable,
             Trouble::StopAt { site, at } => self.sites[site].rows.arrange(Some(at)),
             Trouble::StopSweeping { site, at } => self.sites[site].stops_sweeping = Some(at),
+            Trouble::StopJoining { site, at } => self.sites[site].stops_joining = Some(at),
             Trouble::Rot { site, damage } => self.rot(site, damage),
             Trouble::Restore { site } => return self.restore(site),
             Trouble::Disk { site, slower_us } => {
@@ -50,6 +51,7 @@ impl Simulation<'_> {
             | Trouble::Disk { slower_us: 1.., .. }
             | Trouble::StopAt { .. }
             | Trouble::StopSweeping { .. }
+            | Trouble::StopJoining { .. }
             | Trouble::Rot { .. }
             | Trouble::DiskFails { .. }
             | Trouble::Busy { is_busy: true, .. }
@@ -120,7 +122,7 @@ impl Simulation<'_> {
         }
         for site in &mut self.sites {
             (site.slower_us, site.is_busy, site.is_unreadable) = (0, false, false);
-            site.stops_sweeping = None;
+            (site.stops_sweeping, site.stops_joining) = (None, None);
             site.rows.arrange(None);
         }
         (0..self.plan.sites).try_for_each(|site| self.restore(site))?;

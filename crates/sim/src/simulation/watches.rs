@@ -92,12 +92,16 @@ impl Simulation<'_> {
         &mut self,
         site: usize,
         commits: &[Arc<Commit>],
-        arrivals: &[Arrival],
+        arrivals: Option<&[Arrival]>,
     ) -> Result<(), Violation> {
         let own = self.sites[site].replica;
         let silent = self.is_planted(Plant::SilentMerge);
-        let told = commits.iter().zip(arrivals).filter(|(_, arrival)| !silent || arrival.dot.replica == own);
-        let told: Vec<Arc<Commit>> = told.map(|(commit, _)| Arc::clone(commit)).collect();
+        let is_told = |nth: usize| {
+            !silent
+                || arrivals.is_none_or(|arrivals| arrivals.get(nth).is_none_or(|arrival| arrival.dot.replica == own))
+        };
+        let told = commits.iter().enumerate().filter(|(nth, _)| is_told(*nth));
+        let told: Vec<Arc<Commit>> = told.map(|(_, commit)| Arc::clone(commit)).collect();
         if let Some(life) = &mut self.sites[site].life {
             life.hub.publish(&told);
         }
@@ -205,7 +209,7 @@ impl Simulation<'_> {
             watching.site == site && watching.subscription.is_some_and(|(_, watcher)| watcher == watch)
         };
         let Some(watcher) = self.watching.iter().position(is_meant) else { return Ok(()) };
-        let at = self.soon(READ_US);
+        let at = self.soon(if matches!(cause, EndCause::Unreadable(_)) { S } else { READ_US });
         self.agenda.at(at, Happening::Rewatch { watcher });
         let Simulation { sites, watching, .. } = self;
         let (state, watching) = (&mut sites[site], &mut watching[watcher]);

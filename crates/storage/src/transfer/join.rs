@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use tombolo_crdt::{Element, Hlc, LeaseRef, Operation, VersionVector};
+use tombolo_crdt::{Element, Hlc, LeaseRef, Operation, VersionVector, mutation::Mutation};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
@@ -112,7 +112,7 @@ impl Join {
 
     /// The revision after what has been done so far.
     pub(crate) fn revision(&self) -> Revision {
-        if self.changed == 0 { self.revisions.0 } else { self.revisions.1 }
+        if self.changed == 0 || Mutation::JoinTakesNoRevision.is_on() { self.revisions.0 } else { self.revisions.1 }
     }
 
     /// What watchers are told; `None` when it is too much to be told.
@@ -177,7 +177,8 @@ impl Join {
 
     /// Adds what a staged record brings that was not here before, and makes its row.
     pub(crate) fn add(&mut self, head: &mut Head, index: &mut Index, part: Part, counts: impl Fn(Element) -> bool) {
-        let is_new = |element: Element| !self.before.covers_element(element) && counts(element);
+        let was_here = |element: Element| self.before.covers_element(element) && !Mutation::StagedBlindly.is_on();
+        let is_new = |element: Element| !was_here(element) && counts(element);
         let dot = part.dot();
         let wanted = part.numbered().filter(|(at, _)| is_new(dot.element(*at))).count();
         let part = match wanted {

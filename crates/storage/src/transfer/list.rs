@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use tombolo_crdt::{Element, VersionVector};
+use tombolo_crdt::{Element, VersionVector, mutation::Mutation};
 
 use super::{ElementRange, Fingerprint};
 use crate::{
@@ -84,6 +84,10 @@ impl Moment {
         moment.elements.sort_unstable_by_key(|listed| listed.element);
         // What went while we walked may have been met before.
         moment.elements.dedup_by_key(|listed| listed.element);
+        if Mutation::VectorAheadOfState.is_on() {
+            moment.elements.retain(|listed| listed.commit < moment.commit);
+            moment.digest = fingerprint(&moment.elements).sum;
+        }
         let whole: Fingerprint = moment.elements.iter().map(|listed| listed.share).sum();
         if whole.sum != moment.digest {
             return Err(ReadError::Rot { commit: moment.commit });

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tombolo_crdt::{Chain, Dot, Element, VersionVector, codec::Reader};
+use tombolo_crdt::{Chain, Dot, Element, VersionVector, codec::Reader, mutation::Mutation};
 
 use super::{
     Fingerprint, Refusal, StagedPage, TransferFault,
@@ -240,10 +240,14 @@ impl Receiver {
         if found != taking.header.above {
             return Err(TransferFault::Fingerprint { promised: taking.header.above, found });
         }
+        let mut removed = within.only_here.clone();
+        if Mutation::DotsForElements.is_on() {
+            removed.dedup_by_key(|listed| listed.element.dot);
+        }
         Ok(Some(CompleteTransfer {
             header: taking.header.clone(),
             since: taking.since,
-            removed: self.holders(&within.only_here, &taking.system)?,
+            removed: self.holders(&removed, &taking.system)?,
             staged: self.staged.clone(),
             crowded: self.staged.crowded(),
             end: self.next_row,
@@ -294,7 +298,8 @@ impl Receiver {
             own = moment.elements;
             system = moment.system.into_iter().map(|(element, (key, _))| (element, key)).collect();
         }
-        let is_common = |e: Element| header.asked.covers_element(e) && header.vector.covers_element(e);
+        let is_known = |e: Element| header.vector.covers_element(e) || Mutation::AbsentMeansRemoved.is_on();
+        let is_common = |e: Element| header.asked.covers_element(e) && is_known(e);
         let own = own.into_iter().filter(|listed| is_common(listed.element)).collect();
         let within = Comparison::new(own, header.within);
         let staged = StagedPage::header(self.next_row, since, &header);

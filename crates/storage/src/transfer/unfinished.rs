@@ -4,6 +4,7 @@
 //! intent and no base row of that commit or a later one takes the rows back. What was staged is still there.
 
 use bytes::Bytes;
+use tombolo_crdt::mutation::Mutation;
 
 use crate::{
     engine::{Change, Engine, EngineError, Persist},
@@ -40,7 +41,7 @@ impl Unfinished {
         let rows = snapshot.scan(&Kind::Intent.key(0), &Kind::Intent.end());
         let intents = rows.map(|row| row.map(|(key, _)| key)).collect::<Result<Vec<_>, _>>()?;
         let first = intents.iter().filter_map(|key| Kind::Intent.number(key)).filter(|first| *first > base).min();
-        Ok(Self { first, intents })
+        Ok(Self { first: first.filter(|_| !Mutation::HalfJoinVisible.is_on()), intents })
     }
 
     /// The last commit that may be there.

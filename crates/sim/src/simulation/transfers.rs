@@ -1,0 +1,271 @@
+//! Transfers of state: a site that lacks what is in no peer's log any more pulls pages, stages them and joins them.
+//!
+//! Whom it asks, when it asks again, and that nothing else is on its way to the disk when it joins, is the host's part.
+
+use bytes::Bytes;
+use tombolo_crdt::VersionVector;
+use tombolo_net::{AskFailure, Input, Moment};
+use tombolo_storage::{
+    CommitError, CompleteTransfer, Provider, ReadError, Receiver, Refusal, StagedPage, TransferError, TransferFault,
+};
+
+use super::{READ_US, Simulation};
+use crate::{
+    MS, Mark, Plant,
+    agenda::Happening,
+    checker::{Claim, Violation},
+    network::ConnectionId,
+    site::{Taking, Work},
+};
+
+/// Pulls on their way at a time.
+const PULLS: usize = 3;
+
+/// How long a site waits before it asks somebody again, at most.
+const PAUSE_US: u64 = 500 * MS;
+
+impl Simulation<'_> {
+    /// A session says that we lack what is no longer in the peer's log. That must be so.
+    pub(super) fn lacks_state(&mut self, site: usize, peer: usize, floor: &VersionVector) -> Result<(), Violation> {
+        if self.sites[site].log.model().frontier().includes(floor) {
+            let text = format!("s{peer} is said to have forgotten what is lacked here, but {floor:?} is here");
+            return Err(Violation::at(site, Claim::Protocol, text));
+        }
+        self.marks.hit(Mark::LacksState);
+        if !self.is_planted(Plant::EarlyTruncation) {
+            self.transfer_soon(site);
+        }
+        Ok(())
+    }
+
+    fn transfer_soon(&mut self, site: usize) {
+        let at = self.soon(PAUSE_US);
+        if let Some(life) = &self.sites[site].life {
+            self.agenda.at(at, Happening::TransferDue { site, life: life.number });
+        }
+    }
+
+    /// Begins a transfer, or goes on with it at some peer, if one is needed still.
+    pub(super) fn transfer_due(&mut self, site: usize, number: u64) -> Result<(), Violation> {
+        let now = Moment(self.sites[site].clocks.monotonic_ms(self.now));
+        let Some(life) = self.sites[site].life(number) else { return Ok(()) };
+        if life.taking.as_ref().is_some_and(|taking| taking.from.is_some() || taking.is_joining) {
+            return Ok(());
+        }
+        let frontier = life.store.frontier();
+        let lacks = |connection: &&ConnectionId| {
+            life.endpoints.get(connection).is_some_and(|endpoint| endpoint.session.status(now).own_needs_state)
+        };
+        let providers: Vec<ConnectionId> = life.peers.values().filter(lacks).copied().collect();
+        let is_led_beyond = |taking: &Taking| taking.receiver.vector().is_some_and(|to| frontier.includes(to));
+        if life.taking.as_ref().is_some_and(is_led_beyond) {
+            // What it would bring has come by another way.
+            return self.give_up(site);
+        }
+        if providers.is_empty() {
+            return Ok(());
+        }
+        let from = self.random.pick(&providers);
+        let Some(life) = self.sites[site].life(number) else { return Ok(()) };
+        if life.taking.is_none() {
+            match Receiver::resume(&life.store) {
+                Ok(receiver) => {
+                    let resumes = receiver.progress().elements > 0;
+                    life.taking = Some(Taking { receiver, from: None, is_joining: false });
+                    self.marks.hit(if resumes { Mark::TransferResumed } else { Mark::TransferBegun });
+                }
+                Err(error) => return self.cannot_take(site, &error),
+            }
+        }
+        let Some(taking) = self.taking(site) else { return Ok(()) };
+        taking.from = Some(from);
+        self.note(format_args!("s{site} takes a transfer in session {}", from.0));
+        self.pull(site)
+    }
+
+    fn taking(&mut self, site: usize) -> Option<&mut Taking> {
+        self.sites[site].life.as_mut()?.taking.as_mut()
+    }
+
+    /// Asks for what is to be asked next; joins when all is there.
+    fn pull(&mut self, site: usize) -> Result<(), Violation> {
+        let Some(taking) = self.taking(site) else { return Ok(()) };
+        let Some(from) = taking.from.filter(|_| !taking.is_joining) else { return Ok(()) };
+        let pulls = taking.receiver.next_pulls(PULLS);
+        if pulls.is_empty() {
+            let complete = taking.receiver.complete();
+            let complete = complete.map_err(|fault| broken(site, &fault))?;
+            if let Some(transfer) = complete {
+                taking.is_joining = true;
+                self.note(format_args!("s{site} has all of the transfer"));
+                if let Some(life) = &mut self.sites[site].life {
+                    life.queue.push_back(Work::Join { transfer: Box::new(transfer) });
+                }
+                return self.work(site);
+            }
+        }
+        for pull in pulls {
+            self.feed(site, from, Input::Pull { token: pull.id, body: pull.body })?;
+        }
+        Ok(())
+    }
+
+    /// A peer pulls a page.
+    pub(super) fn pull_asked(&mut self, site: usize, connection: ConnectionId, id: u64, body: Bytes) {
+        let at = self.soon(READ_US);
+        self.agenda.at(at, Happening::Page { site, connection, id, body });
+    }
+
+    /// The page that a peer has pulled has been read.
+    pub(super) fn page(
+        &mut self,
+        site: usize,
+        connection: ConnectionId,
+        id: u64,
+        body: Bytes,
+    ) -> Result<(), Violation> {
+        let uptime = self.sites[site].uptime(self.now);
+        let has_met_rot = self.sites[site].has_met_rot();
+        let Some(life) = &self.sites[site].life else { return Ok(()) };
+        let page = match life.provider.answer(uptime, body) {
+            Ok(page) => page,
+            Err(TransferFault::Read(ReadError::Rot { .. })) if has_met_rot => {
+                self.marks.hit(Mark::RotNamed);
+                Provider::refusal(Refusal::Damaged)
+            }
+            Err(fault) => return Err(broken(site, &fault)),
+        };
+        self.note(format_args!("s{site} hands on {} bytes of a transfer", page.len()));
+        self.feed(site, connection, Input::Page { id, body: page })
+    }
+
+    /// What came of a pull.
+    pub(super) fn pulled(
+        &mut self,
+        site: usize,
+        connection: ConnectionId,
+        token: u64,
+        page: Result<Bytes, AskFailure>,
+    ) -> Result<(), Violation> {
+        let Some(taking) = self.taking(site).filter(|taking| taking.from == Some(connection)) else { return Ok(()) };
+        let taken = match page {
+            Ok(page) if !page.is_empty() => taking.receiver.take(token, page),
+            _ => return self.cut_transfer(site, connection),
+        };
+        match taken {
+            Ok(pages) => {
+                if !pages.is_empty()
+                    && let Some(life) = &mut self.sites[site].life
+                {
+                    life.queue.push_back(Work::Stage { pages });
+                    self.work(site)?;
+                }
+                self.pull(site)
+            }
+            Err(TransferFault::Refused(why)) => {
+                self.note(format_args!("s{site} is refused a page: {why}"));
+                self.cut_transfer(site, connection)
+            }
+            Err(TransferFault::Read(error)) => self.cannot_take(site, &error),
+            Err(fault) => Err(broken(site, &fault)),
+        }
+    }
+
+    /// The provider is gone, or gives nothing: another one is asked, or it again.
+    pub(super) fn cut_transfer(&mut self, site: usize, connection: ConnectionId) -> Result<(), Violation> {
+        let Some(taking) = self.taking(site).filter(|taking| taking.from == Some(connection)) else { return Ok(()) };
+        if taking.is_joining {
+            return Ok(());
+        }
+        taking.receiver.cut();
+        taking.from = None;
+        self.marks.hit(Mark::ProviderLost);
+        self.transfer_soon(site);
+        Ok(())
+    }
+
+    /// Rows of our own could not be read for a transfer.
+    fn cannot_take(&mut self, site: usize, error: &ReadError) -> Result<(), Violation> {
+        if !self.sites[site].may_refuse() {
+            return Err(Violation::at(site, Claim::Service, format!("a transfer cannot be taken: {error}")));
+        }
+        if let Some(life) = &mut self.sites[site].life {
+            life.taking = None;
+        }
+        self.transfer_soon(site);
+        Ok(())
+    }
+
+    fn give_up(&mut self, site: usize) -> Result<(), Violation> {
+        self.marks.hit(Mark::TransferGivenUp);
+        let Some(life) = &mut self.sites[site].life else { return Ok(()) };
+        life.taking = None;
+        if let Err(error) = life.committer.drop_transfer() {
+            return self.cannot_take(site, &error);
+        }
+        self.transfer_soon(site);
+        Ok(())
+    }
+
+    /// Keeps pages that have come.
+    pub(super) fn stage(&mut self, site: usize, pages: Vec<StagedPage>) -> Result<(), Violation> {
+        let wall = self.sites[site].clocks.wall(self.now);
+        let Some(life) = &mut self.sites[site].life else { return Ok(()) };
+        match life.committer.stage(wall, pages) {
+            Ok(()) => Ok(()),
+            Err(TransferError::Commit(error)) => self.cannot_write(site, &error),
+            Err(error) => Err(Violation::at(site, Claim::Service, format!("a page is not kept: {error}"))),
+        }
+    }
+
+    /// Whether a transfer can be joined now: nothing else is on its way.
+    pub(super) fn is_free(&self, site: usize) -> bool {
+        let life = self.sites[site].life.as_ref();
+        life.is_some_and(|life| life.under_way.is_empty() && life.committer.pending() == 0 && life.executed.is_empty())
+    }
+
+    /// Joins a transfer with the state of the moment.
+    pub(super) fn join(&mut self, site: usize, transfer: CompleteTransfer) -> Result<(), Violation> {
+        let wall = self.sites[site].clocks.wall(self.now);
+        let was_empty = self.sites[site].log.model().frontier().is_empty();
+        let stops = self.sites[site].stops_joining;
+        if stops.is_some() {
+            self.sites[site].rows.arrange(stops);
+        }
+        let state = &mut self.sites[site];
+        let Some(life) = &mut state.life else { return Ok(()) };
+        let joined = life.committer.publish_transfer(wall, transfer);
+        life.taking = None;
+        if state.rows.has_stopped() {
+            state.stops_joining = None;
+            self.marks.hit(Mark::StoppedJoining);
+        } else if stops.is_some() {
+            state.rows.arrange(None);
+        }
+        let joined = match joined {
+            Ok(joined) => joined,
+            Err(TransferError::Commit(error @ CommitError::Poisoned { .. })) => return self.cannot_write(site, &error),
+            Err(TransferError::Read(error) | TransferError::Commit(CommitError::Read(error))) => {
+                return self.cannot_take(site, &error);
+            }
+            Err(error) => {
+                return Err(Violation::at(site, Claim::Service, format!("a transfer is not joined: {error}")));
+            }
+        };
+        self.note(format_args!(
+            "s{site} joins a transfer: {} came, {} went, {:?}",
+            joined.added, joined.removed, joined.frontier
+        ));
+        let brings = !self.sites[site].log.model().frontier().includes(&joined.frontier);
+        if brings {
+            self.marks.hit(if was_empty { Mark::CheckpointJoined } else { Mark::DeltaJoined });
+        }
+        self.observe_join(site, &joined.commits)?;
+        self.transfer_soon(site);
+        Ok(())
+    }
+}
+
+fn broken(site: usize, fault: &TransferFault) -> Violation {
+    Violation::at(site, Claim::Protocol, format!("a transfer between sound sites failed: {fault}"))
+}
