@@ -1,7 +1,7 @@
 //! One seed, from its plan to its outcome.
 
 use crate::{
-    EngineKind, MS, Marks, Plan, Plant, Size, Trace,
+    EngineKind, MS, Marks, Plan, Plant, S, Size, Trace,
     checker::Violation,
     simulation::{Counts, Simulation},
 };
@@ -66,6 +66,8 @@ impl Plant {
     fn prepare(self, plan: &mut Plan) {
         // Folders cannot be made to forget.
         plan.engine = EngineKind::Memory;
+        // One fault at a time: what a disk does of its own accord must not be taken for what is planted.
+        plan.troubles.rot = false;
         let troubles = &mut plan.troubles;
         match self {
             Self::AckBeforeDurable | Self::OfferBeforeDurable | Self::LostSuffix => troubles.crashes = true,
@@ -81,14 +83,18 @@ impl Plant {
             }
             Self::BlindRetry => (troubles.kills, troubles.slow_disks) = (true, true),
             Self::StampOrder => plan.skew_ms = plan.skew_ms.max(100_000_000),
-            Self::HalfJoinVisible
+            Self::ReorderedWrites
+            | Self::HalfJoinVisible
             | Self::StagedBlindly
             | Self::AbsentMeansRemoved
             | Self::DotsForElements
             | Self::VectorAheadOfState
             | Self::JoinTakesNoRevision => {
                 (troubles.compactions, troubles.truncations, troubles.cuts) = (true, true, true);
-                troubles.sudden_stops |= self == Self::HalfJoinVisible;
+                (plan.operations, plan.clients, plan.has_crowds) = (60, 3, true);
+                (plan.storm_us, plan.trouble_us, plan.think_us) = (30 * S, 500 * MS, S);
+                plan.delay_us = plan.delay_us.max(20 * MS);
+                plan.sites = plan.sites.min(3);
             }
             Self::TokenIgnored => plan.roamers = plan.roamers.max(1),
             Self::RestoredBackup => (troubles.kills, troubles.slow_disks) = (true, true),

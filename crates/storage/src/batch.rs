@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use tombolo_crdt::{Chain, Dot, Record, ReplicaId, SignedHead, VersionVector};
+use tombolo_crdt::{Chain, Dot, Record, ReplicaId, SignedHead, VersionVector, mutation::Mutation};
 
 use crate::{
     Committer, Revision, WallTime,
@@ -87,11 +87,14 @@ impl Committer {
             let record = Record::decode(bytes.clone()).map_err(|why| refused(why.into()))?;
             let dot = record.header.dot;
             last.insert(dot.replica, (at, dot, record.header.chain));
-            if ahead.covers(dot) && dot.replica != self.head.private.own() {
+            let is_known = ahead.covers(dot) && dot.replica != self.head.private.own();
+            if is_known && !Mutation::DuplicatesApplied.is_on() {
                 continue;
             }
-            self.check_name(dot).map_err(refused)?;
-            ahead.admit(&record, &bytes).map_err(refused)?;
+            if !is_known {
+                self.check_name(dot).map_err(refused)?;
+                ahead.admit(&record, &bytes).map_err(refused)?;
+            }
             revision = revision.and_then(Revision::next);
             if revision.is_none() {
                 return Err(refused(IngestError::RevisionsExhausted));
@@ -154,7 +157,8 @@ impl<'a> Ahead<'a> {
         if dot.seq != expected {
             return Err(IngestError::Gap { dot, expected });
         }
-        if let Some(missing) = header.context_delta.iter().find(|dot| !self.covers(*dot)) {
+        let missing = header.context_delta.iter().find(|dot| !self.covers(*dot));
+        if let Some(missing) = missing.filter(|_| !Mutation::GateOff.is_on()) {
             return Err(IngestError::MissingContext { dot, missing });
         }
         let log = self.log;

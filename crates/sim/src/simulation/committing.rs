@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tombolo_crdt::{Dot, Operation, Record, RecordHeader};
 use tombolo_net::{Batch, IngestRefusal, IngestReport, Input};
 use tombolo_storage::{
-    Arrival, ArrivalBudget, Commit, CommitError, Delete, Durability, IngestError, KeyRange, Outcome, Put, RangeQuery,
-    ReadError, RefusedBatch, Request, Store, WallTime,
+    Arrival, ArrivalBudget, Commit, CommitError, Delete, Durability, IngestError, KeyRange, Outcome, PublishedTransfer,
+    Put, RangeQuery, ReadError, RefusedBatch, Request, Store, WallTime,
 };
 
 use super::{MESH, READ_US, Simulation, ending::check_removed};
@@ -352,12 +352,21 @@ impl Simulation<'_> {
     }
 
     /// Looks at what a site shows after it has joined a transfer, and holds it against the records.
-    pub(super) fn observe_join(&mut self, site: usize, commits: &[Arc<Commit>]) -> Result<(), Violation> {
+    pub(super) fn observe_join(&mut self, site: usize, joined: &PublishedTransfer) -> Result<(), Violation> {
+        let commits = &joined.commits;
         let Simulation { sites, records, digests, diverged, removals, .. } = self;
         let Some(state) = sites.get_mut(site) else { return Ok(()) };
         let Some(life) = &state.life else { return Ok(()) };
         let standing = life.store.standing();
-        state.log.joined(records, &standing.frontier, commits)?;
+        // What outlived its lease is removed before anything else is shown, by records of our own.
+        let before = state.log.model().frontier().seq(state.replica);
+        let others = standing.frontier.iter().filter(|dot| dot.replica != state.replica);
+        let others = others.chain((before > 0).then(|| Dot::new(state.replica, before))).collect();
+        let own = log_after(&life.store, &others, state.log.model().commits() + 1)
+            .map_err(|text| Violation::at(site, Claim::Service, text))?;
+        let (first, last) = commits.split_at(own.len().min(commits.len()));
+        state.log.published(records, &own, first, &life.expiries)?;
+        state.log.joined(records, &standing.frontier, last)?;
         state.log.check_published(standing.published, &standing.frontier)?;
         if let Err(violation) = digests.note(site, &standing.frontier, standing.digest) {
             diverged.get_or_insert(violation);

@@ -220,7 +220,9 @@ pub(super) fn check_removed(site: usize, store: &Store, log: &Log, removals: &Re
 /// Whether a site has nothing more to do by itself.
 fn is_idle(site: &Site) -> bool {
     let Some(life) = &site.life else { return false };
-    life.queue.is_empty()
+    !site.is_rotten
+        && !site.must_stop()
+        && life.queue.is_empty()
         && life.executed.is_empty()
         && life.under_way.is_empty()
         && life.ready.is_empty()

@@ -14,8 +14,10 @@ use crate::{
     MS, Mark, Plant,
     agenda::Happening,
     checker::{Claim, Violation},
+    disk::Arranged,
     network::ConnectionId,
     site::{Taking, Work},
+    trouble::Stop,
 };
 
 /// Pulls on their way at a time.
@@ -228,7 +230,13 @@ impl Simulation<'_> {
     pub(super) fn join(&mut self, site: usize, transfer: CompleteTransfer) -> Result<(), Violation> {
         let wall = self.sites[site].clocks.wall(self.now);
         let was_empty = self.sites[site].log.model().frontier().is_empty();
-        let stops = self.sites[site].stops_joining;
+        // What is wrong in the middle of a join is seen only by who stops there.
+        let planted = match self.plant.filter(|_| !self.is_calm()) {
+            Some(Plant::HalfJoinVisible) => Some(Arranged { calls: 3, is_after: false, how: Stop::Kill }),
+            Some(Plant::ReorderedWrites) => Some(Arranged { calls: 4, is_after: false, how: Stop::Crash }),
+            _ => None,
+        };
+        let stops = planted.or(self.sites[site].stops_joining);
         if stops.is_some() {
             self.sites[site].rows.arrange(stops);
         }
@@ -260,7 +268,7 @@ impl Simulation<'_> {
         if brings {
             self.marks.hit(if was_empty { Mark::CheckpointJoined } else { Mark::DeltaJoined });
         }
-        self.observe_join(site, &joined.commits)?;
+        self.observe_join(site, &joined)?;
         self.transfer_soon(site);
         Ok(())
     }
