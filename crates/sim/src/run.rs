@@ -83,8 +83,7 @@ impl Plant {
             }
             Self::BlindRetry => (troubles.kills, troubles.slow_disks) = (true, true),
             Self::StampOrder => plan.skew_ms = plan.skew_ms.max(100_000_000),
-            Self::ReorderedWrites
-            | Self::HalfJoinVisible
+            Self::HalfJoinVisible
             | Self::StagedBlindly
             | Self::AbsentMeansRemoved
             | Self::DotsForElements

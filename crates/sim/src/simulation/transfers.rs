@@ -233,7 +233,6 @@ impl Simulation<'_> {
         // What is wrong in the middle of a join is seen only by who stops there.
         let planted = match self.plant.filter(|_| !self.is_calm()) {
             Some(Plant::HalfJoinVisible) => Some(Arranged { calls: 3, is_after: false, how: Stop::Kill }),
-            Some(Plant::ReorderedWrites) => Some(Arranged { calls: 4, is_after: false, how: Stop::Crash }),
             _ => None,
         };
         let stops = planted.or(self.sites[site].stops_joining);
