@@ -239,6 +239,14 @@ pub struct Equivocation {
     pub theirs: SignedHead,
 }
 
+impl Equivocation {
+    /// The evidence against the author of a record that does not chain: what is held of it, and what came with the record.
+    pub fn of(dot: Dot, ours: Option<SignedHead>, theirs: &[SignedHead]) -> Option<Self> {
+        let theirs = theirs.iter().find(|head| head.dot.replica == dot.replica).copied()?;
+        Some(Self { ours: ours.filter(|head| head.dot.replica == dot.replica)?, theirs })
+    }
+}
+
 /// Both heads in full: whoever has the keys can check them.
 impl fmt::Display for Equivocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

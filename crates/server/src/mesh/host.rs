@@ -192,11 +192,8 @@ impl PeerHost {
     /// A refusal in the protocol's words, with the evidence when it is an author who is to blame.
     fn refused(&self, refusal: committer::IngestRefusal, heads: &[SignedHead]) -> IngestRefusal {
         if let committer::IngestRefusal::Record(IngestError::BrokenChain { dot }) = refusal {
-            let ours = self.replica.store.signed_head(dot.replica);
-            let theirs = heads.iter().find(|head| head.dot.replica == dot.replica);
-            if let (Some(ours), Some(&theirs)) = (ours, theirs) {
-                return IngestRefusal::Equivocated(Box::new(Equivocation { ours, theirs }));
-            }
+            let evidence = Equivocation::of(dot, self.replica.store.signed_head(dot.replica), heads);
+            return evidence.map_or(IngestRefusal::BrokenChain, |found| IngestRefusal::Equivocated(Box::new(found)));
         }
         refused(refusal)
     }
