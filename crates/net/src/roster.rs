@@ -73,6 +73,15 @@ impl Roster {
 
     /// The roster that `entries` prove. Of several values under one key that hold, the first counts: give winners first.
     pub fn new(mesh: u128, entries: impl IntoIterator<Item = RosterEntry>) -> Self {
+        Self::below(mesh, entries, |_| true)
+    }
+
+    /// As [`Roster::new`], under no other founders than `may_found` takes.
+    fn below(
+        mesh: u128,
+        entries: impl IntoIterator<Item = RosterEntry>,
+        may_found: impl Fn(ReplicaId) -> bool,
+    ) -> Self {
         let mut admissions = Vec::new();
         let mut announcements = BTreeMap::new();
         let (mut found, mut shown) = (Vec::new(), Vec::new());
@@ -107,6 +116,7 @@ impl Roster {
         }
         // What its issuer wrote says more than what its subject shows.
         admissions.extend(shown);
+        admissions.retain(|found| !found.admission.is_founders() || may_found(found.admission.terms.replica));
         let mut roster = proven(admissions);
         membership::place(mesh, &mut roster.members, found);
         for (replica, announcement) in announcements {
@@ -117,7 +127,8 @@ impl Roster {
         roster
     }
 
-    /// This roster and what `entries` prove beside it. All that was proven is checked again: for rare occasions.
+    /// This roster and whom `entries` prove to be admitted by somebody in it; nobody founds a mesh in them. All that was proven is checked
+    /// again: for rare occasions.
     pub fn joined_by(&self, mesh: u128, entries: impl IntoIterator<Item = RosterEntry>) -> Self {
         let known = self.members.values().map(|member| RosterEntry {
             key: SystemKey::Admission(member.replica()).to_string().into(),
@@ -125,7 +136,7 @@ impl Roster {
             seq: 0,
             value: member.admission.encode().into(),
         });
-        Self::new(mesh, known.chain(entries))
+        Self::below(mesh, known.chain(entries), |founder| self.member(founder).is_some())
     }
 
     /// A member by its id, succeeded or not.

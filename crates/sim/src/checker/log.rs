@@ -106,7 +106,7 @@ impl Log {
     /// Applies all records up to a frontier as one commit, causes first.
     fn join(&mut self, records: &Records, frontier: &VersionVector) -> Result<Expected, Violation> {
         let missing = records.between(self.model.frontier(), frontier);
-        for dot in missing.iter().map(|record| record.header.dot).filter(|dot| dot.replica == self.own) {
+        if let Some(dot) = missing.iter().map(|record| record.header.dot).find(|dot| dot.replica == self.own) {
             let text = format!("a transfer brought {dot}, which is the site's own");
             return Err(self.violation(Claim::Identity, text));
         }
