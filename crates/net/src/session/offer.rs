@@ -138,8 +138,9 @@ impl Offer {
         }
     }
 
-    /// Sends nothing: the peer wants no records. What was loaded is read again when it does.
+    /// Sends nothing: the peer wants no records. What was loaded is read again when it does, and so is what could not be read.
     pub(crate) fn rest(&mut self) {
+        self.retry_at = None;
         if !self.pending.is_empty() {
             self.pending.clear();
             self.next = self.loaded_from;

@@ -39,6 +39,20 @@ fn who_wants_no_records_hears_of_them_and_gets_them_when_it_does() {
 }
 
 #[test]
+fn a_log_that_cannot_be_read_is_left_alone_while_nobody_wants_its_records() {
+    let mut mesh = Mesh::pair();
+    mesh.run(50);
+    mesh.nodes[0].is_unreadable = true;
+    mesh.write(0, 100);
+    mesh.run(10);
+    mesh.input(0, 1, Input::Link(link(false)));
+    mesh.run(5_000);
+    mesh.nodes[0].is_unreadable = false;
+    mesh.input(0, 1, Input::Link(link(true)));
+    assert!(mesh.run_until_converged() < 100);
+}
+
+#[test]
 fn what_was_loaded_and_not_sent_is_not_lost_and_not_sent_late() {
     // The window holds back most of what is loaded.
     let limits = Limits { batch_bytes: 1_000, window_bytes: 1_000, ..Limits::default() };

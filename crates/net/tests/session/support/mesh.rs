@@ -367,6 +367,8 @@ impl Mesh {
                 self.schedule(after_ms, Happening::Ingest { link, end, generation, batch });
             }
             Output::Deadline(at) => {
+                // Whoever asks for a moment that has come would be called again and again, and nothing else would ever happen.
+                assert!(at.0 > self.now, "at {} the session asks to be called at {}", self.now, at.0);
                 this.deadline = Some(at);
                 let after_ms = at.0.saturating_sub(self.now);
                 self.schedule(after_ms, Happening::Deadline { link, end, generation, at });
