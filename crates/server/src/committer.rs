@@ -12,132 +12,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tombolo_crdt::ReplicaId;
 use tombolo_net::ProvenBatch;
-use tombolo_storage::{
-    Answer, Commit, CommitError, Committer, Durability, IngestError, MendedRow, RefusedBatch, RequestError, WallTime,
-};
+use tombolo_storage::{CommitError, Committer, Durability, MendedRow, RefusedBatch, WallTime};
 use tracing::{error, info};
 
-use self::{
-    queue::{Job, Taken, Work},
-    transfer::StepReply,
-};
+use self::queue::{Job, Taken, Work};
 use crate::{clock, limits, metrics::Metrics};
 
 pub(crate) use self::{
+    answer::{Answered, Group, IngestRefusal, Ingested, Refusal, Reply},
     queue::CommitQueue,
     transfer::{Step, StepRefusal, Stepped},
 };
 
+mod answer;
 mod queue;
 mod transfer;
-
-/// What a request is answered.
-pub(crate) type Reply = Result<Answer, Refusal>;
-
-/// Why a request was not carried out.
-#[derive(Clone, Debug, Error)]
-pub(crate) enum Refusal {
-    /// The store refused it; nothing has changed.
-    #[error(transparent)]
-    Request(Arc<RequestError>),
-    /// Its group was not made durable; whether it will be there after a restart is unknown.
-    #[error(transparent)]
-    Commit(Arc<CommitError>),
-    /// Too many requests wait.
-    #[error("too many requests are waiting")]
-    QueueFull,
-    /// Another site has records under this replica's name that are not its own.
-    #[error("this replica's records are disputed by another site: see `tombolo mesh status`")]
-    Disowned,
-    /// This replica was removed from the mesh.
-    #[error("this replica was removed from the mesh: see `tombolo mesh status`")]
-    Removed,
-    /// Somebody has raised an alarm that the data is corrupt.
-    #[error("an alarm was raised by hand: the data is said to be corrupt")]
-    Corrupt,
-    /// The server is stopping.
-    #[error("the server is stopping")]
-    Stopped,
-}
-
-impl From<RequestError> for Refusal {
-    fn from(why: RequestError) -> Self {
-        Self::Request(Arc::new(why))
-    }
-}
-
-/// What became of records from a peer.
-#[derive(Debug)]
-pub(crate) struct Ingested {
-    /// How many of them, from the first on, may be applied.
-    pub(crate) passed: usize,
-    /// Why the next one may not; then none was applied. `None`: all are durable here now.
-    pub(crate) refusal: Option<IngestRefusal>,
-}
-
-/// Why a record from a peer was not applied.
-#[derive(Debug)]
-pub(crate) enum IngestRefusal {
-    /// The store refused it.
-    Record(IngestError),
-    /// Its group was not made durable.
-    NotDurable,
-    /// Too many requests wait.
-    QueueFull,
-    /// Whoever sent it was removed from the mesh.
-    ShutOut,
-    /// The server is stopping.
-    Stopped,
-}
-
-impl Ingested {
-    fn none(refusal: IngestRefusal) -> Self {
-        Self { passed: 0, refusal: Some(refusal) }
-    }
-}
-
-/// Requests that became durable together.
-pub(crate) struct Group {
-    /// What watchers and the lease table have to know before the replies go out.
-    pub(crate) commits: Vec<Arc<Commit>>,
-    /// Who waits, and what each is told.
-    pub(crate) replies: Vec<Answered>,
-}
-
-/// Someone who waits, and what is to be told.
-pub(crate) enum Answered {
-    Request(oneshot::Sender<Reply>, Reply),
-    Ingest(oneshot::Sender<Ingested>, Ingested),
-    Step(oneshot::Sender<StepReply>, StepReply),
-    Mend(oneshot::Sender<u64>, u64),
-}
-
-impl Answered {
-    /// Tells it. Whoever does not wait any more does not need the answer.
-    pub(crate) fn tell(self) {
-        match self {
-            Self::Request(waiting, reply) => drop(waiting.send(reply)),
-            Self::Ingest(waiting, ingested) => drop(waiting.send(ingested)),
-            Self::Step(waiting, reply) => drop(waiting.send(reply)),
-            Self::Mend(waiting, rows) => drop(waiting.send(rows)),
-        }
-    }
-
-    /// Takes back success: its group was not made durable.
-    fn fail(&mut self, why: &Arc<CommitError>) {
-        match self {
-            // Rows are mended apart from the group.
-            Self::Request(_, Err(_)) | Self::Step(_, Err(_)) | Self::Mend(..) => {}
-            Self::Request(_, reply) => *reply = Err(Refusal::Commit(Arc::clone(why))),
-            Self::Ingest(_, ingested) => *ingested = Ingested::none(IngestRefusal::NotDurable),
-            Self::Step(_, reply) => *reply = Err(StepRefusal::NotDurable(Arc::clone(why))),
-        }
-    }
-}
 
 /// The running thread.
 pub(crate) struct CommitThread {
@@ -282,14 +174,15 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use tokio::sync::oneshot;
     use tombolo_crdt::Dot;
     use tombolo_net::{Admission, Batch, KeyPair, Roster, RosterEntry, Signer, SystemKey};
     use tombolo_storage::{
-        ArrivalBudget, Health, KeyRange, OpenOptions, Outcome, Provider, Pull, Put, RangeQuery, Receiver, Request,
-        Store, engine::memory::MemoryEngine,
+        ArrivalBudget, Health, IngestError, KeyRange, OpenOptions, Outcome, Provider, Pull, Put, RangeQuery, Receiver,
+        Request, Store, engine::memory::MemoryEngine,
     };
 
-    use super::*;
+    use super::{transfer::StepReply, *};
 
     struct Rig {
         engine: Arc<MemoryEngine>,

@@ -140,12 +140,7 @@ impl Config {
     fn check(flags: Flags, ignored: Vec<String>) -> Result<Self, String> {
         let mut clients = listeners("--listen-client-urls", &flags.listen_client_urls)?;
         clients.extend(listeners("--listen-client-http-urls", &flags.keeper.listen_client_http_urls)?);
-        if let Some(open) = clients.iter().find(|url| !url.is_tls() && !url.is_loopback() && !flags.insecure_clients) {
-            return Err(format!(
-                "--listen-client-urls: {open} can be reached from other machines, without TLS; listen on https:// with \
-                 --cert-file and --key-file, or add --insecure-clients if that is meant"
-            ));
-        }
+        check_open(&clients, flags.insecure_clients)?;
         let metrics = listeners("--listen-metrics-urls", &flags.listen_metrics_urls)?;
         let peers = peer_urls("--listen-peer-urls", &flags.listen_peer_urls)?;
         let advertised_peers = match flags.initial_advertise_peer_urls.as_slice() {
@@ -219,6 +214,17 @@ const PROGRESS_NOTIFY_INTERVAL_MIN: Duration = Duration::from_millis(100);
 fn listeners(flag: &str, urls: &[String]) -> Result<Vec<Url>, String> {
     let parse = |text: &String| text.parse().map_err(|why: UrlError| format!("{flag}: {text:?}: {why}"));
     urls.iter().map(parse).collect()
+}
+
+/// Nobody is open to other machines by mistake.
+fn check_open(clients: &[Url], is_meant: bool) -> Result<(), String> {
+    match clients.iter().find(|url| !url.is_tls() && !url.is_loopback() && !is_meant) {
+        None => Ok(()),
+        Some(open) => Err(format!(
+            "--listen-client-urls: {open} can be reached from other machines, without TLS; listen on https:// with \
+             --cert-file and --key-file, or add --insecure-clients if that is meant"
+        )),
+    }
 }
 
 fn peer_urls(flag: &str, urls: &[String]) -> Result<Vec<Url>, String> {

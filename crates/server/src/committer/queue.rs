@@ -13,7 +13,7 @@ use tombolo_crdt::ReplicaId;
 use tombolo_net::ProvenBatch;
 use tombolo_storage::{MendedRow, Request};
 
-use super::{IngestRefusal, Ingested, Refusal, Reply, Step, StepReply};
+use super::{IngestRefusal, Ingested, Refusal, Reply, Step, transfer::StepReply};
 use crate::limits;
 
 /// Something on its way to the committer.
