@@ -97,6 +97,9 @@ impl Store {
                 break;
             }
             let (number, row) = row?;
+            if unit.commits == 0 {
+                arrivals.next = floor.gaps.past(arrivals.next);
+            }
             // Above the floor nothing may be missing.
             let expected = arrivals.next + unit.commits as u64;
             if number != expected {

@@ -34,6 +34,7 @@ use crate::{
     },
     space::Space,
     store::Shared,
+    transfer::prepare::Beside,
     view::{Rows, read_value},
 };
 
@@ -52,6 +53,8 @@ pub struct Committer {
     pub(crate) tally: Tally,
     /// Staged rows below this ordinal have gone.
     pub(crate) staged_swept: u64,
+    /// A join that is being prepared.
+    pub(crate) beside: Option<Beside>,
 }
 
 /// What was executed since the last group was sealed.
@@ -94,6 +97,9 @@ impl Committer {
         let is_step = matches!(request, Request::Import(_));
         if self.shared.is_importing.load(Ordering::Relaxed) && !is_step {
             return Err(RequestError::Importing);
+        }
+        if (is_step && self.is_joining()) || self.must_join() {
+            return Err(RequestError::Joining);
         }
         self.space.check(wall, &request, self.tally.bytes, &self.shared.health)?;
         match request {
@@ -224,6 +230,9 @@ impl Committer {
         let is_beyond_ours = dot.replica == self.head.mesh.own() && !self.head.mesh.frontier().covers(dot);
         if is_beyond_ours || dot.replica == self.head.private.own() {
             return Err(IngestError::OwnDot { dot });
+        }
+        if self.is_joining() {
+            return Err(IngestError::Joining);
         }
         let last = self.head.mesh.frontier().seq(dot.replica);
         if dot.seq > last && self.shared.frozen.lock().contains(&dot.replica) {

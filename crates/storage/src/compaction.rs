@@ -96,6 +96,11 @@ impl Compaction {
         self.base.as_ref().map_or(0, |(_, base)| base.progress.swept)
     }
 
+    /// The first number from `commit` on that a commit may have.
+    fn past_gap(&self, commit: u64) -> u64 {
+        self.base.as_ref().map_or(commit, |(_, base)| base.progress.gaps.past(commit))
+    }
+
     /// The newest base row, with its ordinal.
     pub(crate) fn base_row(&self) -> Option<(u64, Bytes)> {
         self.base.as_ref().map(|(ordinal, base)| (*ordinal, base.encode(*ordinal)))
@@ -155,6 +160,7 @@ impl Compaction {
         base.progress.swept = base.progress.swept.max(last);
         base.progress.floor.join(&slice.dots);
         base.progress.received.retain(|(_, received)| *received > last);
+        base.progress.gaps.0.retain(|(_, gap)| *gap > last);
         base.rows = base.rows.wrapping_add(slice.added.hashes).wrapping_sub(slice.dropped.hashes);
         if self.after.is_none() {
             base.progress.next = last + 1;
@@ -208,11 +214,12 @@ impl Committer {
         self.remove_orphans()?;
         let is_more_staged = self.remove_staged()?;
         self.mend_base()?;
-        if self.staged.holds_base() {
+        if self.staged.holds_base() || self.beside.is_some() {
             return Ok(is_more_staged);
         }
         let Some(sweep) = self.compaction.due(wall).cloned() else { return Ok(is_more_staged) };
-        let last = sweep.next.saturating_add(SLICE_ROWS - 1).min(sweep.horizon).min(self.sweeps_up_to());
+        let from = self.compaction.past_gap(sweep.next);
+        let last = from.saturating_add(SLICE_ROWS - 1).min(sweep.horizon).min(self.sweeps_up_to());
         if last < sweep.next {
             return Ok(is_more_staged);
         }

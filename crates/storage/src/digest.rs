@@ -23,6 +23,16 @@ impl Digest {
         self.0 = self.0.wrapping_add(share(element, key, payload));
     }
 
+    /// Adds what was summed up apart.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.0 = self.0.wrapping_add(other.0);
+    }
+
+    /// Takes back that a share went.
+    pub(crate) fn restore(&mut self, share: u128) {
+        self.0 = self.0.wrapping_add(share);
+    }
+
     /// Returns the share that went.
     pub(crate) fn remove(&mut self, element: Element, key: &[u8], payload: u64) -> u128 {
         let share = share(element, key, payload);

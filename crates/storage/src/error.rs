@@ -152,6 +152,9 @@ pub enum RequestError {
         /// The lease's number.
         id: i64,
     },
+    /// A transfer is being joined, and the request must wait for it.
+    #[error("a transfer of state is being joined")]
+    Joining,
     /// Several other replicas have granted a lease of this number, and this one has not: which is meant cannot be told.
     #[error("several replicas have a lease {id}")]
     LeaseAmbiguous {
@@ -281,6 +284,9 @@ pub enum IngestError {
         /// The kind's number.
         kind: u64,
     },
+    /// A transfer is being joined, which may bring it: not now.
+    #[error("a transfer of state is being joined")]
+    Joining,
     /// It came without a signed head of its author at it, or at a later one.
     #[error("record {dot} is not signed")]
     Unsigned {

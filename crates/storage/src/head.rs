@@ -59,6 +59,25 @@ impl Head {
         self.lease_homes.is_home(self.mesh.own(), home, &self.numbers.lineage)
     }
 
+    /// What stands for it while a join is prepared that begins after `commit` and `revision`: it has nothing yet but the name of everything.
+    pub(crate) fn beside(&self, commit: u64, revision: Revision) -> Self {
+        Self {
+            commit,
+            revision,
+            numbers: self.numbers.clone(),
+            lease_homes: self.lease_homes.clone(),
+            compacted: self.compacted,
+            mesh: self.mesh.clone(),
+            private: self.private.clone(),
+            clock: Clock::default(),
+            digest: Digest::default(),
+            orphaned: BTreeSet::new(),
+            system: SystemRegisters::default(),
+            ended: Vec::new(),
+            since_base: SinceBase::at(commit),
+        }
+    }
+
     pub(crate) fn log(&self, layer: Layer) -> &Log {
         match layer {
             Layer::Mesh => &self.mesh,

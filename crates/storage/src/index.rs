@@ -4,7 +4,7 @@
 //! may be ahead of what is published: readers bound what they look at by the published revision.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     ops::Bound,
 };
 
@@ -17,6 +17,7 @@ use crate::{KeyRange, RequestError, row::commit::Location};
 pub(crate) use self::departed::Gone;
 use self::{departed::Departed, keys::Keys};
 
+mod beside;
 mod departed;
 mod keys;
 
@@ -31,10 +32,12 @@ pub(crate) struct Index {
     range_removals: Vec<(u64, KeyRange)>,
     /// What went since what is published.
     pub(crate) departed: Departed,
+    /// The keys that were changed, while an index is [made beside](Self::beside) this one.
+    touched: Option<HashSet<Bytes>>,
 }
 
 /// One key: what it holds, and what of it was visible when.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct KeyEntry {
     /// The concurrent writes of the key.
     pub(crate) register: Register<Held>,
@@ -101,35 +104,45 @@ pub(crate) struct Grant {
 impl KeyEntry {
     /// What is visible at `revision`: the last touch not above it that changed the view. O(touches above it).
     pub(crate) fn visible(&self, revision: i64) -> Option<Visible> {
-        let touch = self.touches.iter().rev().find(|touch| touch.revision != 0 && touch.revision <= revision)?;
-        match touch.view {
-            View::Shown(shown) => Some(Visible { mod_revision: touch.revision, shown }),
-            View::Gone | View::Unchanged => None,
-        }
+        visible(&self.touches, revision)
     }
 
     /// What etcd clients are to see of the key once its register is as it is now, a change of it taking revision `next`.
     pub(crate) fn next_view(&self, next: i64) -> View {
-        let shown = self.visible(i64::MAX).map(|visible| visible.shown);
-        let winner = if Mutation::LastArrivalWins.is_on() {
-            self.register.siblings().max_by_key(|(_, sibling)| sibling.value.commit)
-        } else {
-            self.register.winner()
-        };
-        match (winner, shown) {
-            (None, None) => View::Unchanged,
-            (None, Some(_)) => View::Gone,
-            (Some((element, _)), Some(shown)) if element == shown.at.element => View::Unchanged,
-            (Some((element, sibling)), shown) => View::Shown(Shown {
-                at: Location { commit: sibling.value.commit, element },
-                create_revision: shown.map_or(next, |shown| shown.create_revision),
-                version: shown.map_or(1, |shown| shown.version + 1),
-            }),
-        }
+        next_view(&self.register, &self.touches, next)
     }
 
     fn is_forgotten(&self) -> bool {
         self.register.is_empty() && self.touches.is_empty()
+    }
+}
+
+/// What is visible at `revision` after these touches of a key.
+pub(crate) fn visible(touches: &[Touch], revision: i64) -> Option<Visible> {
+    let touch = touches.iter().rev().find(|touch| touch.revision != 0 && touch.revision <= revision)?;
+    match touch.view {
+        View::Shown(shown) => Some(Visible { mod_revision: touch.revision, shown }),
+        View::Gone | View::Unchanged => None,
+    }
+}
+
+/// What etcd clients are to see of a key that holds this, after these touches, a change of it taking revision `next`.
+pub(crate) fn next_view(register: &Register<Held>, touches: &[Touch], next: i64) -> View {
+    let shown = visible(touches, i64::MAX).map(|visible| visible.shown);
+    let winner = if Mutation::LastArrivalWins.is_on() {
+        register.siblings().max_by_key(|(_, sibling)| sibling.value.commit)
+    } else {
+        register.winner()
+    };
+    match (winner, shown) {
+        (None, None) => View::Unchanged,
+        (None, Some(_)) => View::Gone,
+        (Some((element, _)), Some(shown)) if element == shown.at.element => View::Unchanged,
+        (Some((element, sibling)), shown) => View::Shown(Shown {
+            at: Location { commit: sibling.value.commit, element },
+            create_revision: shown.map_or(next, |shown| shown.create_revision),
+            version: shown.map_or(1, |shown| shown.version + 1),
+        }),
     }
 }
 
@@ -147,20 +160,24 @@ impl Index {
 
     /// The entry of a key, which is made when it is not there.
     pub(crate) fn entry(&mut self, key: &[u8]) -> &mut KeyEntry {
+        self.note_touch(key);
         self.keys.entry(key)
     }
 
     /// The same, and where to note what goes from it.
     pub(crate) fn entry_and_departed(&mut self, key: &[u8]) -> (&mut KeyEntry, &mut Departed) {
+        self.note_touch(key);
         (self.keys.entry(key), &mut self.departed)
     }
 
     /// The same of a key that is there.
     pub(crate) fn entry_and_departed_if_present(&mut self, key: &[u8]) -> Option<(&mut KeyEntry, &mut Departed)> {
+        self.note_touch(key);
         Some((self.keys.get_mut(key)?, &mut self.departed))
     }
 
     pub(crate) fn entry_if_present(&mut self, key: &[u8]) -> Option<&mut KeyEntry> {
+        self.note_touch(key);
         self.keys.get_mut(key)
     }
 

@@ -42,7 +42,7 @@ pub use succession::dispute::Dispute;
 pub use system::{SystemEntry, SystemSibling};
 pub use tail::{TAIL_MAGIC, Tail, TailError, TailFacts, TailIntake, TailOutcome, TailWrite};
 pub use transfer::{
-    CompleteTransfer, ElementRange, Fingerprint, Provider, PublishedTransfer, Pull, Receiver, Refusal, StagedPage,
+    CompleteTransfer, ElementRange, Fingerprint, Preparation, Provider, PublishedTransfer, Pull, Receiver, Refusal, StagedPage,
     TransferError, TransferFault, TransferProgress,
 };
 

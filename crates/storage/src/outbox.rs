@@ -2,7 +2,8 @@
 //!
 //! Whoever executes puts a group here and goes on; whoever waits for the disk writes what is here, in order, each group as one atomic
 //! batch. While the disk is waited for nobody is there to write: then who puts a group here writes it as well, and the next sync begins at once.
-//! So the quicker of two threads takes more of the work. Nothing else writes rows: no write overtakes another, and none follows one that failed.
+//! So the quicker of two threads takes more of the work. No write of theirs overtakes another, and none
+//! follows one that failed; beside them only rows are written that nobody reads yet.
 
 use std::sync::{
     Arc,
@@ -96,6 +97,13 @@ impl Shared {
         // A group that is sealed from now on is written after this: only who seals calls this.
         self.write_sealed()?;
         self.write(changes, persist)
+    }
+
+    /// Writes what belongs to no group and to no place in their order: rows that nobody reads before a later group says so. On any thread.
+    /// A failure latches.
+    pub(crate) fn write_beside(&self, changes: Vec<Change>) -> Result<(), String> {
+        self.reached.failure().map_or(Ok(()), |cause| Err(cause.to_owned()))?;
+        self.write(changes, Persist::Os)
     }
 
     fn write(&self, changes: Vec<Change>, persist: Persist) -> Result<(), String> {

@@ -149,9 +149,9 @@ pub(crate) fn open(
     let store = Store::from_shared(Arc::clone(&shared));
     let staged = Staged::default();
     let wall = options.wall;
-    let staged_swept = 0;
+    let (staged_swept, beside) = (0, None);
     let mut committer =
-        Committer { shared, wall, head, staged, compaction, space, fence, sync_timer, tally, staged_swept };
+        Committer { shared, wall, head, staged, compaction, space, fence, sync_timer, tally, staged_swept, beside };
     committer.restamp().map_err(|why| match why {
         CommitError::Read(why) => unreadable(why),
         CommitError::Poisoned { cause } => damaged(format!("revisions that are nobody's cannot be replaced: {cause}")),
@@ -286,7 +286,7 @@ impl Recovered {
         let (base_commit, progress) =
             self.base.as_ref().map_or((0, &nothing), |(_, base)| (base.commit, &base.progress));
         let swept = progress.swept;
-        let expected = self.head.commit + 1;
+        let expected = progress.gaps.past(self.head.commit + 1);
         // Rows that compaction has seen may be missing; above them the next one is the next one.
         if number < expected || (number > expected && number > swept + 1) {
             return Err(ReadError::Rot { commit: expected });

@@ -56,8 +56,13 @@ impl Revision {
 
     /// The next revision of the same slot; `None` when its ordinals are used up.
     pub const fn next(self) -> Option<Self> {
-        let next = Self(self.0 + 1);
-        if next.slot().0 == self.slot().0 { Some(next) } else { None }
+        self.after(1)
+    }
+
+    /// The revision `count` places further on in the same slot; `None` when its ordinals are used up.
+    pub(crate) const fn after(self, count: u32) -> Option<Self> {
+        let after = Self(self.0 + count as i64);
+        if after.slot().0 == self.slot().0 { Some(after) } else { None }
     }
 }
 

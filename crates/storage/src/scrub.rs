@@ -8,6 +8,7 @@ use crate::{
     engine::EngineError,
     row::{self, Kind, commit},
     rows::CommitRows,
+    store::Floor,
 };
 
 /// A reader of all rows, in passes without end.
@@ -78,16 +79,16 @@ impl Scrubber {
     }
 
     fn commits(&mut self, first: u64, budget: u64) -> Result<(), EngineError> {
-        let (floor, last, snapshot) = {
+        let (Floor { commit: floor, gaps, .. }, last, snapshot) = {
             let state = self.store.shared().state.read();
-            (state.floor.commit, state.published.commit, self.store.shared().engine.snapshot())
+            (state.floor.clone(), state.published.commit, self.store.shared().engine.snapshot())
         };
         let (mut next, mut read) = (first, 0);
         let mut suspects = Vec::new();
         for row in CommitRows::new(&*snapshot, first, last) {
             let (number, row) = row?;
             // Above the floor nothing may be missing.
-            suspects.extend(next.max(floor + 1)..number);
+            suspects.extend(gaps.past(next.max(floor + 1))..number);
             next = number + 1;
             self.pass.rows += 1;
             let bytes = row.as_ref().map_or(0, |row| row.len() as u64 + commit::key(number).len() as u64);
@@ -102,7 +103,7 @@ impl Scrubber {
                 return Ok(());
             }
         }
-        suspects.extend(next.max(floor + 1)..=last);
+        suspects.extend(gaps.past(next.max(floor + 1))..=last);
         self.place = Place::Others;
         self.judge(suspects, floor);
         Ok(())

@@ -29,6 +29,7 @@ use crate::{
     query::{self, Candidate},
     recover,
     rot::Rot,
+    row::base::Gaps,
     system::PublishedSystem,
     view::{Rows, read_pair},
 };
@@ -183,6 +184,8 @@ impl State {
 pub(crate) struct Floor {
     pub(crate) commit: u64,
     pub(crate) vector: VersionVector,
+    /// Above it the log is dense but for these.
+    pub(crate) gaps: Gaps,
 }
 
 /// The latches of a store. Every request looks at them.

@@ -12,6 +12,7 @@
 pub use self::{
     fault::{Refusal, TransferFault},
     fingerprint::{ElementRange, Fingerprint},
+    prepare::Preparation,
     provider::Provider,
     publish::{PublishedTransfer, TransferError},
     receiver::{CompleteTransfer, Pull, Receiver, TransferProgress},
@@ -25,7 +26,9 @@ mod fingerprint;
 mod fragment;
 mod header;
 mod join;
+mod material;
 pub(crate) mod list;
+pub(crate) mod prepare;
 mod provider;
 mod publish;
 mod receiver;

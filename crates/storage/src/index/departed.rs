@@ -33,6 +33,11 @@ impl Departed {
         self.gone.push_back(gone);
     }
 
+    /// Everything that was noted.
+    pub(crate) fn into_gone(self) -> impl Iterator<Item = Gone> {
+        self.gone.into_iter()
+    }
+
     /// Forgets what nobody asks for once `published` is what is published.
     pub(crate) fn forget(&mut self, published: u64) {
         let kept_from = self.listed.iter().copied().min().map_or(published, |listed| listed.min(published));

@@ -46,6 +46,22 @@ impl Keys {
         Self { seed, ..Self::default() }
     }
 
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Copies up to `count` keys above `after`, which are not here. Returns the last one, if there may be more.
+    pub(crate) fn copy(&mut self, from: &Self, after: Option<&[u8]>, count: usize) -> Option<Arc<[u8]>> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let (mut copied, mut last) = (0, None);
+        for (key, place) in from.order.range::<[u8], _>((start, Bound::Unbounded)).take(count) {
+            let place_here = self.add(self.hash(key), Arc::clone(key));
+            *self.known_mut(place_here) = from.known(*place).clone();
+            (copied, last) = (copied + 1, Some(key));
+        }
+        last.filter(|_| copied == count).cloned()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.points.len()
     }
@@ -69,7 +85,7 @@ impl Keys {
     pub(crate) fn entry(&mut self, key: &[u8]) -> &mut KeyEntry {
         let hash = self.hash(key);
         let found = self.find(hash, key).map(|point| point.place);
-        let place = found.unwrap_or_else(|| self.add(hash, key));
+        let place = found.unwrap_or_else(|| self.add(hash, key.into()));
         self.known_mut(place)
     }
 
@@ -98,8 +114,7 @@ impl Keys {
         self.points.find(spread(hash), |point| point.is(hash, key))
     }
 
-    fn add(&mut self, hash: u32, key: &[u8]) -> Place {
-        let key: Arc<[u8]> = key.into();
+    fn add(&mut self, hash: u32, key: Arc<[u8]>) -> Place {
         let place = self.free.pop().unwrap_or_else(|| self.new_place());
         self.order.insert(Arc::clone(&key), place);
         self.points.insert_unique(spread(hash), Point { hash, place, key }, |point| spread(point.hash));

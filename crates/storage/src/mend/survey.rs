@@ -68,7 +68,7 @@ impl Survey {
         let mut next = 1;
         for row in CommitRows::new(snapshot, 1, last) {
             let (number, row) = row?;
-            survey.whole.extend(next.max(floor.commit + 1)..number);
+            survey.whole.extend(floor.gaps.past(next.max(floor.commit + 1))..number);
             next = number + 1;
             let read = row.as_ref().and_then(|row| CommitRow::decode(row, number).ok());
             let Some(read) = read else {
@@ -90,7 +90,7 @@ impl Survey {
                 survey.miss(dot.replica, before + 1..dot.seq, after, number);
             }
         }
-        survey.whole.extend(next.max(floor.commit + 1)..=last);
+        survey.whole.extend(floor.gaps.past(next.max(floor.commit + 1))..=last);
         for dot in frontier.iter() {
             let before = seen.get(&dot.replica).map_or(0, |dot| dot.seq);
             let after = places.get(&dot.replica).copied().unwrap_or(floor.commit);

@@ -2,16 +2,17 @@
 //! the sweep replaces it, in one batch with what the step does to commit rows. The newest one counts.
 //!
 //! ```text
-//! content := version (1) = 1 or 2 ‖ compacted revision ‖ first commit of it ‖ horizon commit
+//! content := version (1) = 1, 2 or 3 ‖ compacted revision ‖ first commit of it ‖ horizon commit
 //!            ‖ next commit to sweep ‖ last commit swept ‖ vector        the floor of the log: all records up to there
 //!            ‖ commit ‖ revision ‖ hlc (8) ‖ digest (16) ‖ sum of row hashes (16)
 //!            ‖ log of the mesh layer ‖ log of the private layer
-//!            ‖ [ count ‖ { first commit ‖ last commit } ]   in version 2: stretches of rows that came by transfers
+//!            ‖ [ count ‖ { first commit ‖ last commit } ]   from version 2 on: stretches of rows that came by transfers
+//!            ‖ [ count ‖ { first commit ‖ last commit } ]   in version 3: gaps, numbers that no commit ever had
 //! log     := count ‖ { author (8) ‖ seq ‖ chain (16) ‖ vector } ‖ vector     the streams, ascending, and what rose
 //! vector  := count ‖ { replica (8) ‖ seq }                                   ascending
 //! ```
 //!
-//! Commit rows up to the last one swept may be missing or reduced; above it they are dense, and reduced only in those stretches. The sum is over the rows up to
+//! Commit rows up to the last one swept may be missing or reduced; above it they are dense but for the gaps, and reduced only in those stretches. The sum is over the rows up to
 //! `commit` that are there.
 
 use std::collections::BTreeMap;
@@ -32,6 +33,8 @@ use crate::{
 const VERSION: u8 = 1;
 /// With stretches that came by transfers.
 const VERSION_2: u8 = 2;
+/// With gaps as well.
+const VERSION_3: u8 = 3;
 
 /// Where everything stood after a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +68,20 @@ pub(crate) struct Progress {
     pub(crate) floor: VersionVector,
     /// The commits above the last one swept that came by transfers, first and last of each: remainders that nobody reduced here.
     pub(crate) received: Vec<(u64, u64)>,
+    /// The commits above the last one swept that never were: what a join had reserved, and nobody used.
+    pub(crate) gaps: Gaps,
+}
+
+/// Stretches of numbers that no commit ever had, first and last of each, ascending.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Gaps(pub(crate) Vec<(u64, u64)>);
+
+impl Gaps {
+    /// The first number from `commit` on that a commit may have.
+    pub(crate) fn past(&self, commit: u64) -> u64 {
+        let within = self.0.iter().find(|(first, last)| (*first..=*last).contains(&commit));
+        within.map_or(commit, |(_, last)| last + 1)
+    }
 }
 
 impl Progress {
@@ -76,19 +93,23 @@ impl Progress {
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { next: 1, swept: 0, floor: VersionVector::new(), received: Vec::new() }
+        Self { next: 1, swept: 0, floor: VersionVector::new(), received: Vec::new(), gaps: Gaps::default() }
     }
 }
 
 impl BaseRow {
     /// Where the log begins.
     pub(crate) fn floor(&self) -> Floor {
-        Floor { commit: self.progress.swept, vector: self.progress.floor.clone() }
+        Floor { commit: self.progress.swept, vector: self.progress.floor.clone(), gaps: self.progress.gaps.clone() }
     }
 
     pub(crate) fn encode(&self, ordinal: u64) -> Bytes {
-        let received = &self.progress.received;
-        let mut out = vec![if received.is_empty() { VERSION } else { VERSION_2 }];
+        let Progress { received, gaps: Gaps(gaps), .. } = &self.progress;
+        let mut out = vec![match (received.is_empty(), gaps.is_empty()) {
+            (_, false) => VERSION_3,
+            (false, true) => VERSION_2,
+            (true, true) => VERSION,
+        }];
         put_varint(&mut out, self.compacted.cast_unsigned());
         put_varint(&mut out, self.first);
         put_varint(&mut out, self.horizon);
@@ -103,12 +124,11 @@ impl BaseRow {
         for log in [&self.mesh, &self.private] {
             put_log(&mut out, log);
         }
-        if !received.is_empty() {
-            put_varint(&mut out, received.len() as u64);
-            for (first, last) in received {
-                put_varint(&mut out, *first);
-                put_varint(&mut out, *last);
-            }
+        if !received.is_empty() || !gaps.is_empty() {
+            put_stretches(&mut out, received);
+        }
+        if !gaps.is_empty() {
+            put_stretches(&mut out, gaps);
         }
         seal(&mut out, 0, ordinal);
         out.into()
@@ -124,7 +144,7 @@ fn decode_content(content: Bytes, mesh: ReplicaId, private: ReplicaId) -> Result
     let mut reader = Reader::new(content);
     let version = reader.u8("version")?;
     match version {
-        VERSION | VERSION_2 => {}
+        VERSION..=VERSION_3 => {}
         found => return Err(DecodeError::UnknownVersion { found }),
     }
     let mut row = BaseRow {
@@ -136,6 +156,7 @@ fn decode_content(content: Bytes, mesh: ReplicaId, private: ReplicaId) -> Result
             swept: reader.varint("swept commit")?,
             floor: read_vector(&mut reader)?,
             received: Vec::new(),
+            gaps: Gaps::default(),
         },
         commit: reader.varint("commit")?,
         revision: i64::try_from(reader.varint("revision")?)
@@ -148,13 +169,30 @@ fn decode_content(content: Bytes, mesh: ReplicaId, private: ReplicaId) -> Result
         mesh: read_log(&mut reader, mesh)?,
         private: read_log(&mut reader, private)?,
     };
-    if version == VERSION_2 {
-        for _ in 0..reader.varint("transfers")? {
-            row.progress.received.push((reader.varint("transfer")?, reader.varint("transfer")?));
-        }
+    if version >= VERSION_2 {
+        row.progress.received = read_stretches(&mut reader)?;
+    }
+    if version >= VERSION_3 {
+        row.progress.gaps = Gaps(read_stretches(&mut reader)?);
     }
     reader.finish("base row")?;
     Ok(row)
+}
+
+fn put_stretches(out: &mut Vec<u8>, stretches: &[(u64, u64)]) {
+    put_varint(out, stretches.len() as u64);
+    for (first, last) in stretches {
+        put_varint(out, *first);
+        put_varint(out, *last);
+    }
+}
+
+fn read_stretches(reader: &mut Reader) -> Result<Vec<(u64, u64)>, DecodeError> {
+    let mut stretches = Vec::new();
+    for _ in 0..reader.varint("stretches")? {
+        stretches.push((reader.varint("stretch")?, reader.varint("stretch")?));
+    }
+    Ok(stretches)
 }
 
 fn put_log(out: &mut Vec<u8>, log: &Log) {

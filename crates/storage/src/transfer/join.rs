@@ -17,7 +17,7 @@ use crate::{
     engine::Change,
     event::LeaseChange,
     head::{Ended, Head},
-    index::{Gone, Grant, Held, Index, Shown, Touch, View, own_key},
+    index::{Gone, Grant, Held, Index, KeyEntry, Shown, Touch, View, next_view, own_key, visible},
     row::{
         Tally,
         commit::{self, Apart, Cleared, CommitRow, Effect, Location, Part},
@@ -70,6 +70,11 @@ pub(crate) struct Join {
     revisions: (Revision, Revision),
     /// Keys that are looked at when everything has come, with what they lose.
     deferred: BTreeMap<Bytes, Vec<Element>>,
+    /// What goes that is not under a key, and leases that have lost elements. All of this is done at the end, as is what comes of the
+    /// system's data: a join that is prepared beside the running state has neither there.
+    gone_apart: Vec<(Element, Holder)>,
+    detached: Vec<(LeaseRef, Bytes, Element)>,
+    system_come: Vec<(Bytes, Element, Hlc, SystemValue)>,
     apart: Apart,
     /// Changes of keys so far.
     pub(crate) changed: u64,
@@ -82,7 +87,7 @@ pub(crate) struct Join {
     pub(crate) added: u64,
     pub(crate) removed: u64,
     pub(crate) tally: Tally,
-    pub(crate) rows: Vec<Change>,
+    rows: Vec<Change>,
     pub(crate) row_bytes: usize,
 }
 
@@ -95,6 +100,9 @@ impl Join {
             last_before: head.commit,
             revisions: (head.revision, next),
             deferred: BTreeMap::new(),
+            gone_apart: Vec::new(),
+            detached: Vec::new(),
+            system_come: Vec::new(),
             apart: Apart::default(),
             changed: 0,
             events: Some(Vec::new()),
@@ -108,6 +116,11 @@ impl Join {
             rows: Vec::new(),
             row_bytes: 0,
         }
+    }
+
+    /// The same, of more than can be told.
+    pub(crate) fn untold(head: &Head, next: Revision, crowded: HashSet<u64>) -> Self {
+        Self { events: None, ..Self::new(head, next, crowded) }
     }
 
     /// The revision after what has been done so far.
@@ -124,9 +137,36 @@ impl Join {
     pub(crate) fn remove(&mut self, head: &mut Head, index: &mut Index, element: Element, holder: &Holder) {
         match holder {
             Holder::Key(key) => self.remove_put(head, index, element, key),
-            Holder::Lease(lease) => self.remove_grant(head, index, element, *lease),
-            Holder::System(key) => self.remove_system(head, element, key),
+            Holder::Lease(_) | Holder::System(_) => self.gone_apart.push((element, holder.clone())),
         }
+    }
+
+    /// Does what was left for the end, in the state that is to hold all of it.
+    pub(crate) fn settle_apart(&mut self, head: &mut Head, index: &mut Index) {
+        for (lease, key, element) in std::mem::take(&mut self.detached) {
+            index.detach(lease, &key, element);
+        }
+        for (element, holder) in std::mem::take(&mut self.gone_apart) {
+            match holder {
+                Holder::Lease(lease) => self.remove_grant(head, index, element, lease),
+                Holder::System(key) => self.remove_system(head, element, &key),
+                Holder::Key(_) => {}
+            }
+        }
+        for (key, element, hlc, value) in std::mem::take(&mut self.system_come) {
+            head.system.update(key, |register| register.add(element, hlc, value));
+        }
+    }
+
+    /// The rows made since this was last asked.
+    pub(crate) fn take_rows(&mut self) -> Vec<Change> {
+        self.row_bytes = 0;
+        std::mem::take(&mut self.rows)
+    }
+
+    /// Makes the closing rows show a key as it is in the end, whatever rows before them say of it.
+    pub(crate) fn look_again_at(&mut self, key: Bytes) {
+        self.deferred.entry(key).or_default();
     }
 
     fn remove_put(&mut self, head: &mut Head, index: &mut Index, element: Element, key: &Bytes) {
@@ -135,7 +175,7 @@ impl Join {
         let share = head.digest.remove(element, key, sibling.value.payload);
         departed.note(Gone { by: self.last_before + 1, added: sibling.value.commit, element, share });
         if let Some(lease) = sibling.value.lease {
-            index.detach(lease, key, element);
+            self.detached.push((lease, own_key(key), element));
         }
         self.deferred.entry(own_key(key)).or_default().push(element);
         self.removed += 1;
@@ -205,7 +245,7 @@ impl Join {
                     let (key, value) = (own_key(key), own_key(value));
                     head.digest.add(element, &key, system_payload(&value));
                     let (hlc, value) = (part.record.header.hlc, SystemValue { commit: self.number, value });
-                    head.system.update(key.clone(), |register| register.add(element, hlc, value));
+                    self.system_come.push((key.clone(), element, hlc, value));
                     self.system.insert(key);
                 }
                 // A fragment holds nothing else.
@@ -244,6 +284,11 @@ impl Join {
         }
     }
 
+    /// Whether keys wait for closing rows.
+    pub(crate) fn has_deferred(&self) -> bool {
+        !self.deferred.is_empty()
+    }
+
     /// Makes the rows that end it: what goes, and what the keys that waited show. There is at least one.
     pub(crate) fn close(
         &mut self,
@@ -260,7 +305,7 @@ impl Join {
             let (mut cleared, mut effects) = (Vec::new(), SmallVec::new());
             for (key, mut elements) in deferred.by_ref().take(CLOSING_KEYS) {
                 let entry = index.entry(&key);
-                let view = entry.next_view(self.revisions.1.get());
+                let view = closing_view(entry, self.last_before, self.revisions.1.get());
                 if view != View::Unchanged || !elements.is_empty() {
                     touch(&mut entry.touches, self.number, self.revisions.1, view);
                 }
@@ -328,6 +373,19 @@ impl Join {
         self.row_bytes += row.len();
         self.rows.push(Change::Put(commit::key(self.number), row));
     }
+}
+
+/// What clients are to see of a key from the join on, of which the rows from commit `last_before + 1` on are. Rows of it that were made before something
+/// else came to the key may say otherwise: then it is said again.
+fn closing_view(entry: &KeyEntry, last_before: u64, next: i64) -> View {
+    let of_join = entry.touches.partition_point(|touch| touch.commit <= last_before);
+    let (before, made) = entry.touches.split_at(of_join);
+    let view = next_view(&entry.register, before, next);
+    let is_contradicted = made.iter().any(|touch| touch.revision != 0);
+    if view != View::Unchanged || !is_contradicted {
+        return view;
+    }
+    visible(before, i64::MAX).map_or(View::Gone, |visible| View::Shown(visible.shown))
 }
 
 /// Takes note of what a commit did to a key. A record may change a key twice: it is one change.

@@ -7,10 +7,7 @@
 //! A publication takes one revision if it changes what etcd clients see. When it changes more than can be told as events it takes a
 //! second one, at which nothing happens and history begins: whoever watches from before is told that it is compacted.
 
-use std::{
-    sync::{Arc, atomic::Ordering, mpsc},
-    thread,
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use thiserror::Error;
 use tombolo_crdt::{Chain, Dot, Element, VersionVector};
@@ -19,28 +16,19 @@ use super::{
     CompleteTransfer, StagedPage,
     header::Header,
     join::{Holder, Join},
-    staging::{self, StagedRow},
-    unfinished,
+    material, unfinished,
 };
 use crate::{
     Commit, CommitError, Committer, ReadError, Revision, WallTime,
-    engine::{Change, EngineError, Persist},
+    engine::{Change, Persist},
     group::StagedBase,
     row::{
         Kind,
         base::BaseRow,
-        commit::{self, CommitRow, Layer, Part},
     },
     since_base::SinceBase,
-    store::Shared,
 };
 
-/// Bytes of rows written at a time.
-const BATCH_BYTES: usize = 1 << 20;
-/// Pages that are read ahead of the join.
-const PAGES_AHEAD: usize = 4;
-/// Batches that wait to be written.
-const BATCHES_AHEAD: usize = 4;
 /// Elements removed while the state is locked.
 const STRETCH: usize = 1024;
 /// Staged rows removed in one housekeeping.
@@ -74,6 +62,12 @@ pub enum TransferError {
     /// A group is on its way to the disk: publish it first.
     #[error("a sealed group is under way")]
     GroupUnderWay,
+    /// Another transfer is being joined.
+    #[error("another transfer is being joined")]
+    JoinUnderWay,
+    /// It was given back without having been run.
+    #[error("the join was not prepared")]
+    NotPrepared,
     /// A row could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -93,6 +87,15 @@ pub struct PublishedTransfer {
     pub removed: u64,
     /// Everything applied from here on.
     pub frontier: VersionVector,
+}
+
+/// Where the rows of a join are.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// The number after the last commit before it.
+    pub(super) first: u64,
+    /// The first that was reserved for it: nobody has those in between.
+    pub(super) reserved: u64,
 }
 
 impl Committer {
@@ -130,11 +133,14 @@ impl Committer {
         if self.staged.under_way.is_any() {
             return Err(TransferError::GroupUnderWay);
         }
+        if self.beside.is_some() {
+            return Err(TransferError::JoinUnderWay);
+        }
         let mut commits = self.commit()?;
         let next = self.check(wall, &transfer.header)?;
         let (mut added, mut removed) = (0, 0);
         if !self.head.mesh.frontier().includes(&transfer.header.vector) {
-            let gone = self.gone(&transfer)?;
+            let gone = material::gone(&self.shared, self.head.commit, &transfer)?;
             let joined = self.join(wall, &transfer, next, &gone);
             // From the first element on the state is neither the one nor the other.
             let join = joined.map_err(|error| match error {
@@ -165,7 +171,7 @@ impl Committer {
         Ok(())
     }
 
-    fn forget_staged(&self, end: u64) {
+    pub(super) fn forget_staged(&self, end: u64) {
         self.shared.staged_from.fetch_max(end, Ordering::AcqRel);
     }
 
@@ -190,7 +196,7 @@ impl Committer {
     }
 
     /// Refuses what cannot be joined. Returns the revision that a change will have.
-    fn check(&mut self, wall: WallTime, header: &Header) -> Result<Revision, TransferError> {
+    pub(super) fn check(&mut self, wall: WallTime, header: &Header) -> Result<Revision, TransferError> {
         let mesh = &self.head.mesh;
         let beyond = Dot::new(mesh.own(), header.vector.seq(mesh.own()));
         if !mesh.frontier().covers(beyond) {
@@ -211,27 +217,6 @@ impl Committer {
         Ok(next)
     }
 
-    /// What is here, covered by the transfer's vector, and not in the transfer: it was removed. Of what we had when we asked, the
-    /// comparison said so; what has come here since must be among what is staged.
-    fn gone(&self, transfer: &CompleteTransfer) -> Result<Vec<(Element, Holder)>, ReadError> {
-        let CompleteTransfer { header, since, removed, staged, .. } = transfer;
-        let mut gone = removed.clone();
-        let snapshot = self.shared.engine.snapshot();
-        for row in snapshot.scan(&commit::key(since + 1), &commit::key(self.head.commit + 1)) {
-            let (key, row) = row?;
-            let number = Kind::Commit.number(&key).ok_or(ReadError::Rot { commit: since + 1 })?;
-            let row = CommitRow::decode(&row, number)?;
-            for part in row.parts.iter().filter(|part| part.layer == Layer::Mesh && header.vector.covers(part.dot())) {
-                let elements = part.numbered().map(|(at, operation)| (part.dot().element(at), operation));
-                let lacking = elements.filter(|(element, _)| {
-                    !header.asked.covers_element(*element) && !staged.places.contains_key(element)
-                });
-                gone.extend(lacking.filter_map(|(element, op)| Some((element, Holder::of(element, op)?))));
-            }
-        }
-        Ok(gone)
-    }
-
     fn join(
         &mut self,
         wall: WallTime,
@@ -249,58 +234,33 @@ impl Committer {
             stretch.iter().for_each(|(element, holder)| join.remove(&mut self.head, index, *element, holder));
         }
         self.join_staged(transfer, &mut join)?;
-        self.end_join(wall, transfer, &mut join)?;
+        self.end_join(wall, &transfer.header, Place { first: last + 1, reserved: last + 1 }, &mut join)?;
         Ok(join)
     }
 
-    /// Adds what is staged. Reading it and writing what comes of it are two thirds of the work, and are done beside it.
+    /// Adds what is staged. The state is locked for a page at a time.
     fn join_staged(&mut self, transfer: &CompleteTransfer, join: &mut Join) -> Result<(), TransferError> {
-        let (reading, writing) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
-        let is_plain = transfer.staged.is_plain();
-        let mut found = 0;
-        thread::scope(|scope| -> Result<(), TransferError> {
-            let (pages, staged) = mpsc::sync_channel(PAGES_AHEAD);
-            let (rows, made) = mpsc::sync_channel::<Vec<Change>>(BATCHES_AHEAD);
-            scope.spawn(move || read_staged(&reading, &pages));
-            let writer = scope.spawn(move || made.iter().try_for_each(|rows| writing.write_apart(rows, Persist::Os)));
-            for page in staged {
-                let (ordinal, parts) = page.map_err(ReadError::from)?;
-                let counts = |element: Element| {
-                    is_plain || transfer.staged.places.get(&element).is_some_and(|place| place.row == ordinal)
-                };
-                {
-                    let index = &mut self.shared.state.write().index;
-                    for part in parts {
-                        found += part.numbered().filter(|(at, _)| counts(part.dot().element(*at))).count();
-                        join.add(&mut self.head, index, part, counts);
-                    }
-                }
-                if join.row_bytes >= BATCH_BYTES {
-                    self.prepare_write(join.row_bytes as u64)?;
-                    join.row_bytes = 0;
-                    // Nobody takes it only when an earlier one failed, which is told at the end.
-                    if rows.send(std::mem::take(&mut join.rows)).is_err() {
-                        break;
-                    }
-                }
-            }
-            drop(rows);
-            let written = writer.join().unwrap_or_else(|_| Err("the thread that writes has panicked".to_owned()));
-            written.map_err(|cause| CommitError::Poisoned { cause }.into())
+        let (shared, head) = (&self.shared, &mut self.head);
+        material::join_staged(shared, transfer, join, |join, parts, counts| {
+            let index = &mut shared.state.write().index;
+            parts.into_iter().for_each(|part| join.add(head, index, part, counts));
         })?;
-        // A row that was lost since it was staged.
-        if found != transfer.staged.places.len() {
-            return Err(ReadError::Rot { commit: self.head.commit }.into());
-        }
         // What the closing rows may show must be readable.
-        let rows = std::mem::take(&mut join.rows);
+        let rows = join.take_rows();
         if rows.is_empty() { Ok(()) } else { Ok(self.write(rows, Persist::Os)?) }
     }
 
     /// Puts everything that ends a join into the next group.
-    fn end_join(&mut self, wall: WallTime, transfer: &CompleteTransfer, join: &mut Join) -> Result<(), TransferError> {
+    pub(super) fn end_join(
+        &mut self,
+        wall: WallTime,
+        header: &Header,
+        place: Place,
+        join: &mut Join,
+    ) -> Result<(), TransferError> {
         {
             let index = &mut self.shared.state.write().index;
+            join.settle_apart(&mut self.head, index);
             join.close(&mut self.head, index, &*self.shared.engine)?;
         }
         let revision = join.revision();
@@ -311,13 +271,12 @@ impl Committer {
         }
         self.tally.add(join.tally);
         let head = &mut self.head;
-        let first = head.commit + 1;
         (head.commit, head.revision) = (join.number, begins.unwrap_or(revision));
-        head.mesh.join(&transfer.header.vector, &transfer.header.streams);
+        head.mesh.join(&header.vector, &header.streams);
         head.clock.observe(wall.0, join.newest);
-        self.restate(wall, begins, (first, join.number), &transfer.header.vector);
-        self.staged.changes.append(&mut join.rows);
-        self.staged.changes.push(unfinished::settled(first));
+        self.restate(wall, begins, (place, join.number), &header.vector);
+        self.staged.changes.append(&mut join.take_rows());
+        self.staged.changes.push(unfinished::settled(place.reserved));
         self.staged.system.extend(std::mem::take(&mut join.system));
         self.staged.commits.push(Arc::new(Commit {
             number: join.number,
@@ -330,20 +289,24 @@ impl Committer {
     }
 
     /// Writes down where everything stands after a join.
-    fn restate(&mut self, wall: WallTime, begins: Option<Revision>, joined: (u64, u64), vector: &VersionVector) {
-        let (compacted, first, horizon, mut progress) = match begins {
+    fn restate(&mut self, wall: WallTime, begins: Option<Revision>, joined: (Place, u64), vector: &VersionVector) {
+        let (compacted, begins_at, horizon, mut progress) = match begins {
             Some(revision) => (revision.get(), joined.1, joined.1, self.compaction.progress()),
             None => self.compaction.standing(),
         };
         // Our log is told as before to whoever has what came: it is not in the log.
         progress.floor.join(vector);
-        progress.received.push(joined);
+        let (Place { first, reserved }, last) = joined;
+        progress.received.push((reserved, last));
+        if first < reserved {
+            progress.gaps.0.push((first, reserved - 1));
+        }
         let head = &mut self.head;
         head.compacted = compacted;
         head.since_base = SinceBase::at(head.commit);
         let base = BaseRow {
             compacted,
-            first,
+            first: begins_at,
             horizon,
             progress,
             commit: head.commit,
@@ -356,27 +319,6 @@ impl Committer {
         };
         let written = if begins.is_some() { self.compaction.ask(wall, base) } else { self.compaction.restate(base) };
         self.staged.changes.push(written);
-        self.staged.base = Some(StagedBase { horizon, first, is_join: true });
-    }
-}
-
-/// A staged page with its ordinal.
-type ReadPage = Result<(u64, Vec<Part>), EngineError>;
-
-/// Reads the staged pages in order.
-fn read_staged(shared: &Shared, pages: &mpsc::SyncSender<ReadPage>) {
-    let snapshot = shared.engine.snapshot();
-    for row in staging::rows(&*snapshot, shared.staged_from.load(Ordering::Acquire)) {
-        let page = match row {
-            Ok((ordinal, row)) => match StagedRow::decode(ordinal, &row) {
-                StagedRow::Page(parts) => Ok((ordinal, parts)),
-                StagedRow::Header { .. } | StagedRow::Damaged => continue,
-            },
-            Err(error) => Err(error),
-        };
-        // The other side hangs up at the first failure.
-        if pages.send(page).is_err() {
-            return;
-        }
+        self.staged.base = Some(StagedBase { horizon, first: begins_at, is_join: true });
     }
 }

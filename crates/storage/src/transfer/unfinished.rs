@@ -44,6 +44,11 @@ impl Unfinished {
         Ok(Self { first: first.filter(|_| !Mutation::HalfJoinVisible.is_on()), intents })
     }
 
+    /// A publication that is given up before its end.
+    pub(crate) fn of(first: u64) -> Self {
+        Self { first: Some(first), intents: vec![Kind::Intent.key(first)] }
+    }
+
     /// The last commit that may be there.
     pub(crate) fn last(&self) -> u64 {
         self.first.map_or(u64::MAX, |first| first.saturating_sub(1))

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tombolo_storage::{Provider, Receiver};
+use tombolo_storage::{CompleteTransfer, Provider, Receiver};
 
 use crate::{
     convergence,
@@ -99,12 +99,35 @@ impl Run {
             self.write(random, to);
         }
         let transfer = receiver.complete().expect("what came is what was promised").expect("everything came");
-        let bench = &mut self.mesh.sites[to];
-        bench.committer.publish_transfer(bench.wall, transfer).unwrap();
+        if random.one_in(2) {
+            self.join_beside(random, to, transfer);
+        } else {
+            let bench = &mut self.mesh.sites[to];
+            bench.committer.publish_transfer(bench.wall, transfer).unwrap();
+        }
         self.transfers += 1;
         self.commit(to);
         if random.one_in(3) {
             self.mesh.check(to);
+        }
+    }
+
+    /// Joins a transfer beside the receiver's own writes, or gives that up and joins it at once.
+    fn join_beside(&mut self, random: &mut Random, to: usize, transfer: CompleteTransfer) {
+        let bench = &mut self.mesh.sites[to];
+        let (_, prepared) = bench.committer.prepare_transfer(bench.wall, transfer.clone()).unwrap();
+        let Some(mut preparation) = prepared else { return };
+        let writes = if self.is_calm { 0 } else { 3 };
+        (0..random.below(1 + writes)).for_each(|_| self.write(random, to));
+        preparation.run();
+        (0..random.below(1 + writes)).for_each(|_| self.write(random, to));
+        self.commit(to);
+        let bench = &mut self.mesh.sites[to];
+        if !self.is_calm && random.one_in(5) {
+            bench.committer.abandon_transfer(preparation).unwrap();
+            bench.committer.publish_transfer(bench.wall, transfer).unwrap();
+        } else {
+            bench.committer.publish_prepared(bench.wall, preparation).unwrap();
         }
     }
 
