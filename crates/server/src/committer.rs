@@ -18,7 +18,10 @@ use tombolo_net::ProvenBatch;
 use tombolo_storage::{CommitError, Committer, Durability, MendedRow, RefusedBatch, WallTime};
 use tracing::{error, info};
 
-use self::queue::{Job, Taken, Work};
+use self::{
+    joining::Joining,
+    queue::{Job, Taken, Work},
+};
 use crate::{clock, limits, metrics::Metrics};
 
 pub(crate) use self::{
@@ -28,6 +31,7 @@ pub(crate) use self::{
 };
 
 mod answer;
+mod joining;
 mod queue;
 mod transfer;
 
@@ -51,7 +55,8 @@ impl CommitThread {
             Durability::Interval(interval) => interval.min(limits::HOUSEKEEPING_INTERVAL),
             Durability::Fsync | Durability::Os => limits::HOUSEKEEPING_INTERVAL,
         };
-        let worker = Worker { committer, queue: queue.clone(), groups, metrics, patience, complained: false };
+        let worker =
+            Worker { committer, queue: queue.clone(), groups, metrics, patience, complained: false, joining: None };
         let thread = thread::Builder::new().name("committer".to_owned()).spawn(move || worker.run())?;
         Ok((Self { queue: queue.clone(), thread }, queue, received))
     }
@@ -75,6 +80,8 @@ struct Worker {
     patience: Duration,
     /// Whether a failure of the store has been logged: it stays until the store is reopened.
     complained: bool,
+    /// A join that is being prepared.
+    joining: Option<Joining>,
 }
 
 impl Worker {
@@ -84,11 +91,16 @@ impl Worker {
             let more_due = self.keep_house();
             let patience = if more_due { Duration::ZERO } else { self.patience };
             match self.queue.take(&mut jobs, patience) {
-                Taken::Nothing if self.committer.pending() == 0 => {}
+                Taken::Nothing if self.committer.pending() == 0 && !self.must_join() => {}
                 // Housekeeping may have something to commit when nobody asks for anything.
                 Taken::Nothing | Taken::Some => {
                     let group = self.carry_out(&mut jobs);
                     // Nobody listens only when the runtime is gone, and then nobody waits either.
+                    let _ = self.groups.blocking_send(group);
+                }
+                // What was held for a join is still to be done.
+                Taken::Closed if self.joining.is_some() => {
+                    let group = self.carry_out(&mut jobs);
                     let _ = self.groups.blocking_send(group);
                 }
                 Taken::Closed => break,
@@ -98,13 +110,31 @@ impl Worker {
         self.committer.close()
     }
 
+    /// Whether the join under way is to be published before anything else.
+    fn must_join(&self) -> bool {
+        let joining = self.joining.as_ref();
+        joining.is_some_and(|joining| joining.is_prepared() || self.committer.must_join() || self.queue.is_closed())
+    }
+
     fn carry_out(&mut self, jobs: &mut Vec<Job>) -> Group {
         let started = Instant::now();
         let wall = clock::wall();
         let mut replies: Vec<Answered> = Vec::with_capacity(jobs.len());
         let mut commits = Vec::new();
-        for Job { work, .. } in jobs.drain(..) {
+        if self.must_join() {
+            replies.extend(self.end_join(jobs, &mut commits));
+        }
+        for job in jobs.drain(..) {
+            let job = match &mut self.joining {
+                Some(joining) => joining.hold(job),
+                None => Some(job),
+            };
+            let Some(Job { work, .. }) = job else { continue };
             replies.push(match work {
+                Work::Step { step: Step::Join(from, complete), reply } if complete.is_large() => {
+                    replies.extend(self.begin_join(from, *complete, reply, &mut commits));
+                    continue;
+                }
                 Work::Request { request, reply } => {
                     Answered::Request(reply, self.committer.execute(wall, request).map_err(Refusal::from))
                 }
@@ -363,6 +393,51 @@ mod tests {
         assert_eq!((revision(before), revision(after), keys(&rig.store)), (2, 4, 4));
         let stepped = { joined }.try_recv().unwrap().unwrap();
         assert_eq!((stepped.added, stepped.removed), (2, 0));
+    }
+
+    /// Another replica, with so many keys.
+    fn author_of(keys: usize) -> Rig {
+        let mut author = rig_of([8; 32]);
+        for key in 0..keys {
+            let put = Put { key: format!("{key}").into(), value: Some("v".into()), lease: Some(0), previous: false };
+            let _waiting = author.queue.enter(Request::Put(put), 1).unwrap();
+            author.groups.blocking_recv().unwrap();
+        }
+        author
+    }
+
+    #[test]
+    fn clients_write_on_while_a_large_transfer_is_joined_and_peers_wait() {
+        let mut rig = rig();
+        let complete = staged(&mut rig, &author_of(5000).store);
+        let joined = enter(&rig, Step::Join(sender(), complete));
+        let beside = rig.queue.enter(put("beside"), 1).unwrap();
+        let (reply, mended) = oneshot::channel();
+        rig.queue.push(Work::Mend { rows: Vec::new(), reply }, 0).unwrap();
+        let mut order = Vec::new();
+        while order.len() < 3 {
+            let group = rig.groups.blocking_recv().unwrap();
+            order.extend(group.replies.iter().map(|answered| match answered {
+                Answered::Request(..) => "request",
+                Answered::Step(..) => "join",
+                _ => "what was held",
+            }));
+            group.replies.into_iter().for_each(Answered::tell);
+        }
+        assert_eq!(order, ["request", "join", "what was held"]);
+        assert_eq!({ beside }.try_recv().unwrap().unwrap().revision.get(), 2);
+        assert_eq!({ joined }.try_recv().unwrap().unwrap().added, 5000);
+        assert_eq!(({ mended }.try_recv(), keys(&rig.store)), (Ok(0), 5001));
+        rig.thread.stop().unwrap();
+    }
+
+    #[test]
+    fn a_large_transfer_that_is_being_joined_when_the_server_stops_is_joined_first() {
+        let mut rig = rig();
+        let complete = staged(&mut rig, &author_of(5000).store);
+        let _joined = enter(&rig, Step::Join(sender(), complete));
+        rig.thread.stop().unwrap();
+        assert_eq!(keys(&rig.store), 5000);
     }
 
     #[test]

@@ -10,16 +10,13 @@
 
 use std::{
     error::Error,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 use tombolo_storage::{
-    Committer, Founding, KeyRange, Op, OpenOptions, Provider, Put, RangeQuery, Receiver, Request, Slot, Store,
-    Transaction, WallTime,
+    Committer, CompleteTransfer, Founding, KeyRange, OpenOptions, Provider, Put, Receiver, Request, Slot, Store,
+    WallTime,
 };
 
 const NOW: WallTime = WallTime(1_700_000_000_000);
@@ -30,6 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (keys, value_bytes) = (number(100_000)?, number(100)?);
     let (from_folder, to_folder) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let (from, mut writer) = Store::open(from_folder.path(), &OpenOptions::new(NOW, [1; 32]))?;
+    let began = Instant::now();
     for key in 0..keys {
         put(&mut writer, key, value_bytes)?;
         if key % 1000 == 999 {
@@ -37,12 +35,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     writer.commit()?;
+    let ingesting = began.elapsed();
     let replica = tombolo_crdt::ReplicaId::new(77).ok_or("a name")?;
     let slot = Slot::new(1).ok_or("a slot")?;
     let founding = Founding::Join { mesh: from.identity().mesh, replica, slot };
     let options = OpenOptions { founding, ..OpenOptions::new(NOW, [2; 32]) };
     let (to, mut committer) = Store::open(to_folder.path(), &options)?;
-    println!("{keys} keys of {value_bytes} bytes");
+    println!("{keys} keys of {value_bytes} bytes, written in groups of 1000 in {ingesting:?}");
     take("checkpoint", &from, &mut writer, &to, &mut committer)?;
     // What is missing afterwards, as if the log had gone: one key in a hundred was written, one in a hundred removed.
     for key in (0..keys).step_by(100) {
@@ -73,6 +72,7 @@ fn put(committer: &mut Committer, key: usize, value_bytes: usize) -> Result<(), 
     Ok(())
 }
 
+/// Takes a transfer, and tells what it has cost.
 fn take(
     what: &str,
     from: &Store,
@@ -80,78 +80,115 @@ fn take(
     to: &Store,
     committer: &mut Committer,
 ) -> Result<(), Box<dyn Error>> {
-    let provider = Provider::new(from);
+    println!("{what}:");
     let mut receiver = Receiver::resume(to)?;
-    let is_over = Arc::new(AtomicBool::new(false));
-    let began = Instant::now();
-    let (mut up, mut down, mut rounds, mut opening) = (0, 0, 0, Duration::ZERO);
+    let is_over = AtomicBool::new(false);
     // Writers at the provider while the moment is listed.
-    let waits = std::thread::scope(|scope| -> Result<Vec<Duration>, Box<dyn Error>> {
-        let over = Arc::clone(&is_over);
-        let waits = scope.spawn(move || {
+    let mut waits = std::thread::scope(|scope| -> Result<Vec<Duration>, Box<dyn Error>> {
+        let writing = scope.spawn(|| {
             let mut waits = Vec::new();
-            while !over.load(Ordering::Relaxed) {
-                let asked = Instant::now();
-                let guard = Request::Txn(Transaction {
-                    then: vec![Op::Range(RangeQuery::all(KeyRange::single("x".into())))],
-                    ..Default::default()
-                });
-                let put = Put { key: "beside".into(), value: Some("v".into()), lease: Some(0), previous: false };
-                if writer.execute(NOW, Request::Put(put)).and_then(|_| writer.execute(NOW, guard)).is_err() {
-                    break;
-                }
-                waits.push(asked.elapsed());
-                if waits.len() % 64 == 0 && writer.commit().is_err() {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(1));
+            while !is_over.load(Ordering::Relaxed) {
+                waits.push(put_beside(writer, waits.len()).ok()?);
             }
-            waits
+            Some(waits)
         });
-        let outcome = (|| -> Result<(), Box<dyn Error>> {
-            loop {
-                let pulls = receiver.next_pulls(4);
-                if pulls.is_empty() {
-                    return Ok(());
-                }
-                rounds += 1;
-                for pull in pulls {
-                    up += pull.body.len();
-                    let asked = Instant::now();
-                    let page = provider.answer(Duration::ZERO, pull.body)?;
-                    opening = opening.max(asked.elapsed());
-                    down += page.len();
-                    let staged = receiver.take(pull.id, page)?;
-                    committer.stage(NOW, staged)?;
-                }
-                committer.commit()?;
-            }
-        })();
+        let outcome = pull(from, &mut receiver, committer);
         is_over.store(true, Ordering::Relaxed);
         outcome?;
-        Ok(waits.join().map_err(|_| "the writer failed")?)
+        Ok(writing.join().ok().flatten().ok_or("the writer failed")?)
     })?;
-    let staged = began.elapsed();
+    tell("a put at the provider meanwhile", &mut waits);
     let asked = Instant::now();
     let complete = receiver.complete()?.ok_or("everything came")?;
-    let completing = asked.elapsed();
-    let (asked, cpu) = (Instant::now(), processor_ns());
-    let published = committer.publish_transfer(NOW, complete)?;
-    let (joining, cpu) = (asked.elapsed(), processor_ns() - cpu);
-    let mut waits = waits;
+    println!("  completed in {:?}", asked.elapsed());
+    join(committer, complete)
+}
+
+/// Executes a put, without waiting for the disk but every 64th time, and rests.
+fn put_beside(writer: &mut Committer, count: usize) -> Result<Duration, Box<dyn Error>> {
+    let asked = Instant::now();
+    let put = Put { key: "beside".into(), value: Some("v".into()), lease: Some(0), previous: false };
+    writer.execute(NOW, Request::Put(put))?;
+    let waited = asked.elapsed();
+    if count % 64 == 63 {
+        writer.commit()?;
+    }
+    std::thread::sleep(Duration::from_millis(1));
+    Ok(waited)
+}
+
+fn tell(what: &str, waits: &mut [Duration]) {
     waits.sort();
-    let elements = (published.added + published.removed).max(1);
-    println!("{what}:");
-    println!(
-        "  {down} bytes down, {up} up, {rounds} rounds; staged in {staged:?}, longest answer {opening:?}, completed in {completing:?}"
-    );
-    println!("  a put at the provider meanwhile: median {:?}, longest {:?}", waits.get(waits.len() / 2), waits.last());
+    let (median, many) = (waits.get(waits.len() / 2), waits.get(waits.len() * 999 / 1000));
+    println!("  {what}: {} times, median {median:?}, 99.9% {many:?}, longest {:?}", waits.len(), waits.last());
+}
+
+/// Pulls everything, and stages it.
+fn pull(from: &Store, receiver: &mut Receiver, committer: &mut Committer) -> Result<(), Box<dyn Error>> {
+    let (provider, began) = (Provider::new(from), Instant::now());
+    let (mut up, mut down, mut rounds, mut longest) = (0, 0, 0, Duration::ZERO);
+    loop {
+        let pulls = receiver.next_pulls(4);
+        if pulls.is_empty() {
+            let staged = began.elapsed();
+            println!("  {down} bytes down, {up} up, {rounds} rounds; staged in {staged:?}, longest answer {longest:?}");
+            return Ok(());
+        }
+        rounds += 1;
+        for pull in pulls {
+            up += pull.body.len();
+            let asked = Instant::now();
+            let page = provider.answer(Duration::ZERO, pull.body)?;
+            longest = longest.max(asked.elapsed());
+            down += page.len();
+            committer.stage(NOW, receiver.take(pull.id, page)?)?;
+        }
+        committer.commit()?;
+    }
+}
+
+/// Joins what has come: at once if it is little, and otherwise beside writers at the receiver, who wait for the disk with every put.
+fn join(committer: &mut Committer, complete: CompleteTransfer) -> Result<(), Box<dyn Error>> {
+    let (began, cpu) = (Instant::now(), processor_ns());
+    let (mut waits, mut preparing) = (Vec::new(), 0);
+    let (begun, prepared) = match complete.is_large() {
+        true => committer.prepare_transfer(NOW, complete.clone())?,
+        false => Default::default(),
+    };
+    drop(begun);
+    let asked = Instant::now();
+    let published = match prepared {
+        None => committer.publish_transfer(NOW, complete)?,
+        Some(mut preparation) => {
+            println!("  begun in {:?}", began.elapsed());
+            let running = std::thread::spawn(move || {
+                preparation.run();
+                (preparation, processor_ns())
+            });
+            while !running.is_finished() {
+                let asked = Instant::now();
+                put(committer, waits.len() % 1000 * 7, 100)?;
+                committer.commit()?;
+                waits.push(asked.elapsed());
+            }
+            let (preparation, processor) = running.join().map_err(|_| "the preparation failed")?;
+            preparing = processor;
+            println!("  prepared in {:?}, {:?} of a processor", asked.elapsed(), Duration::from_nanos(processor));
+            tell("a put at the receiver meanwhile, durable", &mut waits);
+            let asked = Instant::now();
+            let published = committer.publish_prepared(NOW, preparation)?;
+            println!("  published in {:?}", asked.elapsed());
+            published
+        }
+    };
+    let (joining, cpu) = (began.elapsed(), processor_ns() - cpu + preparing);
+    let elements = (published.added + published.removed).max(1) as f64;
     println!(
         "  joined {} in, {} out in {joining:?}: {:.2} us each, {:.2} us of them on the processor",
         published.added,
         published.removed,
-        joining.as_secs_f64() * 1e6 / elements as f64,
-        cpu as f64 / 1e3 / elements as f64
+        joining.as_secs_f64() * 1e6 / elements,
+        cpu as f64 / 1e3 / elements
     );
     Ok(())
 }

@@ -42,8 +42,8 @@ pub use succession::dispute::Dispute;
 pub use system::{SystemEntry, SystemSibling};
 pub use tail::{TAIL_MAGIC, Tail, TailError, TailFacts, TailIntake, TailOutcome, TailWrite};
 pub use transfer::{
-    CompleteTransfer, ElementRange, Fingerprint, Preparation, Provider, PublishedTransfer, Pull, Receiver, Refusal, StagedPage,
-    TransferError, TransferFault, TransferProgress,
+    CompleteTransfer, ElementRange, Fingerprint, Preparation, Provider, PublishedTransfer, Pull, Receiver, Refusal,
+    StagedPage, TransferError, TransferFault, TransferProgress,
 };
 
 mod answer;

@@ -65,6 +65,8 @@ struct State {
     bytes: usize,
     /// Whether the committer sleeps: only then does an entry wake it, so that a burst wakes it once.
     asleep: bool,
+    /// Whether it is not to sleep the next time.
+    is_woken: bool,
     closed: bool,
 }
 
@@ -144,10 +146,28 @@ impl CommitQueue {
         Ok(())
     }
 
+    /// Puts back what was taken, before everything that waits.
+    pub(super) fn put_back(&self, jobs: Vec<Job>) {
+        let mut state = self.0.state.lock();
+        for job in jobs.into_iter().rev() {
+            state.bytes += job.bytes;
+            state.jobs.push_front(job);
+        }
+    }
+
+    /// Wakes whoever waits for something to do: there may be something of another kind.
+    pub(super) fn wake(&self) {
+        let mut state = self.0.state.lock();
+        state.is_woken = true;
+        drop(state);
+        self.0.filled.notify_one();
+    }
+
     /// Takes the oldest requests, as many as a group may have, waiting at most `patience` for the first.
     pub(super) fn take(&self, jobs: &mut Vec<Job>, patience: Duration) -> Taken {
         let mut state = self.0.state.lock();
-        if state.jobs.is_empty() && !state.closed && !patience.is_zero() {
+        let is_woken = std::mem::take(&mut state.is_woken);
+        if state.jobs.is_empty() && !state.closed && !patience.is_zero() && !is_woken {
             state.asleep = true;
             self.0.filled.wait_for(&mut state, patience);
             state.asleep = false;
@@ -163,6 +183,10 @@ impl CommitQueue {
         }
         state.bytes -= group_bytes;
         Taken::Some
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.state.lock().closed
     }
 
     pub(super) fn close(&self) {

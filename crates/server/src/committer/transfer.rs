@@ -1,7 +1,8 @@
 //! A transfer's place among the writes: its pages are staged like any other write, and what has come whole is joined in one step.
 //!
 //! Joining takes its turn in the queue. What was asked for before it is durable before it, and what comes after it waits; so that
-//! watchers, leases, policy and peers are told of it at its place in the order of commits.
+//! watchers, leases, policy and peers are told of it at its place in the order of commits. What is [large](CompleteTransfer::is_large) is prepared
+//! [beside](super::joining) the writes instead, and takes its place among them when it is.
 
 use std::sync::Arc;
 
@@ -84,12 +85,17 @@ impl Worker {
             }),
             Step::Drop => self.committer.drop_transfer().map(|()| Stepped::default()).map_err(TransferError::from),
         };
-        done.map_err(|why| match why {
+        done.map_err(|why| self.refused(why))
+    }
+
+    /// What is answered when the store has not done a step.
+    pub(super) fn refused(&mut self, why: TransferError) -> StepRefusal {
+        match why {
             TransferError::Commit(why) => {
                 self.complain(&why);
                 StepRefusal::NotDurable(Arc::new(why))
             }
             why => StepRefusal::Store(why),
-        })
+        }
     }
 }

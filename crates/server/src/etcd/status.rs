@@ -183,8 +183,8 @@ impl From<&RequestError> for Fault {
     fn from(why: &RequestError) -> Self {
         match why {
             RequestError::LeaseNotFound { .. } | RequestError::LeaseAmbiguous { .. } => Self::LeaseNotFound,
-            // Whoever asks for this asks again: it is told to no client.
-            RequestError::LeaseHoldsOthers { .. } => Self::Internal { what: why.to_string() },
+            // Whoever asks for this asks again, or was held back until it can be: it is told to no client.
+            RequestError::LeaseHoldsOthers { .. } | RequestError::Joining => Self::Internal { what: why.to_string() },
             RequestError::LeaseExists { .. } => Self::LeaseExists,
             RequestError::KeyNotFound => Self::KeyNotFound,
             RequestError::RecordTooLarge { .. }

@@ -302,7 +302,7 @@ fn refused(refusal: committer::IngestRefusal) -> IngestRefusal {
         IngestError::RevisionsExhausted => IngestRefusal::RevisionsExhausted,
         IngestError::NoSpace => IngestRefusal::NoSpace,
         // The committer counts a record that is here already as taken; should one come, it is asked for again and then is.
-        IngestError::Duplicate { .. } => IngestRefusal::Busy,
+        IngestError::Duplicate { .. } | IngestError::Joining => IngestRefusal::Busy,
         IngestError::Poisoned { .. } | IngestError::Read(_) => IngestRefusal::Poisoned,
     }
 }

@@ -534,7 +534,7 @@ fn refusal(error: IngestError) -> IngestRefusal {
         IngestError::UnknownOperation { kind, .. } => IngestRefusal::UnknownOperation { kind },
         IngestError::NoSpace => IngestRefusal::NoSpace,
         IngestError::RevisionsExhausted => IngestRefusal::RevisionsExhausted,
-        IngestError::Duplicate { .. } => IngestRefusal::Busy,
+        IngestError::Duplicate { .. } | IngestError::Joining => IngestRefusal::Busy,
         IngestError::Poisoned { .. } | IngestError::Read(_) => IngestRefusal::Poisoned,
     }
 }

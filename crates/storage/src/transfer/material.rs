@@ -48,9 +48,8 @@ pub(super) fn gone(
         let row = CommitRow::decode(&row, number)?;
         for part in row.parts.iter().filter(|part| part.layer == Layer::Mesh && header.vector.covers(part.dot())) {
             let elements = part.numbered().map(|(at, operation)| (part.dot().element(at), operation));
-            let lacking = elements.filter(|(element, _)| {
-                !header.asked.covers_element(*element) && !staged.places.contains_key(element)
-            });
+            let lacking = elements
+                .filter(|(element, _)| !header.asked.covers_element(*element) && !staged.places.contains_key(element));
             gone.extend(lacking.filter_map(|(element, op)| Some((element, Holder::of(element, op)?))));
         }
     }

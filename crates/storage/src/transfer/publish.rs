@@ -22,10 +22,7 @@ use crate::{
     Commit, CommitError, Committer, ReadError, Revision, WallTime,
     engine::{Change, Persist},
     group::StagedBase,
-    row::{
-        Kind,
-        base::BaseRow,
-    },
+    row::{Kind, base::BaseRow},
     since_base::SinceBase,
 };
 
