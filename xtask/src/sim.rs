@@ -33,6 +33,9 @@ pub(crate) struct Options {
     /// Plant a bug, which is to be found; `list` names them.
     #[arg(long, value_name = "NAME")]
     plant: Option<String>,
+    /// Go on after a violation, and name every seed that has one.
+    #[arg(long, conflicts_with = "seed")]
+    all: bool,
     /// Run each seed twice and compare the traces.
     #[arg(long)]
     twice: bool,
@@ -102,7 +105,8 @@ impl Options {
         let history = self.history.iter().map(|path| path.display().to_string());
         words.extend(history.flat_map(|path| ["--history".to_owned(), path]));
         words.extend(self.budget.map(|_| "--until-input-ends".to_owned()));
-        words.extend(self.twice.then(|| "--twice".to_owned()));
+        let flags = [(self.all, "--all"), (self.twice, "--twice")];
+        words.extend(flags.into_iter().filter(|(on, _)| *on).map(|(_, flag)| flag.to_owned()));
         words
     }
 }
@@ -128,6 +132,7 @@ mod tests {
             seed: None,
             fjall_share: 2,
             plant: None,
+            all: false,
             twice: false,
             history: None,
             budget: None,
@@ -143,6 +148,8 @@ mod tests {
         assert_eq!(words(one), "--fjall-share 2 --seed 5 --plant torn-watch --twice");
         let kept = Options { seed: Some(5), history: Some("h.txt".into()), ..options() };
         assert_eq!(words(kept), "--fjall-share 2 --seed 5 --history h.txt");
+        let whole = Options { all: true, ..options() };
+        assert_eq!(words(whole), "--fjall-share 2 --from 3 --seeds 7 --threads 2 --all");
         let timed = Options { budget: Some(60), ..options() };
         assert_eq!(words(timed), "--fjall-share 2 --from 3 --seeds 7 --threads 2 --until-input-ends");
     }

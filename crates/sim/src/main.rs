@@ -3,6 +3,7 @@
 //! Equal arguments print equal lines. Progress goes to standard error.
 
 use std::{
+    collections::BTreeMap,
     io::Read as _,
     path::PathBuf,
     process::ExitCode,
@@ -26,6 +27,8 @@ struct Arguments {
     replays: bool,
     /// Where the history is written instead.
     history: Option<PathBuf>,
+    /// Goes on after a violation, and names every seed that has one.
+    goes_on: bool,
     /// Stops when standard input ends: whoever keeps the time holds it open.
     is_leashed: bool,
     options: Options,
@@ -53,6 +56,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
         twice: false,
         replays: false,
         history: None,
+        goes_on: false,
         is_leashed: false,
         options: Options::default(),
     };
@@ -75,6 +79,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
                 arguments.options.plant = Some(plant);
             }
             "--twice" => arguments.twice = true,
+            "--all" => arguments.goes_on = true,
             "--small" => arguments.options.size = Size::Small,
             "--history" => arguments.history = Some(value()?.into()),
             "--until-input-ends" => arguments.is_leashed = true,
@@ -136,7 +141,8 @@ struct Tally {
     marks: Marks,
     /// All traces' hashes in sum: it does not matter which thread was first.
     hashes: u64,
-    failed: Option<u64>,
+    /// What was violated, by seed.
+    failed: BTreeMap<u64, String>,
 }
 
 fn sweep(arguments: &Arguments) -> ExitCode {
@@ -164,15 +170,18 @@ fn sweep(arguments: &Arguments) -> ExitCode {
     );
     println!("met: {marks}");
     let missed: Vec<String> = marks.missed().map(|mark| format!("{mark:?}")).collect();
-    if !missed.is_empty() && failed.is_none() {
+    if !missed.is_empty() && failed.is_empty() {
         println!("never met: {}", missed.join(", "));
     }
-    if seeds < arguments.seeds && failed.is_none() {
+    if seeds < arguments.seeds && (failed.is_empty() || arguments.goes_on) {
         println!("{} seeds were left out, for want of time", arguments.seeds - seeds);
     }
-    match failed {
-        Some(seed) => {
-            report(seed, arguments);
+    if arguments.goes_on {
+        failed.iter().for_each(|(seed, violation)| println!("seed {seed}: VIOLATION of {violation}"));
+    }
+    match failed.first_key_value() {
+        Some((seed, _)) => {
+            report(*seed, arguments);
             ExitCode::FAILURE
         }
         None => {
@@ -213,9 +222,10 @@ impl Sweep {
         tally.events += outcome.counts.events;
         tally.folders += u64::from(outcome.plan.engine == tombolo_sim::EngineKind::Fjall);
         tally.hashes = tally.hashes.wrapping_add(outcome.trace.hash().rotate_left((seed % 64) as u32));
-        if outcome.violation.is_some() || differs {
-            tally.failed = Some(tally.failed.map_or(seed, |failed| failed.min(seed)));
-            self.stop.store(true, Ordering::Relaxed);
+        let unequal = differs.then(|| "determinism: two runs had different traces".to_owned());
+        if let Some(violation) = outcome.violation.as_ref().map(ToString::to_string).or(unequal) {
+            tally.failed.insert(seed, violation);
+            self.stop.fetch_or(!self.arguments.goes_on, Ordering::Relaxed);
         }
         if tally.seeds.is_multiple_of(20) {
             eprintln!("progress {} seeds", tally.seeds);

@@ -12,6 +12,7 @@ use tombolo_net::{Batch, IngestReport, Session, Signer, Stability, Standing};
 use tombolo_site::{Hub, LeaseTable, Load, WatcherId};
 use tombolo_storage::{
     Answer, Committer, CompleteTransfer, Group, Provider, Receiver, Request, RequestError, Slot, StagedPage, Store,
+    WallTime,
 };
 
 use crate::{
@@ -183,6 +184,13 @@ impl Site {
     /// The process of this number, if it is still running.
     pub(crate) fn life(&mut self, number: u64) -> Option<&mut Life> {
         self.life.as_mut().filter(|life| life.number == number)
+    }
+
+    /// What the clock on the wall shows whenever a store is told: no stamp of the site is to be much above it.
+    pub(crate) fn wall(&mut self, now: Time) -> WallTime {
+        let wall = self.clocks.wall(now);
+        self.log.note_wall(wall);
+        wall
     }
 
     /// The running clock as hub and leases take it.

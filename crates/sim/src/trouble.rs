@@ -107,23 +107,25 @@ pub(crate) fn choose(plan: &Plan, random: &mut Random, is_up: &[bool], now: Time
                 Trouble::Unreadable { site, is_unreadable: ends },
             );
         }
-        13 | 14 if troubles.sudden_stops => {
-            let calls = random.pick(&[1, 1, 2, 3, 5, 8, 20]);
-            let how = random.pick(&[Stop::Crash, Stop::Kill]);
-            let at = Arranged { calls, is_after: random.chance(50), how };
-            let trouble = match random.below(4) {
-                1 => Trouble::StopJoining { site, at: Arranged { calls: random.between(1, 6), ..at } },
-                0 => Trouble::StopSweeping { site, at: Arranged { calls: random.between(1, 3), ..at } },
-                _ => Trouble::StopAt { site, at },
-            };
-            agenda.at(now, Happening::Trouble(trouble));
-        }
+        13 | 14 if troubles.sudden_stops => agenda.at(now, Happening::Trouble(sudden_stop(site, random))),
         15 | 16 if troubles.rot => {
             // A lost row could not be told from one that compaction dropped, when it comes back.
             let lasting = if troubles.compactions { &Damage::ALL[..4] } else { &Damage::ALL };
             pass(Trouble::Rot { site, damage: random.pick(lasting) }, Trouble::Restore { site });
         }
         _ => {}
+    }
+}
+
+/// A stop in the middle of something.
+fn sudden_stop(site: usize, random: &mut Random) -> Trouble {
+    let calls = random.pick(&[1, 1, 2, 3, 5, 8, 20]);
+    let how = random.pick(&[Stop::Crash, Stop::Kill]);
+    let at = Arranged { calls, is_after: random.chance(50), how };
+    match random.below(4) {
+        1 => Trouble::StopJoining { site, at: Arranged { calls: random.between(1, 6), ..at } },
+        0 => Trouble::StopSweeping { site, at: Arranged { calls: random.between(1, 3), ..at } },
+        _ => Trouble::StopAt { site, at },
     }
 }
 

@@ -82,25 +82,47 @@ impl Log {
         Ok(())
     }
 
-    /// The site has joined a transfer of state and shows all records up to `frontier`; `commits` is what it told of.
+    /// The site has joined a transfer of state and shows all records up to `frontier`; `commits` is what it told of. `own` are records that
+    /// it wrote in the same step: they remove what outlived its lease, before the transfer or by it.
     ///
     /// # Errors
     ///
     /// What does not follow from the records.
     pub fn joined(
         &mut self,
-        records: &Records,
+        records: &mut Records,
         frontier: &VersionVector,
+        own: &[Arrival],
         commits: &[Arc<Commit>],
     ) -> Result<(), Violation> {
-        let Some((last, before)) = commits.split_last() else { return Ok(()) };
-        if !before.is_empty() {
-            let text = format!("{} commits were told of besides the transfer", before.len());
-            return Err(self.violation(Claim::Merge, text));
-        }
-        let expected = self.join(records, frontier)?;
-        self.model.renumber(last.number);
-        self.check_commit(last, &Expected { number: last.number, ..expected })
+        let brought: VersionVector = frontier.iter().filter(|dot| dot.replica != self.own).collect();
+        let earlier = self.written_before(&brought, records, own)?;
+        let (before, after) = own.split_at(earlier);
+        let (first, rest) = commits.split_at(earlier.min(commits.len()));
+        self.published(records, before, first, &BTreeMap::new())?;
+        let rest = match rest.split_first() {
+            Some((transfer, rest)) if commits.len() > own.len() => {
+                let expected = self.join(records, &brought)?;
+                self.model.renumber(transfer.number);
+                self.check_commit(transfer, &Expected { number: transfer.number, ..expected })?;
+                rest
+            }
+            _ => rest,
+        };
+        self.published(records, after, rest, &BTreeMap::new())
+    }
+
+    /// How many of the site's records were written before it had joined what is above a frontier: those that do not know of it.
+    fn written_before(
+        &self,
+        frontier: &VersionVector,
+        records: &mut Records,
+        arrivals: &[Arrival],
+    ) -> Result<usize, Violation> {
+        arrivals.iter().try_for_each(|arrival| records.note(self.site, &arrival.bytes).map(drop))?;
+        let knows = |context: &VersionVector| context.includes(frontier);
+        let later = arrivals.iter().position(|arrival| records.context(arrival.dot).is_some_and(knows));
+        Ok(later.unwrap_or(arrivals.len()))
     }
 
     /// Applies all records up to a frontier as one commit, causes first.
@@ -138,19 +160,26 @@ impl Log {
                 return Err(self.violation(Claim::Durability, text));
             }
         }
-        for (nth, arrival) in arrivals.iter().enumerate() {
-            let record = records.note(self.site, &arrival.bytes)?;
-            // What was on disk and not yet published is shown now.
-            if nth >= known.len() {
-                self.found += 1;
-                self.apply(&record).map(drop)?;
-            }
-        }
+        let (seen, found) = arrivals.split_at(known.len());
+        seen.iter().try_for_each(|arrival| records.note(self.site, &arrival.bytes).map(drop))?;
+        // What was on disk and not yet published is shown now, and so is a transfer that was joined and that nobody was shown any more.
+        let earlier = if was_joined { self.written_before(floor, records, found)? } else { found.len() };
+        let (before, after) = found.split_at(earlier);
+        self.find(records, before)?;
         if was_joined {
-            // A transfer was joined, and nobody was shown it any more.
             self.join(records, floor)?;
         }
+        self.find(records, after)?;
         Ok(was_joined)
+    }
+
+    /// Applies what a restart has found.
+    fn find(&mut self, records: &mut Records, arrivals: &[Arrival]) -> Result<(), Violation> {
+        self.found += arrivals.len() as u64;
+        arrivals.iter().try_for_each(|arrival| {
+            let record = records.note(self.site, &arrival.bytes)?;
+            self.apply(&record).map(drop)
+        })
     }
 
     /// The commit that a restart finds last: a transfer takes as many numbers as it needs.

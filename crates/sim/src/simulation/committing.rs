@@ -133,8 +133,7 @@ impl Simulation<'_> {
     }
 
     fn execute(&mut self, site: usize, work: Work) -> Result<(), Violation> {
-        let wall = self.sites[site].clocks.wall(self.now);
-        self.sites[site].log.note_wall(wall);
+        let wall = self.sites[site].wall(self.now);
         match work {
             Work::Client { client, request } => {
                 let Some(life) = &mut self.sites[site].life else { return Ok(()) };
@@ -358,15 +357,13 @@ impl Simulation<'_> {
         let Some(state) = sites.get_mut(site) else { return Ok(()) };
         let Some(life) = &state.life else { return Ok(()) };
         let standing = life.store.standing();
-        // What outlived its lease is removed before anything else is shown, by records of our own.
+        // What outlives its lease by the transfer is removed in the same step, by records of the site's own.
         let before = state.log.model().frontier().seq(state.replica);
         let others = standing.frontier.iter().filter(|dot| dot.replica != state.replica);
         let others = others.chain((before > 0).then(|| Dot::new(state.replica, before))).collect();
         let own = log_after(&life.store, &others, state.log.model().commits() + 1)
             .map_err(|text| Violation::at(site, Claim::Service, text))?;
-        let (first, last) = commits.split_at(own.len().min(commits.len()));
-        state.log.published(records, &own, first, &life.expiries)?;
-        state.log.joined(records, &standing.frontier, last)?;
+        state.log.joined(records, &standing.frontier, &own, commits)?;
         state.log.check_published(standing.published, &standing.frontier)?;
         if let Err(violation) = digests.note(site, &standing.frontier, standing.digest) {
             diverged.get_or_insert(violation);
@@ -433,8 +430,7 @@ impl Simulation<'_> {
     /// Compacted history goes, once no peer needs the log below any more.
     pub(super) fn keep_house(&mut self, site: usize, number: u64) -> Result<(), Violation> {
         let early = self.plan.troubles.truncations;
-        let wall = self.sites[site].clocks.wall(self.now);
-        self.sites[site].log.note_wall(wall);
+        let wall = self.sites[site].wall(self.now);
         let frontiers: Vec<_> = self.sites.iter().map(|site| site.log.model().frontier().clone()).collect();
         let Some(life) = self.sites[site].life(number) else { return Ok(()) };
         let may_go = |needed: &tombolo_crdt::VersionVector| frontiers.iter().all(|frontier| frontier.includes(needed));

@@ -30,7 +30,7 @@ impl Simulation<'_> {
         let hub = HubOptions { credit, ..HubOptions::default() };
         let (mesh, state) = (MESH, &mut self.sites[site]);
         let founding = Founding::Join { mesh, replica: state.replica, slot: state.slot };
-        let wall = state.clocks.wall(self.now);
+        let wall = state.wall(self.now);
         let options =
             OpenOptions { founding, durability: durability(self.plant), ..OpenOptions::new(wall, state.entropy) };
         let opened = state.rows.open(&options);

@@ -211,7 +211,7 @@ impl Simulation<'_> {
 
     /// Keeps pages that have come.
     pub(super) fn stage(&mut self, site: usize, pages: Vec<StagedPage>) -> Result<(), Violation> {
-        let wall = self.sites[site].clocks.wall(self.now);
+        let wall = self.sites[site].wall(self.now);
         let Some(life) = &mut self.sites[site].life else { return Ok(()) };
         match life.committer.stage(wall, pages) {
             Ok(()) => Ok(()),
@@ -228,7 +228,7 @@ impl Simulation<'_> {
 
     /// Joins a transfer with the state of the moment.
     pub(super) fn join(&mut self, site: usize, transfer: CompleteTransfer) -> Result<(), Violation> {
-        let wall = self.sites[site].clocks.wall(self.now);
+        let wall = self.sites[site].wall(self.now);
         let was_empty = self.sites[site].log.model().frontier().is_empty();
         // What is wrong in the middle of a join is seen only by who stops there.
         let planted = match self.plant.filter(|_| !self.is_calm()) {

@@ -76,7 +76,8 @@ pub enum TransferError {
 /// A transfer that was joined.
 #[derive(Clone, Debug)]
 pub struct PublishedTransfer {
-    /// What watchers and the lease table are to be told, in order: what was executed before, and then the transfer.
+    /// What watchers and the lease table are to be told, in order: what was executed before, the transfer, and the removals of what came
+    /// with it and has outlived its lease.
     pub commits: Vec<Arc<Commit>>,
     /// Elements that came.
     pub added: u64,
@@ -112,7 +113,8 @@ impl Committer {
     }
 
     /// Joins a whole transfer with the state as it is now: what was executed before is committed first, then everything that the transfer brings is
-    /// visible at once. Writers wait meanwhile; readers are answered from the state before.
+    /// visible at once. What it brings of leases that have ended here is removed in the same group, by records of our own. Writers wait meanwhile;
+    /// readers are answered from the state before.
     ///
     /// A transfer that brings nothing new by now changes nothing. What was staged is removed either way, by the next housekeepings.
     ///

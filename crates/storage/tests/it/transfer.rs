@@ -300,6 +300,25 @@ fn what_came_otherwise_and_was_removed_before_goes_element_by_element() {
 }
 
 #[test]
+fn what_outlived_its_lease_comes_and_goes_in_one_step() {
+    let [mut home, mut from] = [1, 2].map(|seed| Bench::of(seed, NOW));
+    home.run(Request::LeaseGrant { id: 7, ttl_s: 60 });
+    send(&home, &mut from);
+    home.run(Request::LeaseRevoke { id: 7 });
+    from.run(put_leased("late", "1", 7));
+    from.run(put("beside", "1"));
+    let before = home.store.published().revision;
+    let published = transfer(&from, &mut home);
+    let told: Vec<_> = published.commits.iter().map(|commit| (commit.revision.get(), commit.events.len())).collect();
+    assert_eq!(told, [(before.get() + 1, 2), (before.get() + 2, 1)], "the transfer first, and then the removal");
+    assert_eq!(published.commits[1].events[0].key(), &bytes("late"));
+    assert_eq!((value(&home.store, "late"), value(&home.store, "beside").as_deref()), (None, Some("1")));
+    assert_eq!(home.store.published().revision, published.commits[1].revision, "nobody is shown what is between them");
+    send(&home, &mut from);
+    assert_eq!((home.store.digest(), home.store.frontier()), (from.store.digest(), from.store.frontier()));
+}
+
+#[test]
 fn what_another_provider_had_and_this_one_has_removed_does_not_count() {
     let [mut author, mut first, mut second, mut to] = [1, 2, 3, 4].map(|seed| Bench::of(seed, NOW));
     (0..300).for_each(|key| drop(author.run(put(&format!("k{key:03}"), "1"))));

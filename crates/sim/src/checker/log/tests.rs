@@ -205,3 +205,73 @@ fn an_expiry_that_takes_what_is_not_its_own_is_found() {
     let taken = bench.log.published(&mut bench.records, &arrivals, &commits, &expiry(&commits));
     assert_eq!(taken.unwrap_err().claim, Claim::Leases);
 }
+
+/// A site's log at the end of a lease, a record of somebody who put a key under it, and the site's removal of that key.
+fn beyond_a_lease() -> (Log, Records, Arrival, Arrival) {
+    let [own, other] = [9, 3].map(|id| ReplicaId::new(id).expect("not 0"));
+    let lease = tombolo_crdt::LeaseRef { home: own, id: 7 };
+    let arrival = |dot: Dot, delta: &[Dot], operation: Operation| {
+        let context_delta = delta.iter().copied().collect();
+        let header = RecordHeader { dot, hlc: Hlc::from_millis(10 * dot.seq), context_delta, chain: Chain::BEGINNING };
+        Arrival { dot, bytes: Record { header, operations: vec![operation] }.encode(&Chain::BEGINNING).0 }
+    };
+    let put = Dot::new(other, 1);
+    let written = [
+        arrival(Dot::new(own, 1), &[], Operation::LeaseGrant { id: 7, ttl_s: 5 }),
+        arrival(Dot::new(own, 2), &[], Operation::LeaseEnd { lease, elements: vec![Dot::new(own, 1).element(0)] }),
+    ];
+    let (mut log, mut records) = (Log::new(0, own, Slot::FIRST), Records::default());
+    for arrival in &written {
+        let record = records.note(0, &arrival.bytes).expect("it is new");
+        log.apply(&record).expect("it follows");
+    }
+    let late = Operation::Put { key: "k".into(), value: "v".into(), lease: Some(lease), supersedes: vec![] };
+    let late = arrival(put, &[Dot::new(own, 1)], late);
+    records.note(1, &late.bytes).expect("it is new");
+    let removal = Operation::Remove { key: "k".into(), elements: vec![put.element(0)] };
+    let removal = arrival(Dot::new(own, 3), &[put], removal);
+    (log, records, late, removal)
+}
+
+/// What a store tells of the transfer that brings the key, and of its removal.
+fn told_of_a_join() -> [Commit; 2] {
+    let revision =
+        |ordinal: i64| (1..ordinal).fold(Slot::FIRST.beginning(), |last, _| last.next().expect("there is one"));
+    let (create_revision, mod_revision) = (2, 2);
+    let pair = KeyValue { key: "k".into(), value: "v".into(), create_revision, mod_revision, version: 1, lease: 7 };
+    let commit = |number: u64, at: i64, event: Event| Commit {
+        number,
+        revision: revision(at),
+        events: vec![event],
+        leases: vec![],
+        system: vec![],
+    };
+    [commit(4, 2, Event::Put(pair)), commit(5, 3, Event::Delete { key: "k".into(), revision: revision(3) })]
+}
+
+#[test]
+fn what_a_transfer_brings_beyond_its_lease_is_told_and_then_removed() {
+    let (_, _, late, removal) = beyond_a_lease();
+    let frontier: VersionVector = [Dot::new(removal.dot.replica, 3), late.dot].into_iter().collect();
+    let [transfer, removed] = told_of_a_join().map(Arc::new);
+    let join = |own: &[Arrival], commits: &[Arc<Commit>]| {
+        let (mut log, mut records, ..) = beyond_a_lease();
+        log.joined(&mut records, &frontier, own, commits).and_then(|()| log.check_content(&[]))
+    };
+    let own = [removal];
+    join(&own, &[transfer.clone(), removed.clone()]).expect("it is as it must be");
+    assert!(join(&own, &[removed.clone(), transfer.clone()]).is_err(), "in another order");
+    assert!(join(&own, &[transfer.clone()]).is_err(), "the removal is not told of");
+    assert!(join(&[], &[transfer.clone(), removed]).is_err(), "there is no record of the removal");
+    assert!(join(&[], &[transfer]).is_err(), "what outlived its lease is shown");
+}
+
+#[test]
+fn a_join_that_nobody_was_shown_is_found_with_what_was_removed_after_it() {
+    let (mut log, mut records, late, removal) = beyond_a_lease();
+    let own = removal.dot.replica;
+    let floor: VersionVector = [Dot::new(own, 2), late.dot].into_iter().collect();
+    let is_found = log.reopened(&mut records, &[removal], &floor).expect("causes come first");
+    assert!(is_found);
+    log.check_content(&[]).expect("it was removed");
+}
