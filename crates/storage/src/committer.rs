@@ -335,7 +335,8 @@ pub(crate) fn first_commit_at(
         let middle = low + (high - low) / 2;
         let row = rows.row(middle).map_err(|error| ReadError::at(middle, error))?;
         let row = row.ok_or(ReadError::Rot { commit: middle })?;
-        if CommitRow::decode_revision(&row, middle)?.get() >= revision { high = middle } else { low = middle + 1 }
+        // All of it is read: a row of another kind and the same number carries a hash that fits here.
+        if CommitRow::decode(&row, middle)?.revision.get() >= revision { high = middle } else { low = middle + 1 }
     }
     Ok(low)
 }

@@ -45,6 +45,8 @@ pub(crate) struct Compaction {
     after: Option<Sweep>,
     /// Rows of signed heads up to the last commit swept that are still there.
     lingering: BTreeSet<u64>,
+    /// Commits whose keys' histories are forgotten and whose rows are still to be looked at: a slice that meets a damaged row is tried again.
+    owed: BTreeSet<u64>,
 }
 
 /// A stretch of rows to look at.
@@ -83,7 +85,7 @@ impl Compaction {
     /// Compaction as a reopened store finds it: nobody is reading, and what was left undone goes on at once.
     pub(crate) fn resume(base: Option<(u64, BaseRow)>, obsolete: Vec<u64>, lingering: BTreeSet<u64>) -> Self {
         let sweep = base.as_ref().and_then(|(_, base)| Sweep::of(base, None));
-        Self { base, obsolete, sweep, after: None, lingering }
+        Self { base, obsolete, sweep, after: None, lingering, owed: BTreeSet::new() }
     }
 
     /// The last commit of the oldest readable revision.
@@ -156,6 +158,7 @@ impl Compaction {
 
     /// Takes note that the rows up to `last` are swept, and returns how to write that down.
     fn advance(&mut self, last: u64, slice: &Slice) -> Vec<Change> {
+        self.owed.clear();
         let Some((_, mut base)) = self.base.clone() else { return Vec::new() };
         base.progress.swept = base.progress.swept.max(last);
         base.progress.floor.join(&slice.dots);
@@ -306,9 +309,11 @@ impl Committer {
         Ok(slice)
     }
 
-    /// Forgets the history of every key of the rows, and returns the commits up to `last` that may have lost something.
+    /// Forgets the history of every key of the rows, and returns the commits up to `last` that may have lost something, in this attempt or in
+    /// one before: what is forgotten is not found again by looking.
     fn forget(&mut self, rows: &[(u64, StoredRow)], sweep: &Sweep, last: u64) -> BTreeSet<u64> {
-        let mut affected: BTreeSet<u64> = rows.iter().map(|(number, _)| *number).collect();
+        let mut affected = std::mem::take(&mut self.compaction.owed);
+        affected.extend(rows.iter().map(|(number, _)| *number));
         let index = &mut self.shared.state.write().index;
         index.forget_range_removals(last);
         for key in rows.iter().flat_map(|(_, (_, row))| keys(row)) {
@@ -322,6 +327,7 @@ impl Committer {
             !is_due
         });
         affected.split_off(&(last + 1));
+        self.compaction.owed.clone_from(&affected);
         affected
     }
 

@@ -29,7 +29,8 @@ const PAUSE_US: u64 = 500 * MS;
 impl Simulation<'_> {
     /// A session says that we lack what is no longer in the peer's log. That must be so.
     pub(super) fn lacks_state(&mut self, site: usize, peer: usize, floor: &VersionVector) -> Result<(), Violation> {
-        if self.sites[site].log.model().frontier().includes(floor) {
+        // A session knows what it was told, which may have been some time ago.
+        if self.sites[site].life.as_ref().is_some_and(|life| life.standing.frontier.includes(floor)) {
             let text = format!("s{peer} is said to have forgotten what is lacked here, but {floor:?} is here");
             return Err(Violation::at(site, Claim::Protocol, text));
         }

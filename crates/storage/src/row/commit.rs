@@ -279,14 +279,6 @@ impl CommitRow {
         Self::decode_content(content, number).map_err(|_| ReadError::Rot { commit: number })
     }
 
-    /// The revision of a row, without reading the rest of it.
-    pub(crate) fn decode_revision(row: &Bytes, number: u64) -> Result<Revision, ReadError> {
-        let content = unseal(row, number).ok_or(ReadError::Rot { commit: number })?;
-        let mut reader = Reader::new(content);
-        let read = reader.u8("form").and_then(|_| revision(&mut reader));
-        read.map_err(|_| ReadError::Rot { commit: number })
-    }
-
     fn decode_content(content: Bytes, number: u64) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(content);
         let found = reader.u8("form")?;

@@ -346,3 +346,25 @@ fn a_remainder_without_its_base_is_damage() {
     let wall = bench.wall;
     assert!(Bench::try_on(bench.stop(crate::memory::Stop::Kill), wall).is_err());
 }
+
+#[test]
+fn a_sweep_that_met_a_damaged_row_goes_on_when_that_is_whole_as_if_nothing_had_been() {
+    let mut bench = Bench::new();
+    bench.run(put("gone", "1"));
+    bench.run(put("stays", "1"));
+    bench.compact(3);
+    bench.sweep();
+    bench.run(delete(single("gone")));
+    bench.run(put("stays", "2"));
+    bench.compact(5);
+    bench.pass_grace();
+    let key = [&b"c"[..], &1_u64.to_be_bytes()].concat();
+    let whole = bench.engine.get(&key).unwrap().expect("what was swept keeps the row of what is live");
+    assert!(bench.engine.rot(&key, |row| row.clear()));
+    assert!(bench.committer.maintain(bench.wall).is_err(), "the row that is to go cannot be read");
+    assert!(bench.engine.rot(&key, |row| *row = whole.to_vec()));
+    bench.sweep();
+    assert!(!bench.commit_rows().contains(&1), "what was removed leaves nothing");
+    let before = seen(&bench);
+    assert_eq!(seen(&bench.reopen(Stop::Crash)), before);
+}

@@ -4,7 +4,9 @@
 
 use bytes::Bytes;
 use tombolo_crdt::{Chain, Dot, Hlc, Operation, Record, RecordHeader, ReplicaId, SignedHead, VersionVector};
-use tombolo_storage::{ArrivalBudget, IngestError, RefusedBatch, Store, engine::Engine};
+use tombolo_storage::{
+    ArrivalBudget, HistoryBudget, IngestError, KeyRange, ReadError, RefusedBatch, Store, engine::Engine,
+};
 
 use crate::{
     memory::{Bench, Stop},
@@ -265,4 +267,25 @@ fn own_writes_cost_no_signature() {
     assert_eq!((head_rows(&bench), bench.store.signed_heads()), (vec![], vec![]));
     let (dots, heads, _) = told(&bench.store, &VersionVector::new(), EVERYTHING);
     assert_eq!((dots.len(), heads), (10, vec![]), "who offers them signs them");
+}
+
+#[test]
+fn heads_in_the_place_of_a_record_are_not_taken_for_it_when_history_is_searched() {
+    let (mut bench, mut a) = (Bench::new(), Author::new(0xa1));
+    for mark in 1..=5 {
+        let record = a.write(&mark.to_string());
+        ingest(&mut bench, vec![record], vec![a.head(mark)]);
+    }
+    let [record, heads] = [b"c", b"g"].map(|kind| [&kind[..], &3_u64.to_be_bytes()].concat());
+    // The two have the same number, and so each one's hash fits in the other's place.
+    let heads = bench.engine.get(&heads).unwrap().expect("the batch was signed");
+    assert!(bench.engine.rot(&record, |row| *row = heads.to_vec()));
+    let budget = HistoryBudget { commits: 10, bytes: 1000 };
+    for from in 2..=6 {
+        match bench.store.history(from, &KeyRange::all(), budget) {
+            Ok(told) => assert_eq!((told.commits[0].revision.get(), from > 4), (from, true)),
+            Err(ReadError::Rot { commit }) => assert_eq!(commit, 3),
+            Err(other) => panic!("{other}"),
+        }
+    }
 }
