@@ -72,6 +72,8 @@ pub(crate) struct Folder {
     pub(crate) path: PathBuf,
     /// There was no manifest: its engine must turn out to be empty.
     pub(crate) is_new: bool,
+    /// Programs of its format may take what will be written for something else: see [`raise_format`](Self::raise_format).
+    is_of_earlier_format: bool,
     pub(crate) lock: FolderLock,
     pub(crate) owner: Owner,
     pub(crate) fence: Fence,
@@ -144,7 +146,17 @@ impl Folder {
         }
         let fence_file = FenceFile::create(&fence_path, &fence).map_err(io_error("create", path, "FENCE"))?;
         let (loss, dispute) = (None, None);
-        Ok(Self { path: path.to_owned(), is_new: true, lock, owner, fence, fence_file, loss, dispute })
+        Ok(Self {
+            path: path.to_owned(),
+            is_new: true,
+            is_of_earlier_format: false,
+            lock,
+            owner,
+            fence,
+            fence_file,
+            loss,
+            dispute,
+        })
     }
 
     /// Completes a new folder, once its engine has its files, and has turned out to be empty.
@@ -156,6 +168,11 @@ impl Folder {
             return Err(damaged("there is no MANIFEST, but the engine holds rows".to_owned()));
         }
         self.seal()
+    }
+
+    /// Makes sure, before anything is written, that no program opens the folder that does not know what may be.
+    pub(crate) fn raise_format(&self) -> Result<(), OpenError> {
+        if self.is_of_earlier_format { self.seal() } else { Ok(()) }
     }
 
     /// Writes the manifest, in one step: from here on the rows are its owner's.
@@ -176,7 +193,7 @@ impl Folder {
     fn check(path: &Path, lock: FolderLock, on_loss: OnLoss) -> Result<Self, OpenError> {
         let file = File::open(path.join("MANIFEST")).map_err(io_error("open", path, "MANIFEST"))?;
         let text = io::read_to_string(&file).map_err(io_error("read", path, "MANIFEST"))?;
-        let (owner, born) = manifest::parse(&text)?;
+        let (owner, born, is_of_earlier_format) = manifest::parse_any(&text)?;
         if born != Birth::of(&file).map_err(io_error("inspect", path, "MANIFEST"))? {
             return Err(OpenError::NeedsNewIdentity { cause: IdentityLoss::Copied });
         }
@@ -197,7 +214,17 @@ impl Folder {
         };
         match loss {
             Some(cause) if on_loss == OnLoss::Refuse => Err(OpenError::NeedsNewIdentity { cause }),
-            loss => Ok(Self { path: path.to_owned(), is_new: false, lock, owner, fence, fence_file, loss, dispute }),
+            loss => Ok(Self {
+                path: path.to_owned(),
+                is_new: false,
+                is_of_earlier_format,
+                lock,
+                owner,
+                fence,
+                fence_file,
+                loss,
+                dispute,
+            }),
         }
     }
 }

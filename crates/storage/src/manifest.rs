@@ -14,13 +14,9 @@ use crate::{
     lineage::{Forebear, Lineage, Numbers, Predecessor},
 };
 
-/// The format of data folders.
-const FORMAT: u32 = 1;
-/// That of folders whose store has forebears: who does not know of them would take their revisions for a stranger's.
-const FORMAT_WITH_FOREBEARS: u32 = 2;
-/// That of folders whose replica has succeeded another one in the same folder: who does not know of it would hold the fence of the one
-/// against the log of the other, and count where that one did.
-const FORMAT_OF_SUCCESSORS: u32 = 3;
+/// The format of data folders: 2 came with forebears, 3 with successions, and 4 with what transfers leave behind them, and with signed heads. Who does not
+/// know of those would take half a transfer for a whole one.
+const FORMAT: u32 = 4;
 
 /// What tells a file from a copy of it: its inode, and the moment of its birth, which no copy can take along.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +39,7 @@ pub(crate) fn render(owner: &Owner, birth: Birth) -> String {
     let Owner { identity, private, numbers, inherited_fence } = owner;
     let mut text = format!(
         "tombolo data folder\nformat {}\nmesh {:032x}\nreplica {:016x}\nprivate {:016x}\nslot {}\ninode {}\nborn {}\n",
-        format_of(owner),
+        FORMAT,
         identity.mesh.0,
         identity.replica.get(),
         private.get(),
@@ -87,28 +83,22 @@ pub(crate) fn unsealed(text: &str) -> Option<&str> {
     (hash == format!("hash {:016x}\n", xxh3_64(content.as_bytes()))).then_some(content)
 }
 
-fn format_of(owner: &Owner) -> u32 {
-    let Owner { numbers, inherited_fence, .. } = owner;
-    let succeeds = !numbers.lineage.predecessors().is_empty() || *inherited_fence > 0;
-    if succeeds || numbers.has_gaps() {
-        FORMAT_OF_SUCCESSORS
-    } else if numbers.lineage == Lineage::default() {
-        FORMAT
-    } else {
-        FORMAT_WITH_FOREBEARS
-    }
-}
-
 /// Reads a manifest.
 pub(crate) fn parse(text: &str) -> Result<(Owner, Birth), OpenError> {
+    parse_any(text).map(|(owner, birth, _)| (owner, birth))
+}
+
+/// The same, and whether it is of an earlier format, which is to be raised before anything is written.
+pub(crate) fn parse_any(text: &str) -> Result<(Owner, Birth, bool), OpenError> {
     let unreadable = || damaged("MANIFEST is not readable".to_owned());
     // The format comes first: a newer one may look different from here on.
-    let format = field(text, "format").and_then(|value| value.parse().ok()).ok_or_else(unreadable)?;
-    if format > FORMAT_OF_SUCCESSORS {
-        return Err(OpenError::NewerFormat { found: format, known: FORMAT_OF_SUCCESSORS });
+    let format: u32 = field(text, "format").and_then(|value| value.parse().ok()).ok_or_else(unreadable)?;
+    if format > FORMAT {
+        return Err(OpenError::NewerFormat { found: format, known: FORMAT });
     }
     let content = unsealed(text).ok_or_else(|| damaged("MANIFEST does not carry its own hash".to_owned()))?;
-    read(content).ok_or_else(unreadable)
+    let (owner, birth) = read(content).ok_or_else(unreadable)?;
+    Ok((owner, birth, format < FORMAT))
 }
 
 fn read(text: &str) -> Option<(Owner, Birth)> {
@@ -177,7 +167,9 @@ mod tests {
         assert_eq!(owner.identity.slot.number(), 7);
         assert_eq!(owner.numbers, Slot::new(7).unwrap().into());
         assert_eq!(birth, Birth { inode: 4711, nanos: 1_700_000_000_123_456_789 });
-        assert_eq!(render(&owner, birth), V1);
+        let now = render(&owner, birth);
+        assert!(now.contains("\nformat 4\n"), "{now}");
+        assert_eq!(parse(&now).unwrap(), (owner, birth));
     }
 
     #[test]
@@ -195,11 +187,7 @@ mod tests {
         let heir = Owner { numbers, inherited_fence: 12, ..founder.clone() };
         let text = render(&heir, birth);
         assert_eq!(parse(&text).unwrap(), (heir, birth));
-        assert!(text.contains("\nformat 3\n") && text.contains("forebear 0000000000000001 10\n"), "{text}");
-        // Who was restored, and has succeeded nobody, is read by the version before.
-        let restored = vec![Forebear { replica: id(1), first: at(0, 0), last: at(0, 9) }];
-        let numbers = Numbers { lineage: Lineage::new(restored, vec![id(1)], Vec::new()), ..founder.numbers.clone() };
-        assert!(render(&Owner { numbers, ..founder }, birth).contains("\nformat 2\n"));
+        assert!(text.contains("forebear 0000000000000001 10\n"), "{text}");
     }
 
     #[test]

@@ -383,6 +383,7 @@ fn disagreement(fence: &Fence, recovered: &Recovered) -> Option<IdentityLoss> {
 
 /// Marks the folder as in use, before anything is written in it.
 fn start_fence(folder: Folder, options: &OpenOptions, head: &Head) -> Result<(FolderLock, FenceKeeper), OpenError> {
+    folder.raise_format()?;
     let Folder { path, lock, owner, fence, mut fence_file, .. } = folder;
     let is_inherited = fence_file.generation() <= owner.inherited_fence;
     let fence = Fence { is_clean: false, is_weak: options.durability.is_weak(), ..fence }.opened(head);

@@ -34,5 +34,7 @@ mod support;
 mod system;
 mod tail;
 mod transfer;
+mod transfer_beside;
 mod transfer_crash;
+mod transfer_engine;
 mod transfer_laws;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tombolo_crdt::VersionVector;
 use tombolo_storage::{
-    CompleteTransfer, KeyRange, KeyValue, Provider, Receiver, Request, Store, SystemEntry, TransferError,
+    CompleteTransfer, KeyRange, KeyValue, Provider, PublishedTransfer, Receiver, Request, Store, SystemEntry,
+    TransferError,
 };
 
 use crate::{
@@ -61,18 +62,41 @@ pub(crate) fn seen(store: &Store) -> Seen {
     (all(store), store.frontier(), store.digest(), store.system(b""), past)
 }
 
-fn staged(from: &Bench, to: &mut Bench) -> CompleteTransfer {
+pub(crate) fn staged(from: &Bench, to: &mut Bench) -> CompleteTransfer {
     let mut receiver = Receiver::resume(&to.store).unwrap();
     pull(&Provider::new(&from.store), &mut receiver, to, |page| page).unwrap();
     receiver.complete().unwrap().expect("everything came")
 }
 
+/// A way of joining a transfer.
+type Way = fn(&mut Bench, CompleteTransfer) -> Result<PublishedTransfer, TransferError>;
+
+fn at_once(to: &mut Bench, transfer: CompleteTransfer) -> Result<PublishedTransfer, TransferError> {
+    to.committer.publish_transfer(to.wall, transfer)
+}
+
+pub(crate) fn prepared(to: &mut Bench, transfer: CompleteTransfer) -> Result<PublishedTransfer, TransferError> {
+    let (_, preparation) = to.committer.prepare_transfer(to.wall, transfer)?;
+    let mut preparation = preparation.expect("it brings something");
+    preparation.run();
+    to.committer.publish_prepared(to.wall, preparation)
+}
+
 #[test]
 fn wherever_a_publication_stops_it_was_carried_out_or_not_begun() {
+    stop_everywhere(at_once);
+}
+
+#[test]
+fn wherever_a_prepared_publication_stops_it_was_carried_out_or_not_begun() {
+    stop_everywhere(prepared);
+}
+
+fn stop_everywhere(join: Way) {
     let (from, mut to) = apart();
     let transfer = staged(&from, &mut to);
     let before = seen(&to.store);
-    to.committer.publish_transfer(to.wall, transfer).unwrap();
+    join(&mut to, transfer).unwrap();
     let after = seen(&to.store);
     let mut not_begun = 0;
     for syncs_only in [false, true] {
@@ -84,7 +108,7 @@ fn wherever_a_publication_stops_it_was_carried_out_or_not_begun() {
             } else {
                 to.engine.fail_in(failing)
             }
-            let outcome = to.committer.publish_transfer(to.wall, transfer);
+            let outcome = join(&mut to, transfer);
             let shown = seen(&to.store);
             match &outcome {
                 Ok(_) => assert_eq!(shown, after),
@@ -103,7 +127,7 @@ fn wherever_a_publication_stops_it_was_carried_out_or_not_begun() {
                     assert_eq!(again.rows_of(b'i'), 0, "nothing is left of the attempt");
                     assert!(Receiver::resume(&again.store).unwrap().progress().elements > 0, "what was staged is");
                     let transfer = staged(&from, &mut again);
-                    again.committer.publish_transfer(again.wall, transfer).unwrap();
+                    join(&mut again, transfer).unwrap();
                     assert_eq!(seen(&again.store).0, after.0);
                 }
                 again.sweep();
