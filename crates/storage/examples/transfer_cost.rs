@@ -15,8 +15,8 @@ use std::{
 };
 
 use tombolo_storage::{
-    Committer, CompleteTransfer, Founding, KeyRange, OpenOptions, Provider, Put, Receiver, Request, Slot, Store,
-    WallTime,
+    Committer, CompleteTransfer, Founding, KeyRange, OpenOptions, Provider, PublishedTransfer, Put, Receiver, Request,
+    Slot, Store, WallTime,
 };
 
 const NOW: WallTime = WallTime(1_700_000_000_000);
@@ -147,48 +147,52 @@ fn pull(from: &Store, receiver: &mut Receiver, committer: &mut Committer) -> Res
     }
 }
 
-/// Joins what has come: at once if it is little, and otherwise beside writers at the receiver, who wait for the disk with every put.
+/// Joins what has come: at once if it is little, and otherwise beside writers.
 fn join(committer: &mut Committer, complete: CompleteTransfer) -> Result<(), Box<dyn Error>> {
     let (began, cpu) = (Instant::now(), processor_ns());
-    let (mut waits, mut preparing) = (Vec::new(), 0);
-    let (begun, prepared) = match complete.is_large() {
-        true => committer.prepare_transfer(NOW, complete.clone())?,
-        false => Default::default(),
+    let (published, elsewhere) = if complete.is_large() {
+        join_beside(committer, complete)?
+    } else {
+        (committer.publish_transfer(NOW, complete)?, 0)
     };
-    drop(begun);
-    let asked = Instant::now();
-    let published = match prepared {
-        None => committer.publish_transfer(NOW, complete)?,
-        Some(mut preparation) => {
-            println!("  begun in {:?}", began.elapsed());
-            let running = std::thread::spawn(move || {
-                preparation.run();
-                (preparation, processor_ns())
-            });
-            while !running.is_finished() {
-                let asked = Instant::now();
-                put(committer, waits.len() % 1000 * 7, 100)?;
-                committer.commit()?;
-                waits.push(asked.elapsed());
-            }
-            let (preparation, processor) = running.join().map_err(|_| "the preparation failed")?;
-            preparing = processor;
-            println!("  prepared in {:?}, {:?} of a processor", asked.elapsed(), Duration::from_nanos(processor));
-            tell("a put at the receiver meanwhile, durable", &mut waits);
-            let asked = Instant::now();
-            let published = committer.publish_prepared(NOW, preparation)?;
-            println!("  published in {:?}", asked.elapsed());
-            published
-        }
-    };
-    let (joining, cpu) = (began.elapsed(), processor_ns() - cpu + preparing);
+    let (joining, cpu) = (began.elapsed(), processor_ns() - cpu + elsewhere);
     let elements = (published.added + published.removed).max(1) as f64;
     println!(
-        "  joined {} in, {} out in {joining:?}: {:.2} us each, {:.2} us of them on the processor",
+        "  joined {} in, {} out in {joining:?}: {:.2} us each, {:.2} us of them on the processor, writers included",
         published.added,
         published.removed,
         joining.as_secs_f64() * 1e6 / elements,
         cpu as f64 / 1e3 / elements
     );
     Ok(())
+}
+
+/// Joins beside a writer at the receiver, which waits for the disk with every put. Returns the processor time of the other thread, too.
+fn join_beside(
+    committer: &mut Committer,
+    complete: CompleteTransfer,
+) -> Result<(PublishedTransfer, u64), Box<dyn Error>> {
+    let asked = Instant::now();
+    let (_, preparation) = committer.prepare_transfer(NOW, complete)?;
+    let mut preparation = preparation.ok_or("it brings something")?;
+    println!("  begun in {:?}", asked.elapsed());
+    let asked = Instant::now();
+    let running = std::thread::spawn(move || {
+        preparation.run();
+        (preparation, processor_ns())
+    });
+    let mut waits = Vec::new();
+    while !running.is_finished() {
+        let asked = Instant::now();
+        put(committer, waits.len() % 1000 * 7, 100)?;
+        committer.commit()?;
+        waits.push(asked.elapsed());
+    }
+    let (preparation, processor) = running.join().map_err(|_| "the preparation failed")?;
+    println!("  prepared in {:?}, {:?} of a processor", asked.elapsed(), Duration::from_nanos(processor));
+    tell("a put at the receiver meanwhile, durable", &mut waits);
+    let asked = Instant::now();
+    let published = committer.publish_prepared(NOW, preparation)?;
+    println!("  published in {:?}", asked.elapsed());
+    Ok((published, processor))
 }

@@ -3,7 +3,8 @@
 //! A transfer is *pulled*. The receiver sends bodies ([`Receiver::next_pulls`]), the provider answers each with one
 //! ([`Provider::answer`]), and whoever carries them needs to know nothing of what is in them. What comes is staged durably, out
 //! of sight ([`Committer::stage`](crate::Committer::stage)), and when all is there it is joined with the state of that moment, in one
-//! step as far as anybody can tell ([`Committer::publish_transfer`](crate::Committer::publish_transfer)).
+//! step as far as anybody can tell ([`Committer::publish_transfer`](crate::Committer::publish_transfer)). What is much is
+//! [prepared](Preparation) for that beside everything else.
 //!
 //! A checkpoint is the same thing for a receiver that has nothing. The provider holds on to one moment of its store and
 //! remembers nothing else; a receiver that was cut off, or restarted, goes on with what it has staged, at the same provider or at another.

@@ -22,8 +22,8 @@ use crate::{
     store::Shared,
 };
 
-/// Bytes of rows written at a time.
-pub(super) const BATCH_BYTES: usize = 1 << 20;
+/// Bytes of rows written at a time: whoever writes beside waits for one batch.
+pub(super) const BATCH_BYTES: usize = 1 << 17;
 /// Pages that are read ahead of the join.
 const PAGES_AHEAD: usize = 4;
 /// Batches that wait to be written.

@@ -41,7 +41,7 @@ const AHEAD_MIN: u64 = 1 << 16;
 /// Of those, what is left for commits that no request makes.
 const MARGIN: u64 = 1 << 10;
 /// Keys copied, or brought up to date, while the state is locked.
-const STRETCH_KEYS: usize = 1024;
+const STRETCH_KEYS: usize = 256;
 /// Changed keys that may be left for the end, and how often it is tried to have no more.
 const FEW_KEYS: usize = 256;
 const ROUNDS: usize = 8;

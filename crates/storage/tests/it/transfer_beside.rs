@@ -1,7 +1,7 @@
 //! A join that is prepared beside the running state: what happens to those who read and write meanwhile, and to what they write.
 
 use tombolo_storage::{
-    ArrivalBudget, CompleteTransfer, HistoryBudget, IngestError, KeyRange, Preparation, ReadError, Receiver,
+    ArrivalBudget, CompleteTransfer, HistoryBudget, IngestError, KeyRange, Preparation, ReadError, Receiver, Request,
     RequestError, TransferError,
 };
 
@@ -197,4 +197,24 @@ fn the_log_is_told_past_the_numbers_that_nobody_has() {
     assert_eq!(told.records.len(), 1);
     let old = to.store.history(2, &KeyRange::all(), HistoryBudget { commits: 9, bytes: 9 });
     assert!(matches!(old, Err(ReadError::Compacted { .. })));
+}
+
+#[test]
+fn what_a_transfer_takes_from_a_lease_is_not_attached_to_it_any_more() {
+    for is_prepared in [false, true] {
+        let (mut from, mut to) = (Bench::of(1, NOW), Bench::of(2, NOW));
+        from.run(Request::LeaseGrant { id: 5, ttl_s: 60 });
+        from.run(put_leased("loosened", "1", 5));
+        from.run(put_leased("stays", "1", 5));
+        send(&from, &mut to);
+        from.run(put("loosened", "2"));
+        from.run(put_leased("comes", "1", 5));
+        let transfer = staged(&from, &mut to);
+        if is_prepared {
+            prepared(&mut to, transfer).unwrap();
+        } else {
+            to.committer.publish_transfer(to.wall, transfer).unwrap();
+        }
+        assert_eq!(to.store.lease_keys(5), [bytes("comes"), bytes("stays")]);
+    }
 }

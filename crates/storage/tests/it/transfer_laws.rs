@@ -117,7 +117,7 @@ impl Run {
         let bench = &mut self.mesh.sites[to];
         let (_, prepared) = bench.committer.prepare_transfer(bench.wall, transfer.clone()).unwrap();
         let Some(mut preparation) = prepared else { return };
-        let writes = if self.is_calm { 0 } else { 3 };
+        let writes = if self.is_calm { 0 } else { 12 };
         (0..random.below(1 + writes)).for_each(|_| self.write(random, to));
         preparation.run();
         (0..random.below(1 + writes)).for_each(|_| self.write(random, to));
