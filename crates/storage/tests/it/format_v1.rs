@@ -101,7 +101,7 @@ fn furnish_system() -> Bench {
     bench
 }
 
-fn show_system(store: &Store) -> String {
+pub(crate) fn show_system(store: &Store) -> String {
     let Published { commit, revision, compacted } = store.published();
     let mut text = format!("commit {commit}, revision {revision}, compacted {compacted}\n");
     writeln!(text, "frontier {:?}\ndigest {:032x}", store.frontier(), store.digest()).unwrap();
@@ -189,7 +189,7 @@ fn show_on(engine: Box<dyn Engine>) -> String {
 }
 
 /// What a store shows, as text.
-fn show(store: &Store) -> String {
+pub(crate) fn show(store: &Store) -> String {
     let mut text = String::new();
     let published = store.published();
     writeln!(text, "{published:?}\nfrontier {:?}\ndigest {:032x}", store.frontier(), store.digest()).unwrap();
@@ -215,7 +215,7 @@ fn show(store: &Store) -> String {
     text
 }
 
-fn read_rows(text: &str) -> Vec<Change> {
+pub(crate) fn read_rows(text: &str) -> Vec<Change> {
     let row = |line: &str| {
         let (key, value) = line.split_once(' ').expect("a row has a key and a value");
         Change::Put(unhex(key).into(), unhex(value).into())
@@ -223,7 +223,7 @@ fn read_rows(text: &str) -> Vec<Change> {
     text.lines().map(row).collect()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").unwrap();
         text

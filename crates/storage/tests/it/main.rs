@@ -11,6 +11,7 @@ mod faults;
 mod folder;
 mod folders;
 mod format_v1;
+mod format_v4;
 mod founding;
 mod gate;
 mod groups;

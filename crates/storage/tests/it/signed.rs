@@ -19,14 +19,14 @@ fn id(bits: u64) -> ReplicaId {
 }
 
 /// Writes the stream of a replica that does not exist.
-struct Author {
+pub(crate) struct Author {
     replica: ReplicaId,
     seq: u64,
     chain: Chain,
 }
 
 impl Author {
-    fn new(replica: u64) -> Self {
+    pub(crate) fn new(replica: u64) -> Self {
         Self { replica: id(replica), seq: 0, chain: Chain::BEGINNING }
     }
 
@@ -49,7 +49,7 @@ impl Author {
         bytes
     }
 
-    fn write(&mut self, value: &str) -> Bytes {
+    pub(crate) fn write(&mut self, value: &str) -> Bytes {
         self.write_after(&[], value)
     }
 
@@ -58,13 +58,13 @@ impl Author {
     }
 
     /// Its head here, with a signature that can be told from others.
-    fn head(&self, mark: u8) -> SignedHead {
+    pub(crate) fn head(&self, mark: u8) -> SignedHead {
         let signature = [mark; SignedHead::SIGNATURE_LEN];
         SignedHead { dot: self.dot(), chain: self.chain, signer: self.replica, signature }
     }
 }
 
-fn ingest(bench: &mut Bench, records: Vec<Bytes>, heads: Vec<SignedHead>) -> usize {
+pub(crate) fn ingest(bench: &mut Bench, records: Vec<Bytes>, heads: Vec<SignedHead>) -> usize {
     let applied = bench.committer.ingest_batch(bench.wall, records, heads).expect("the batch is taken");
     bench.commit();
     applied
