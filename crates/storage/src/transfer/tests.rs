@@ -193,6 +193,21 @@ fn an_element_is_one_of_those_that_were_asked_for() {
 }
 
 #[test]
+fn an_element_comes_once() {
+    // The first page ends early, and the second one brings the same again in the place of the rest.
+    let first = std::cell::RefCell::new(None);
+    let fault = Pair::with_parts(|parts, next| match first.borrow_mut().take() {
+        None => {
+            parts.truncate(10);
+            *next = 10;
+            *first.borrow_mut() = Some(parts.clone());
+        }
+        Some(before) => *parts = before,
+    });
+    assert!(matches!(fault, Err(TransferFault::Twice { element }) if element.dot.seq == 1), "{fault:?}");
+}
+
+#[test]
 fn what_was_changed_or_left_out_does_not_add_up() {
     let fault = Pair::with_parts(|parts, _| parts[3] = put_of(parts[3].dot(), b"changed")).unwrap_err();
     assert!(matches!(fault, TransferFault::Fingerprint { .. }), "{fault}");
