@@ -7,7 +7,7 @@ use tombolo_net::StartError;
 use tombolo_storage::{CommitError, IdentityLoss, OpenError};
 
 use crate::{
-    mesh::{JoinFailure, MeshError},
+    mesh::{JoinFailure, MeshError, SalvageFailure},
     policy::TokenError,
     tls::TlsError,
 };
@@ -52,6 +52,16 @@ pub enum Failure {
         path: PathBuf,
         /// The store's answer.
         source: OpenError,
+    },
+    /// Rows of the store are rotten, and could not be made again before it is opened.
+    #[error("failed to open {path}: the row of commit {commit} is rotten or missing, {why}")]
+    Rotten {
+        /// The folder.
+        path: PathBuf,
+        /// The first such row.
+        commit: u64,
+        /// Why it was not made again, and what to do.
+        why: SalvageFailure,
     },
     /// The mesh was not joined.
     #[error(transparent)]
@@ -102,7 +112,9 @@ fn hint_for_store(why: &OpenError) -> &'static str {
     match why {
         OpenError::Locked { .. } => "; stop that process, or choose another --data-dir",
         OpenError::NewerFormat { .. } => "; start the version that wrote it, or a newer one",
-        OpenError::Damaged { .. } => "; nothing was changed: keep a copy of the folder, and restore a backup",
+        OpenError::Damaged { .. } | OpenError::Rotten { .. } => {
+            "; nothing was changed: keep a copy of the folder, and restore a backup"
+        }
         OpenError::NeedsNewIdentity { cause: IdentityLoss::Copied } => {
             "; start the original folder instead: two servers must not write under one identity"
         }

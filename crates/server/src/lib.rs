@@ -9,7 +9,7 @@ pub use config::{
 };
 pub use failure::Failure;
 pub use log::begin as begin_log;
-pub use mesh::{CreateError, FileError, JoinFailure, MeshError};
+pub use mesh::{CreateError, FileError, JoinFailure, MeshError, SalvageFailure};
 pub use policy::TokenError;
 pub use server::{Ended, run};
 pub use tls::{CrlError, TlsError};

@@ -40,7 +40,7 @@ use crate::{
     config::Config,
 };
 
-pub use self::{file::FileError, joining::JoinFailure, key::CreateError};
+pub use self::{file::FileError, joining::JoinFailure, key::CreateError, salvage::SalvageFailure};
 pub(crate) use self::{joining::founding, node::start};
 
 pub(crate) mod alarms;
@@ -56,6 +56,7 @@ mod membership;
 mod node;
 pub(crate) mod repair;
 mod retention;
+pub(crate) mod salvage;
 pub(crate) mod states;
 mod succession;
 pub(crate) mod transfers;

@@ -215,8 +215,15 @@ async fn open(config: &Config) -> Result<(Store, Committer), Failure> {
         founding,
         ..OpenOptions::new(clock::wall(), entropy)
     };
-    let (store, committer) =
-        open_or_succeed(path, options, config.sole).map_err(|source| Failure::Open { path: path.clone(), source })?;
+    let opened = match open_or_succeed(path, options.clone(), config.sole) {
+        Err(OpenError::Rotten { commit }) => {
+            let mended = mesh::salvage::mend(config, &options, commit).await;
+            mended.map_err(|why| Failure::Rotten { path: path.clone(), commit, why })?;
+            open_or_succeed(path, options, config.sole)
+        }
+        opened => opened,
+    };
+    let (store, committer) = opened.map_err(|source| Failure::Open { path: path.clone(), source })?;
     let identity = store.identity();
     info!(
         path = %path.display(),

@@ -30,6 +30,13 @@ pub enum OpenError {
         /// What was found.
         what: String,
     },
+    /// The row of a commit does not carry its own hash, cannot be read, or is missing. Where a peer has what it held, [`Salvage`](crate::Salvage)
+    /// makes it again.
+    #[error("the data folder is damaged: the row of commit {commit} is rotten or missing")]
+    Rotten {
+        /// The row's commit number.
+        commit: u64,
+    },
     /// Nobody may write under the folder's identity again.
     #[error("the data folder needs a new identity: {cause}")]
     NeedsNewIdentity {

@@ -23,6 +23,7 @@ use crate::{
     fence::{Fence, FenceFile},
     lineage::Numbers,
     manifest::{self, Birth},
+    salvage,
     succession::dispute::Dispute,
 };
 
@@ -197,6 +198,7 @@ impl Folder {
         if born != Birth::of(&file).map_err(io_error("inspect", path, "MANIFEST"))? {
             return Err(OpenError::NeedsNewIdentity { cause: IdentityLoss::Copied });
         }
+        salvage::swap::complete(path)?;
         if let Some(missing) = missing_file(&Self::engine_path(path)) {
             return Err(damaged(format!("engine/{missing} is missing")));
         }

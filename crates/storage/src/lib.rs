@@ -35,6 +35,7 @@ pub use request::{
 };
 pub use revision::{Revision, Slot, is_foreign};
 pub use rot::{RotCounts, RottenRow};
+pub use salvage::{Salvage, SalvageError, SystemRemnant};
 pub use scrub::{ScrubPass, ScrubStep, Scrubber};
 pub use standing::Standing;
 pub use store::{Health, Identity, MeshId, Published, Shortage, Sizes, Store};
@@ -89,6 +90,7 @@ mod revision;
 mod rot;
 mod row;
 mod rows;
+mod salvage;
 mod scrub;
 mod since_base;
 mod space;

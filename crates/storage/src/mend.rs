@@ -255,7 +255,7 @@ impl Material {
     }
 
     /// `None` for what is no material.
-    fn decode(bytes: Bytes) -> Option<Self> {
+    pub(crate) fn decode(bytes: Bytes) -> Option<Self> {
         let mut reader = Reader::new(bytes);
         let bytes = reader.bytes("record").ok()?;
         let context = VersionVector::decode(&mut reader).ok()?;

@@ -1,7 +1,8 @@
 //! Comparing digests: replicas that have applied the same records must hold the same state.
 //!
 //! The peer's digest belongs to a frontier of a moment ago. It is compared with the standing of ours, now or recently, that has
-//! exactly that frontier. When there is none, nothing is compared, and nothing is said to be equal.
+//! exactly that frontier. When there is none, nothing is compared, and nothing is said to be equal; nor when one of the two is 0, which is the
+//! digest of nothing at all, and of a replica that cannot tell it.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -16,6 +17,9 @@ pub(crate) struct Comparison {
     recent: VecDeque<Arc<Standing>>,
     outcome: Digests,
 }
+
+/// The digest of a replica that cannot tell it. A member's state is never empty: it holds who the members are.
+const UNTOLD: u128 = 0;
 
 impl Comparison {
     pub(crate) fn new(standing: Arc<Standing>) -> Self {
@@ -34,6 +38,9 @@ impl Comparison {
     pub(crate) fn compare(&mut self, frontier: &VersionVector, peer: u128) -> Option<Event> {
         let same = self.recent.iter().rev().find(|standing| standing.frontier == *frontier)?;
         let (own, before) = (same.digest, self.outcome);
+        if [own, peer].contains(&UNTOLD) {
+            return None;
+        }
         self.outcome = if own == peer { Digests::Equal } else { Digests::Different };
         let is_news = self.outcome == Digests::Different && before != Digests::Different;
         is_news.then(|| Event::Corrupt { frontier: frontier.clone(), own, peer })
@@ -41,5 +48,22 @@ impl Comparison {
 
     pub(crate) fn outcome(&self) -> Digests {
         self.outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_that_is_not_told_is_compared_with_nothing() {
+        let standing = |digest| Arc::new(Standing { digest, ..Standing::default() });
+        let mut comparison = Comparison::new(standing(7));
+        assert_eq!(comparison.compare(&VersionVector::new(), UNTOLD), None);
+        assert_eq!(comparison.outcome(), Digests::Unknown);
+        assert!(comparison.compare(&VersionVector::new(), 8).is_some());
+        comparison.note(standing(UNTOLD), 1);
+        assert_eq!(comparison.compare(&VersionVector::new(), 8), None);
+        assert_eq!(comparison.outcome(), Digests::Different, "what was seen is not taken back");
     }
 }

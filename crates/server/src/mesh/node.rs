@@ -65,7 +65,7 @@ fn listen(replica: &Arc<Replica>, listen: SocketAddr, rates: Rates) -> Result<No
     Node::start(node, Arc::new(PeerHost::new(Arc::clone(replica))))
 }
 
-async fn resolve(address: &str) -> io::Result<SocketAddr> {
+pub(super) async fn resolve(address: &str) -> io::Result<SocketAddr> {
     let first = lookup_host(address).await?.min_by_key(SocketAddr::is_ipv6);
     first.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name stands for no address"))
 }

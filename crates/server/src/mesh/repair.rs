@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf, BufMut, Bytes};
 use tombolo_crdt::{Dot, ReplicaId};
-use tombolo_net::PAGE_BODY_BYTES_MAX;
+use tombolo_net::{AskError, Node, PAGE_BODY_BYTES_MAX};
 use tracing::warn;
 
 use super::{Link, Mesh};
@@ -20,13 +20,26 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the peers that are connected have of a record, those that have it.
 pub(crate) async fn ask_all(mesh: &Mesh, dot: Dot) -> Vec<Bytes> {
-    let peers = mesh.peers().into_iter().filter(|view| view.status.is_established).map(|view| view.replica);
+    let asked = match &*mesh.link.read() {
+        Link::Up(node) => ask_each(node, dot),
+        Link::Down(_) => return Vec::new(),
+    };
+    answered(asked).await
+}
+
+/// The same of a node that is not the mesh's: see [`salvage`](super::salvage).
+pub(super) async fn ask_all_of(node: &Node, dot: Dot) -> Vec<Bytes> {
+    answered(ask_each(node, dot)).await
+}
+
+fn ask_each(node: &Node, dot: Dot) -> Vec<impl Future<Output = Result<Bytes, AskError>> + Send + use<>> {
+    let peers = node.peers().into_iter().filter(|view| view.status.is_established);
+    peers.map(|view| node.pull(view.replica, ask(dot), PATIENCE)).collect()
+}
+
+async fn answered(asked: Vec<impl Future<Output = Result<Bytes, AskError>> + Send>) -> Vec<Bytes> {
     let mut found = Vec::new();
-    for peer in peers {
-        let asking = match &*mesh.link.read() {
-            Link::Up(node) => node.pull(peer, ask(dot), PATIENCE),
-            Link::Down(_) => return found,
-        };
+    for asking in asked {
         // Who is away, or of an earlier version, has nothing.
         found.extend(asking.await.ok().and_then(told));
     }

@@ -10,11 +10,12 @@ use crate::{
     OpenError, ReadError, Revision,
     engine::Snapshot,
     folder::Owner,
+    head::Head,
     merge::{Merge, Merged},
     recover::{Recovered, Sought},
     row::{
         Tally,
-        commit::{CommitRow, Layer, Part},
+        commit::{self, CommitRow, Layer, Part},
     },
     rows::CommitRows,
 };
@@ -26,8 +27,48 @@ pub(crate) fn rebuild(
     survey: &Survey,
     given: &BTreeMap<Dot, Material>,
 ) -> Result<Vec<MendedRow>, MendError> {
+    let (mut again, made) = make_all(snapshot, owner, survey, given)?;
+    // One row further: it may be of the same author, and then says whether the record was the right one.
+    let next = again.recovered.head.commit + 1;
+    again.take_all(snapshot, next, next)?;
+    Ok(made)
+}
+
+/// The same where nothing but the rows themselves can prove it: all of those up to `last` are applied, each record must be continued as its
+/// author continued it and each row as the next one says, and where the order of records cannot be told for certain the row has to carry its
+/// old hash. `reached` says whether what came out in the end is all that there was.
+pub(crate) fn rebuild_proven(
+    snapshot: &dyn Snapshot,
+    owner: &Owner,
+    survey: &Survey,
+    given: &BTreeMap<Dot, Material>,
+    last: u64,
+    reached: impl Fn(&Head) -> bool,
+) -> Result<Vec<MendedRow>, MendError> {
+    let (mut again, made) = make_all(snapshot, owner, survey, given)?;
+    again.take_all(snapshot, again.recovered.head.commit + 1, last)?;
+    let commit = made.last().map_or(last, |row| row.commit);
+    again.recovered.finish().map_err(unreadable)?;
+    let carries_its_hash = |row: &&MendedRow| {
+        let stored = snapshot.get(&commit::key(row.commit)).ok().flatten();
+        stored.is_some_and(|stored| Tally::of(&stored).hashes == Tally::of(&row.row).hashes)
+    };
+    let guessed = |row: &&MendedRow| again.guessed.contains(&row.commit);
+    if let Some(MendedRow { commit, .. }) = made.iter().filter(guessed).find(|row| !carries_its_hash(row)) {
+        return Err(MendError::Unproven { commit: *commit });
+    }
+    if reached(&again.recovered.head) { Ok(made) } else { Err(MendError::Unproven { commit }) }
+}
+
+fn make_all(
+    snapshot: &dyn Snapshot,
+    owner: &Owner,
+    survey: &Survey,
+    given: &BTreeMap<Dot, Material>,
+) -> Result<(Again, Vec<MendedRow>), MendError> {
     let recovered = Recovered::begin(snapshot, owner).map_err(unreadable)?;
-    let mut again = Again { recovered, chains: HashMap::new(), used: BTreeSet::new() };
+    let (chains, used, guessed) = Default::default();
+    let mut again = Again { recovered, chains, used, guessed, made: None };
     let mut made = Vec::new();
     let mut next = 1;
     for &rotten in survey.reduced() {
@@ -44,14 +85,16 @@ pub(crate) fn rebuild(
         let is_above = again.recovered.reach(rotten)?;
         let log = &again.recovered.head.mesh;
         let can_follow = |record: &Record| !is_above || log.gate(&record.header).is_ok();
-        let material = survey.choose(rotten, given, &again.used, can_follow)?;
+        let (material, is_certain) = survey.choose(rotten, given, &again.used, can_follow)?;
+        // Below the base its sum of rows decides.
+        if is_above && !is_certain {
+            again.guessed.insert(rotten);
+        }
         let row = again.make(rotten, is_above, material, survey.revision(rotten))?;
         made.push(MendedRow { commit: rotten, row, swept: survey.swept() });
         next = rotten + 1;
     }
-    // One row further: it may be of the same author, and then says whether the record was the right one.
-    again.take_all(snapshot, next, next)?;
-    Ok(made)
+    Ok((again, made))
 }
 
 /// A store that comes into being again.
@@ -61,6 +104,10 @@ struct Again {
     chains: HashMap<ReplicaId, Chain>,
     /// The records that were put back.
     used: BTreeSet<Dot>,
+    /// The rows that could have held another record as well.
+    guessed: BTreeSet<u64>,
+    /// The row before, when it was made again, and the revision after it.
+    made: Option<(u64, Revision)>,
 }
 
 impl Again {
@@ -75,6 +122,15 @@ impl Again {
 
     fn take(&mut self, number: u64, stored: &Bytes) -> Result<(), MendError> {
         let row = CommitRow::decode(stored, number)?;
+        if let Some((commit, revision)) = self.made.take()
+            && row.parts.iter().all(|part| part.indices.is_none())
+        {
+            let taken = i64::from(!row.effects.is_empty());
+            // An import gives revisions of its own.
+            if row.revision.get() - taken < revision.get() {
+                return Err(MendError::Unproven { commit });
+            }
+        }
         for part in row.parts.iter().filter(|part| part.indices.is_none()) {
             let dot = part.dot();
             if let Some(chain) = self.chains.remove(&dot.replica)
@@ -129,6 +185,7 @@ impl Again {
             head.revision = next;
         }
         self.recovered.index.departed.forget(number);
+        self.made = Some((number, head.revision));
         let row = CommitRow {
             revision: head.revision,
             parts: vec![part],

@@ -32,6 +32,10 @@ pub(crate) struct Survey {
     /// Those below that cannot be read.
     reduced: BTreeSet<u64>,
     missing: Vec<Missing>,
+    /// The last row that can be read of each author.
+    ends: BTreeMap<ReplicaId, u64>,
+    /// One beyond the last row.
+    end: u64,
     /// What the sound rows add up to.
     hashes: u128,
     /// Which rows the records were in that the index knows of.
@@ -96,7 +100,26 @@ impl Survey {
             let after = places.get(&dot.replica).copied().unwrap_or(floor.commit);
             survey.miss(dot.replica, before + 1..dot.seq + 1, after, last + 1);
         }
+        (survey.ends, survey.end) = (places, last + 1);
         Ok(survey)
+    }
+
+    /// Takes what others have of each author, `frontier` being what is known to have been here. Whose last record lay in a rotten row left
+    /// nothing behind that says so.
+    pub(crate) fn hear(&mut self, others: &VersionVector, frontier: &VersionVector) {
+        if self.is_told() {
+            return;
+        }
+        for dot in others.iter() {
+            let (first, after) = (frontier.seq(dot.replica) + 1, self.ends.get(&dot.replica).copied());
+            let beyond = dot.seq.min(frontier.seq(dot.replica) + self.whole.len() as u64) + 1;
+            self.miss(dot.replica, first..beyond, after.unwrap_or(self.swept), self.end);
+        }
+    }
+
+    /// Whether as many records are missed as rows.
+    pub(crate) fn is_told(&self) -> bool {
+        self.missing.len() >= self.whole.len()
     }
 
     fn miss(&mut self, replica: ReplicaId, seqs: std::ops::Range<u64>, after: u64, before: u64) {
@@ -188,16 +211,17 @@ impl Survey {
     }
 
     /// Which record a rotten row held, those in `used` having been in rows before it. Of several that can have been there, the earliest stamp is
-    /// taken to have come first, as a rule it did; whether it did is seen when the rows are proved.
+    /// taken to have come first, as a rule it did; whether it did is seen when the rows are proved. Says besides whether it was the only one.
     pub(crate) fn choose<'a>(
         &self,
         commit: u64,
         given: &'a BTreeMap<Dot, Material>,
         used: &BTreeSet<Dot>,
         can_follow: impl Fn(&Record) -> bool,
-    ) -> Result<&'a Material, MendError> {
+    ) -> Result<(&'a Material, bool), MendError> {
         if let Some(&dot) = self.known.get(&commit) {
-            return given.get(&dot).ok_or(MendError::Lacking { dot });
+            let material = given.get(&dot).ok_or(MendError::Lacking { dot })?;
+            return Ok((material, true));
         }
         let open = self
             .missing
@@ -212,10 +236,11 @@ impl Survey {
             let waiting = open.clone().filter(|other| other.before <= missing.before).count();
             waiting >= self.whole.range(commit..missing.before).filter(|at| !self.known.contains_key(at)).count()
         };
+        let is_only = fitting.clone().count() == 1;
         let chosen =
             fitting.min_by_key(|(missing, material)| (!is_late(missing), material.record.header.hlc, missing.dot));
         if let Some((_, material)) = chosen {
-            return Ok(material);
+            return Ok((material, is_only));
         }
         let lacking = open.clone().find(|missing| !given.contains_key(&missing.dot));
         Err(lacking.map_or(MendError::Unknown { commit }, |missing| MendError::Lacking { dot: missing.dot }))

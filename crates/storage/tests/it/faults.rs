@@ -212,12 +212,18 @@ fn a_rotten_row_is_found_when_the_store_opens() {
             let engine = bench.engine.crash();
             assert!(engine.rot(&key, |row| row[at] ^= 1 << (at % 8)));
             let opened = Bench::try_on(engine, bench.wall);
-            assert!(matches!(opened, Err(OpenError::Damaged { .. })), "byte {at} of row {key:?}");
+            assert!(
+                matches!(opened, Err(OpenError::Damaged { .. } | OpenError::Rotten { .. })),
+                "byte {at} of row {key:?}"
+            );
         }
         for damage in [|row: &mut Vec<u8>| row.truncate(row.len() / 2), |row: &mut Vec<u8>| row.clear()] {
             let engine = bench.engine.crash();
             engine.rot(&key, damage);
-            assert!(matches!(Bench::try_on(engine, bench.wall), Err(OpenError::Damaged { .. })), "row {key:?}");
+            assert!(
+                matches!(Bench::try_on(engine, bench.wall), Err(OpenError::Damaged { .. } | OpenError::Rotten { .. })),
+                "row {key:?}"
+            );
         }
     }
     assert_eq!(seen(&Bench::on(bench.engine.crash()).store), expected);
@@ -259,7 +265,7 @@ fn a_lost_row_is_missed() {
         let engine = bench.engine.crash();
         assert!(engine.lose(&key));
         match Bench::try_on(engine, bench.wall) {
-            Err(OpenError::Damaged { .. }) => {}
+            Err(OpenError::Damaged { .. } | OpenError::Rotten { .. }) => {}
             // The end of the log is for the fence to guard: nothing in the rows says where it was.
             Ok(opened) if key == commit_key(last) => assert_eq!(opened.store.published().commit, last - 1),
             Ok(_) => panic!("nobody misses row {key:?}"),
@@ -286,7 +292,10 @@ fn a_row_that_compaction_dropped_does_not_come_back() {
         let row = old.get(&commit_key(number)).unwrap().expect("it was there");
         let change = tombolo_storage::engine::Change::Put(commit_key(number), row);
         engine.write(vec![change], tombolo_storage::engine::Persist::Disk).unwrap();
-        assert!(matches!(Bench::try_on(engine, bench.wall), Err(OpenError::Damaged { .. })), "row {number}");
+        assert!(
+            matches!(Bench::try_on(engine, bench.wall), Err(OpenError::Damaged { .. } | OpenError::Rotten { .. })),
+            "row {number}"
+        );
     }
 }
 
@@ -297,7 +306,7 @@ fn a_row_in_anothers_place_is_not_taken_for_it() {
     let engine = bench.engine.crash();
     let other = engine.get(&commit_key(last - 1)).unwrap().expect("the row is there");
     engine.rot(&commit_key(last), |row| *row = other.to_vec());
-    assert!(matches!(Bench::try_on(engine, bench.wall), Err(OpenError::Damaged { .. })));
+    assert!(matches!(Bench::try_on(engine, bench.wall), Err(OpenError::Damaged { .. } | OpenError::Rotten { .. })));
 }
 
 fn commit_key(number: u64) -> bytes::Bytes {

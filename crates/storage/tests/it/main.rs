@@ -28,6 +28,7 @@ mod quota;
 mod random;
 mod restore;
 mod rot;
+mod salvage;
 mod signed;
 mod standing;
 mod store;

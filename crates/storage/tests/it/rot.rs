@@ -306,7 +306,7 @@ fn bits_that_flip_in_a_folder_under_a_running_store_are_found_and_put_back() {
 }
 
 /// Flips bits of the newest table in a folder.
-fn flip(tables: &std::path::Path, bits: usize, random: &mut Random) {
+pub(crate) fn flip(tables: &std::path::Path, bits: usize, random: &mut Random) {
     use std::os::unix::fs::FileExt;
     let files = std::fs::read_dir(tables).unwrap().map(|entry| entry.unwrap().path());
     // The one before is merged into it, and is there for as long as somebody may read it.

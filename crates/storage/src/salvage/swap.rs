@@ -1,0 +1,107 @@
+//! A new engine in the place of one whose tables are damaged.
+//!
+//! ```text
+//! engine.new/     all rows, on disk when the next step begins
+//! engine/      →  engine.rotten/
+//! engine.new/  →  engine/
+//! engine.rotten/  removed
+//! ```
+//!
+//! A crash leaves a folder in which one of the two is whole: where `engine/` is not there, the new one is.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use bytes::Bytes;
+
+use crate::{
+    MendedRow, OpenError,
+    engine::{Change, Engine, EngineError, Persist, Snapshot, fjall::FjallEngine},
+    folder::{Folder, io_error},
+    row::{Kind, commit},
+    rows::CommitRows,
+};
+
+use super::SalvageError;
+
+const FRESH: &str = "engine.new";
+const ROTTEN: &str = "engine.rotten";
+/// Bytes of rows that are written at a time.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Writes all rows up to commit `last` to a new engine: those of the snapshot, and `made` in the places of what cannot be read there.
+pub(super) fn write_beside(
+    folder: &Path,
+    snapshot: &dyn Snapshot,
+    made: Vec<MendedRow>,
+    last: u64,
+) -> Result<(), SalvageError> {
+    let fresh = folder.join(FRESH);
+    remove(folder, FRESH)?;
+    let mut made: BTreeMap<u64, Bytes> = made.into_iter().map(|row| (row.commit, row.row)).collect();
+    let mut writer = Writer { engine: FjallEngine::open(&fresh)?, batch: Vec::new(), bytes: 0 };
+    for (start, end) in [(vec![0], commit::key(0)), (Kind::Commit.end().to_vec(), Bytes::from_static(&[0xff]))] {
+        for row in snapshot.scan(&start, &end) {
+            let (key, row) = row?;
+            writer.put(key, row)?;
+        }
+    }
+    for row in CommitRows::new(snapshot, 1, last) {
+        let (number, row) = row?;
+        // A row that was made again counts, whatever is in its place.
+        if let Some(row) = row.filter(|_| !made.contains_key(&number)) {
+            writer.put(commit::key(number), row)?;
+        }
+    }
+    while let Some((number, row)) = made.pop_first() {
+        writer.put(commit::key(number), row)?;
+    }
+    writer.end()?;
+    Ok(())
+}
+
+/// Puts the new engine, which is whole, in the place of the old one.
+pub(super) fn take_place(folder: &Path) -> Result<(), OpenError> {
+    remove(folder, ROTTEN)?;
+    let engine = Folder::engine_path(folder);
+    fs::rename(&engine, folder.join(ROTTEN)).map_err(io_error("rename", folder, "engine"))?;
+    complete(folder)
+}
+
+/// Ends what a crash has interrupted.
+pub(crate) fn complete(folder: &Path) -> Result<(), OpenError> {
+    let (fresh, engine) = (folder.join(FRESH), Folder::engine_path(folder));
+    if !engine.exists() && fresh.exists() && folder.join(ROTTEN).exists() {
+        fs::rename(&fresh, &engine).map_err(io_error("rename", folder, FRESH))?;
+        let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(io_error("sync", folder, ""))?;
+    }
+    if engine.exists() && !fresh.exists() { remove(folder, ROTTEN) } else { Ok(()) }
+}
+
+fn remove(folder: &Path, name: &str) -> Result<(), OpenError> {
+    let path = folder.join(name);
+    if path.exists() { fs::remove_dir_all(&path).map_err(io_error("remove", folder, name)) } else { Ok(()) }
+}
+
+struct Writer {
+    engine: FjallEngine,
+    batch: Vec<Change>,
+    bytes: usize,
+}
+
+impl Writer {
+    fn put(&mut self, key: Bytes, row: Bytes) -> Result<(), EngineError> {
+        self.bytes += key.len() + row.len();
+        self.batch.push(Change::Put(key, row));
+        if self.bytes < BATCH_BYTES {
+            return Ok(());
+        }
+        self.bytes = 0;
+        self.engine.write(std::mem::take(&mut self.batch), Persist::Os)
+    }
+
+    fn end(mut self) -> Result<(), EngineError> {
+        self.engine.write(std::mem::take(&mut self.batch), Persist::Os)?;
+        self.engine.persist()
+    }
+}
