@@ -196,13 +196,16 @@ fn an_element_is_one_of_those_that_were_asked_for() {
 fn an_element_comes_once() {
     // The first page ends early, and the second one brings the same again in the place of the rest.
     let first = std::cell::RefCell::new(None);
-    let fault = Pair::with_parts(|parts, next| match first.borrow_mut().take() {
-        None => {
-            parts.truncate(10);
-            *next = 10;
-            *first.borrow_mut() = Some(parts.clone());
+    let fault = Pair::with_parts(|parts, next| {
+        let before = first.borrow_mut().take();
+        match before {
+            None => {
+                parts.truncate(10);
+                *next = 10;
+                *first.borrow_mut() = Some(parts.clone());
+            }
+            Some(before) => *parts = before,
         }
-        Some(before) => *parts = before,
     });
     assert!(matches!(fault, Err(TransferFault::Twice { element }) if element.dot.seq == 1), "{fault:?}");
 }
