@@ -107,7 +107,13 @@ impl Roster {
                     let in_mesh = chain.into_iter().filter(|admission| admission.terms.mesh == mesh);
                     shown.extend(in_mesh.map(|admission| Admitted { admission, admitted_at: 0, is_on_record: false }));
                 }
-                Some(SystemKey::Invitation(..) | SystemKey::Entered(_) | SystemKey::Announcement(_)) | None => {}
+                Some(
+                    SystemKey::Invitation(..)
+                    | SystemKey::Entered(_)
+                    | SystemKey::EnteredFork(..)
+                    | SystemKey::Announcement(_),
+                )
+                | None => {}
                 Some(key) => {
                     let statement = Statement::decode(value).ok();
                     found.extend(statement.map(|statement| Found { key, author, seq, statement }));

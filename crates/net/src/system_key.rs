@@ -26,6 +26,8 @@ pub enum SystemKey {
     LeaseHeir(ReplicaId),
     /// `member/<replica>/entered`: how far what a removed one wrote beyond its end has been entered as new writes.
     Entered(ReplicaId),
+    /// `member/<replica>/entered/<chain>`: the same for what it wrote apart from the mesh, which ends with a record of this chain.
+    EnteredFork(ReplicaId, u64),
     /// `member/<replica>/proof`: its admission and those above it, [`crate::Admission::encode_chain`]: written by its subject, as its first
     /// record, so that whoever meets its stream finds there what proves it.
     Proof(ReplicaId),
@@ -53,6 +55,9 @@ impl SystemKey {
                 "removal" => Some(Self::Removal(replica)),
                 "lease-heir" => Some(Self::LeaseHeir(replica)),
                 "entered" => Some(Self::Entered(replica)),
+                _ if what.starts_with("entered/") => {
+                    Some(Self::EnteredFork(replica, parse_id(what.strip_prefix("entered/")?)?))
+                }
                 _ => {
                     let member = ReplicaId::new(parse_id(what.strip_prefix("closed/")?)?)?;
                     Some(Self::Closed(replica, member))
@@ -87,6 +92,7 @@ impl fmt::Display for SystemKey {
             Self::Closed(replica, member) => of_member(replica, &format!("closed/{:016x}", member.get())),
             Self::LeaseHeir(replica) => of_member(replica, "lease-heir"),
             Self::Entered(replica) => of_member(replica, "entered"),
+            Self::EnteredFork(replica, chain) => of_member(replica, &format!("entered/{chain:016x}")),
             Self::Proof(replica) => of_member(replica, "proof"),
             Self::Invitation(issuer, ticket) => {
                 write!(f, "{}{:016x}/{ticket}", Self::INVITATION_PREFIX, issuer.get())
@@ -111,13 +117,14 @@ mod tests {
             (SystemKey::Closed(replica, member), "member/00000000000000ab/closed/00000000000000cd"),
             (SystemKey::LeaseHeir(replica), "member/00000000000000ab/lease-heir"),
             (SystemKey::Entered(replica), "member/00000000000000ab/entered"),
+            (SystemKey::EnteredFork(replica, 9), "member/00000000000000ab/entered/0000000000000009"),
             (SystemKey::Invitation(replica, TicketId(7)), "invitation/00000000000000ab/0000000000000007"),
         ];
         for (key, text) in keys {
             assert_eq!(key.to_string(), text);
             assert_eq!(SystemKey::parse(text.as_bytes()), Some(key));
         }
-        assert!(keys[7].1.starts_with(&SystemKey::invitations_of(replica)));
+        assert!(keys[8].1.starts_with(&SystemKey::invitations_of(replica)));
     }
 
     #[test]
@@ -133,6 +140,7 @@ mod tests {
             "member/00000000000000ab/closed/ab",
             "member/00000000000000ab/closed/0000000000000000",
             "member/00000000000000ab/closed",
+            "member/00000000000000ab/entered/9",
             "invitation/00000000000000ab",
             "user/root",
         ];

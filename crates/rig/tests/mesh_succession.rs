@@ -1,24 +1,35 @@
 //! Sites that lose the end of their log, or are set back: they go on under other names, by themselves, with everything that was acknowledged.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use tombolo_proto::{
     etcdserverpb::{
-        Compare, PutRequest, RangeRequest, RequestOp, TxnRequest,
+        Compare, LeaseGrantRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
         compare::{CompareResult, CompareTarget, TargetUnion},
         request_op::Request,
     },
     mvccpb::KeyValue,
     v1::{
-        Member, MemberState, MeshInviteRequest, MeshMembersRequest, MeshStatusRequest, MeshStatusResponse,
-        mesh_client::MeshClient,
+        Member, MemberState, MeshAlarmKind, MeshInviteRequest, MeshMembersRequest, MeshRemoveRequest,
+        MeshStatusRequest, MeshStatusResponse, mesh_client::MeshClient,
     },
 };
 use tombolo_rig::{
     folder,
     process::{Launch, Server},
+    requirement,
 };
+
+#[path = "mesh_succession/copies.rs"]
+mod copies;
+#[path = "mesh_succession/third_parties.rs"]
+mod third_parties;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -29,10 +40,14 @@ fn launch() -> Launch {
 /// A host and a site that has joined it.
 async fn pair(joining: Launch) -> Result<(Server, Server)> {
     let host = launch().with("--name", "factory").start().await?;
-    let mut mesh = MeshClient::new(host.connect().await?.channel);
-    let ticket = mesh.invite(MeshInviteRequest { ttl_s: 60 }).await?.into_inner().ticket;
+    let ticket = invite(&host).await?;
     let joined = joining.with("--name", "ship").with("--join", &ticket).start().await?;
     Ok((host, joined))
+}
+
+async fn invite(host: &Server) -> Result<String> {
+    let mut mesh = MeshClient::new(host.connect().await?.channel);
+    Ok(mesh.invite(MeshInviteRequest { ttl_s: 60 }).await?.into_inner().ticket)
 }
 
 async fn put(server: &Server, key: &str, value: &str) -> Result<i64> {
@@ -44,6 +59,20 @@ async fn put(server: &Server, key: &str, value: &str) -> Result<i64> {
 async fn get(server: &Server, key: &str) -> Result<Option<KeyValue>> {
     let request = RangeRequest { key: key.to_owned().into(), ..Default::default() };
     Ok(server.connect().await?.kv.range(request).await?.into_inner().kvs.into_iter().next())
+}
+
+/// Writes a key that hangs on a lease of ten minutes.
+async fn hold(server: &Server, lease: i64, key: &str) -> Result<()> {
+    let mut connection = server.connect().await?;
+    connection.lease.lease_grant(LeaseGrantRequest { id: lease, ttl: 600 }).await?;
+    let request = PutRequest { key: key.to_owned().into(), value: "1".into(), lease, ..Default::default() };
+    connection.kv.put(request).await?;
+    Ok(())
+}
+
+/// Runs the command line to its end.
+fn tombolo(words: &[&str]) -> Result<Output> {
+    Ok(Command::new(requirement::tombolo()).args(words).output()?)
 }
 
 /// Writes if the key was last written at this revision.
@@ -146,8 +175,7 @@ async fn a_site_that_lost_the_end_of_its_log_goes_on_with_everything_that_was_ac
     joined.restart().await?;
     assert_eq!(status(&joined).await?.replica, new);
     in_step(&host, &joined).await?;
-    let mut mesh = MeshClient::new(joined.connect().await?.channel);
-    let ticket = mesh.invite(MeshInviteRequest { ttl_s: 60 }).await?.into_inner().ticket;
+    let ticket = invite(&joined).await?;
     let third = launch().with("--name", "office").with("--join", &ticket).start().await?;
     in_step(&host, &third).await
 }
@@ -234,6 +262,75 @@ async fn a_folder_that_was_set_back_learns_it_from_a_peer_and_goes_on_while_it_r
     assert!(swap(&joined, "kept", kept.mod_revision).await?);
     in_step(&host, &joined).await?;
     assert_eq!((status(&host).await?.alarms, status(&joined).await?.alarms), (vec![], vec![]));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fork_of_ones_own_records_is_set_aside_and_entered_again() -> Result<()> {
+    let (mut host, mut joined) = pair(launch()).await?;
+    put(&joined, "kept", "1").await?;
+    hold(&joined, 4711, "held before").await?;
+    in_step(&host, &joined).await?;
+    joined.stop()?;
+    let earlier = joined.folder().with_extension("earlier");
+    folder::copy(&joined.folder(), &earlier)?;
+    joined.restart().await?;
+    let old = status(&joined).await?.replica;
+    for n in 0..5 {
+        put(&joined, "mesh", &n.to_string()).await?;
+    }
+    in_step(&host, &joined).await?;
+    joined.stop()?;
+    host.stop()?;
+    set_back(&joined, &earlier)?;
+    // Nobody is there who knows better: it goes on writing, under names that are used.
+    joined.restart().await?;
+    let mut forked = 0;
+    for n in 0..7 {
+        forked = put(&joined, &format!("fork{n}"), "1").await?;
+    }
+    hold(&joined, 4712, "held after").await?;
+    put(&joined, "kept", "2").await?;
+    host.restart().await?;
+    until("it goes on under another name", || async { Ok(status(&joined).await?.replica != old) }).await?;
+    in_step(&host, &joined).await?;
+    for site in [&host, &joined] {
+        assert_eq!(get(site, "mesh").await?.context("the mesh's copy stands")?.value, "4");
+        assert_eq!(get(site, "kept").await?.context("it was kept")?.value, "2");
+        for n in 0..7 {
+            assert_eq!(get(site, &format!("fork{n}")).await?.context("it was entered again")?.value, "1");
+        }
+        assert_eq!(status(site).await?.alarms, []);
+    }
+    assert!(put(&joined, "after", "1").await? > forked);
+    assert!(!swap(&joined, "fork6", forked).await?);
+    let files = folder::files(&joined.folder())?;
+    let tail =
+        files.into_iter().find(|file| file.to_string_lossy().contains("/TAIL-")).context("there is a file of it")?;
+    let tail = tail.to_str().context("a name")?.to_owned();
+    let shown = tombolo(&["mesh", "tail", &tail])?;
+    assert_eq!(String::from_utf8(shown.stdout)?.lines().filter(|line| line.contains(" put ")).count(), 9);
+    // What the server has entered by itself an operator may enter again, here and there.
+    for site in [&host, &joined] {
+        let (frontier, digest) = (status(site).await?.frontier, status(site).await?.digest);
+        let again = tombolo(&["--endpoints", &site.endpoint(), "mesh", "enter", &tail, "-w", "json"])?;
+        let told = String::from_utf8(again.stdout)?;
+        assert!(told.contains("\"was_entered\":true"), "{told} {}", String::from_utf8(again.stderr)?);
+        let after = status(site).await?;
+        assert_eq!((after.frontier, after.digest), (frontier, digest));
+    }
+    // Whoever held a lease holds it still, whether it was granted before the folder was set back or after.
+    for (id, key) in [(4711, "held before"), (4712, "held after")] {
+        let left = joined.connect().await?.lease.lease_time_to_live(LeaseTimeToLiveRequest { id, keys: true }).await?;
+        let left = left.into_inner();
+        assert!(left.ttl > 0 && left.keys == [key.as_bytes()], "{left:?}");
+    }
+    let log = joined.output() + &host.output();
+    assert!(log.contains("FORKED") && log.contains(&format!("{old:016x}")), "{log}");
+    // It is done once.
+    joined.restart().await?;
+    in_step(&host, &joined).await?;
+    assert_eq!(get(&joined, "fork0").await?.context("fork0")?.version, 1);
     Ok(())
 }
 

@@ -116,7 +116,8 @@ fn hint_for_store(why: &OpenError) -> &'static str {
             "; nothing was changed: keep a copy of the folder, and restore a backup"
         }
         OpenError::NeedsNewIdentity { cause: IdentityLoss::Copied } => {
-            "; start the original folder instead: two servers must not write under one identity"
+            "; start the original folder instead: two servers must not write under one identity; with --join and a ticket \
+             it joins as somebody new, and what it holds is set aside; with --sole it goes on with what it holds in a mesh of its own"
         }
         OpenError::NeedsNewIdentity { .. } => {
             "; nothing was changed: writes that were acknowledged are gone, and no other site is known that has them; keep a copy, and restore a backup, \

@@ -40,11 +40,13 @@ use crate::{
     config::Config,
 };
 
+pub(crate) use self::{copies::leave_mesh, joining::founding, node::start};
 pub use self::{file::FileError, joining::JoinFailure, key::CreateError, salvage::SalvageFailure};
-pub(crate) use self::{joining::founding, node::start};
 
 pub(crate) mod alarms;
+pub(crate) mod aside;
 mod away;
+mod copies;
 pub(crate) mod entering;
 pub(crate) mod errands;
 mod file;
@@ -331,8 +333,15 @@ impl Mesh {
 
     fn handed_down(&self) -> Vec<SlotRange> {
         let roster = self.roster();
-        let everybody = roster.members().chain(roster.succeeded());
-        invitations::handed_down(&self.names, everybody.map(|member| &member.admission.terms))
+        let everybody: Vec<_> = roster.members().chain(roster.succeeded()).collect();
+        let terms = everybody.iter().map(|member| &member.admission.terms);
+        // What a removed member has not handed down comes back when its records have ended, but for the slot that it counted in: so whoever
+        // takes its place counts above it.
+        let has_ended = |replica| {
+            let heir = roster.heir(replica);
+            roster.is_removed(heir) && roster.frozen().contains(&heir)
+        };
+        invitations::handed_down(&self.names, terms, has_ended)
     }
 
     /// Whom we admitted with a ticket.

@@ -107,6 +107,7 @@ impl Running {
         task::spawn(Mesh::keep_states(Arc::clone(&replica), config.keeper.park_after));
         Keeper::start(&replica, &config.keeper);
         mesh::start(&replica, config).await?;
+        mesh::aside::settle(&replica).await?;
         let terms = Terms {
             keepalive_interval: config.keepalive_interval,
             keepalive_timeout: config.keepalive_timeout,
@@ -203,6 +204,9 @@ async fn open(config: &Config) -> Result<(Store, Committer), Failure> {
     let path = &config.data_dir;
     prepare(path).map_err(|source| Failure::DataDir { path: path.clone(), source })?;
     let join = config.join.as_ref().and_then(JoinTicket::given);
+    if config.sole && join.is_none() {
+        mesh::leave_mesh(path)?;
+    }
     let founding = mesh::founding(path, join, mesh::announcement(config)).await?;
     let mut entropy = [0; 32];
     getrandom::fill(&mut entropy)
@@ -238,7 +242,7 @@ async fn open(config: &Config) -> Result<(Store, Committer), Failure> {
 /// Opens the store; one that must not go on under its name goes on under another one.
 fn open_or_succeed(path: &Path, options: OpenOptions, sole: bool) -> Result<(Store, Committer), OpenError> {
     let cause = match Store::open(path, &options) {
-        Err(OpenError::NeedsNewIdentity { cause }) if cause != IdentityLoss::Copied => cause,
+        Err(OpenError::NeedsNewIdentity { cause }) if sole || cause != IdentityLoss::Copied => cause,
         opened => return opened,
     };
     let predecessor = Store::peek(path)?.map(|identity| identity.replica.to_string()).unwrap_or_default();

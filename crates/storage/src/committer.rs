@@ -382,7 +382,7 @@ fn execute<R: Rows + ?Sized>(plan: &mut Plan<'_, R>, request: Request) -> Result
             Outcome::LeaseGranted
         }
         Request::LeaseKeys { id } => Outcome::LeaseKeys(plan.lease_keys(id)?),
-        Request::Enter { writes, mark } => Outcome::Entered(plan.enter(writes, mark)?),
+        Request::Enter { writes, system, mark } => Outcome::Entered(plan.enter(writes, system, mark)?),
         Request::System(writes) => {
             plan.system(writes)?;
             Outcome::System

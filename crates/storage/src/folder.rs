@@ -24,7 +24,10 @@ use crate::{
     lineage::Numbers,
     manifest::{self, Birth},
     salvage,
-    succession::dispute::Dispute,
+    succession::{
+        aside::{Aside, remove_unnamed},
+        dispute::Dispute,
+    },
 };
 
 /// Who a folder belongs to, in both layers.
@@ -37,6 +40,12 @@ pub(crate) struct Owner {
     pub(crate) numbers: Numbers,
     /// The generation of the fence that a predecessor in this folder left: up to there it speaks of that one's log.
     pub(crate) inherited_fence: u64,
+    /// The folder of the engine that holds its rows.
+    pub(crate) engine: String,
+    /// Rows of a predecessor that have not been gone through yet.
+    pub(crate) aside: Option<Aside>,
+    /// The mesh that what it holds comes from, when that is another one: it was restored from a backup, or a copy that went its own way.
+    pub(crate) origin: Option<MeshId>,
 }
 
 impl Owner {
@@ -55,7 +64,15 @@ impl Owner {
         // However poor the draw, the layers never share a name: each has a seq 1 of its own.
         let private = Some(mint_replica(word(24))).filter(|private| *private != identity.replica);
         let private = private.unwrap_or_else(|| mint_replica(!word(24)));
-        Self { identity, private, numbers: identity.slot.into(), inherited_fence: 0 }
+        Self {
+            identity,
+            private,
+            numbers: identity.slot.into(),
+            inherited_fence: 0,
+            engine: ENGINE.to_owned(),
+            aside: None,
+            origin: None,
+        }
     }
 }
 
@@ -124,8 +141,45 @@ impl Folder {
         }
     }
 
+    /// Whether a folder has a manifest, and it is not the file that it was written as.
+    pub(crate) fn is_copy(path: &Path) -> Result<bool, OpenError> {
+        match File::open(path.join("MANIFEST")) {
+            Ok(file) => Ok(!Self::read(path, &file)?.1),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(why) => Err(io_error("open", path, "MANIFEST")(why)),
+        }
+    }
+
+    /// The mesh that a folder's contents come from, when it is another than its own.
+    pub(crate) fn origin(path: &Path) -> Result<Option<MeshId>, OpenError> {
+        match fs::read_to_string(path.join("MANIFEST")) {
+            Ok(text) => manifest::parse(&text).map(|(owner, _)| owner.origin),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io_error("read", path, "MANIFEST")(error)),
+        }
+    }
+
+    /// The owner that a manifest names, whether this is the file that it was written as, and whether its format is an earlier one.
+    fn read(path: &Path, file: &File) -> Result<(Owner, bool, bool), OpenError> {
+        let text = io::read_to_string(file).map_err(io_error("read", path, "MANIFEST"))?;
+        let (owner, born, is_of_earlier_format) = manifest::parse_any(&text)?;
+        let birth = Birth::of(file).map_err(io_error("inspect", path, "MANIFEST"))?;
+        Ok((owner, born == birth, is_of_earlier_format))
+    }
+
+    /// Where the engine of a new folder lies.
     pub(crate) fn engine_path(path: &Path) -> PathBuf {
-        path.join("engine")
+        path.join(ENGINE)
+    }
+
+    /// Where this folder's engine lies.
+    pub(crate) fn engine(&self) -> PathBuf {
+        self.path.join(&self.owner.engine)
+    }
+
+    /// Whether it has to be opened anew, with nothing in it: its own records are disputed.
+    pub(crate) fn starts_over(&self) -> bool {
+        self.loss.is_some() && self.dispute.as_ref().is_some_and(|dispute| dispute.is_fork)
     }
 
     /// Makes a folder for an owner that is known, in an empty or absent place.
@@ -178,37 +232,29 @@ impl Folder {
 
     /// Writes the manifest, in one step: from here on the rows are its owner's.
     pub(crate) fn seal(&self) -> Result<(), OpenError> {
-        let manifest = self.path.join("MANIFEST");
-        let draft = self.path.join("MANIFEST.new");
-        let write = || {
-            let mut file = File::create(&draft)?;
-            let text = manifest::render(&self.owner, Birth::of(&file)?);
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&draft, &manifest)?;
-            File::open(&self.path)?.sync_all()
-        };
-        write().map_err(io_error("write", &self.path, "MANIFEST"))
+        write_manifest(&self.path, &self.owner).map_err(io_error("write", &self.path, "MANIFEST"))
     }
 
     fn check(path: &Path, lock: FolderLock, on_loss: OnLoss) -> Result<Self, OpenError> {
         let file = File::open(path.join("MANIFEST")).map_err(io_error("open", path, "MANIFEST"))?;
-        let text = io::read_to_string(&file).map_err(io_error("read", path, "MANIFEST"))?;
-        let (owner, born, is_of_earlier_format) = manifest::parse_any(&text)?;
-        if born != Birth::of(&file).map_err(io_error("inspect", path, "MANIFEST"))? {
+        let (owner, is_original, is_of_earlier_format) = Self::read(path, &file)?;
+        if !is_original && on_loss != OnLoss::Succeed {
             return Err(OpenError::NeedsNewIdentity { cause: IdentityLoss::Copied });
         }
-        salvage::swap::complete(path)?;
-        if let Some(missing) = missing_file(&Self::engine_path(path)) {
-            return Err(damaged(format!("engine/{missing} is missing")));
+        salvage::swap::complete(path, &owner.engine)?;
+        if let Some(missing) = missing_file(&path.join(&owner.engine)) {
+            return Err(damaged(format!("{}/{missing} is missing", owner.engine)));
         }
         let fence = FenceFile::open(&path.join("FENCE")).map_err(io_error("open", path, "FENCE"))?;
         let (fence_file, fence) = fence.ok_or_else(|| damaged("neither slot of FENCE is sound".to_owned()))?;
         // All that a predecessor's fence said is in the manifest.
         let is_inherited = fence_file.generation() <= owner.inherited_fence;
         let fence = if is_inherited { Fence::new(owner.numbers.begins) } else { fence };
-        let dispute = Dispute::load(path)?.filter(|dispute| dispute.replica == owner.identity.replica);
+        // What is said of the original does not concern who goes on with a copy of it.
+        let dispute = Dispute::load(path)?.filter(|dispute| is_original && dispute.replica == owner.identity.replica);
+        remove_unnamed(path, &owner).map_err(io_error("tidy", path, ""))?;
         let loss = match (&fence, &dispute) {
+            _ if !is_original => Some(IdentityLoss::Copied),
             (Fence { has_failed: true, .. }, _) => Some(IdentityLoss::FailedSync),
             (Fence { is_weak: true, is_clean: false, .. }, _) => Some(IdentityLoss::UncleanWeakDurability),
             (_, Some(dispute)) => Some(dispute.loss()),
@@ -231,6 +277,20 @@ impl Folder {
     }
 }
 
+/// Writes the manifest of a folder, in one step.
+pub(crate) fn write_manifest(path: &Path, owner: &Owner) -> io::Result<()> {
+    let draft = path.join("MANIFEST.new");
+    let mut file = File::create(&draft)?;
+    let text = manifest::render(owner, Birth::of(&file)?);
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&draft, path.join("MANIFEST"))?;
+    File::open(path)?.sync_all()
+}
+
+/// The name of the engine's folder, as long as its replica has not started over.
+const ENGINE: &str = "engine";
+
 fn create_private_dir(path: &Path) -> Result<(), OpenError> {
     use std::os::unix::fs::DirBuilderExt;
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
@@ -249,15 +309,26 @@ fn lock(path: &Path) -> Result<FolderLock, OpenError> {
 
 /// What may lie in a folder that is not made yet: what a creation leaves that was interrupted, and what a replica that joins
 /// a mesh keeps there before it has a store.
-const BEFORE_THE_MANIFEST: [&str; 9] =
-    ["LOCK", "FENCE", "MANIFEST.new", "engine", "KEY", "KEY.new", "MEMBERSHIP", "MEMBERSHIP.new", "lost+found"];
+const BEFORE_THE_MANIFEST: [&str; 10] = [
+    "LOCK",
+    "FENCE",
+    "MANIFEST.new",
+    "engine",
+    "KEY",
+    "KEY.new",
+    "MEMBERSHIP",
+    "MEMBERSHIP.new",
+    "joining",
+    "lost+found",
+];
 
 /// Sees that a folder without a manifest is not one that lost it. The manifest is written last: without one, nothing was ever
 /// acknowledged here.
 fn check_unowned(path: &Path) -> Result<(), OpenError> {
     let entries = fs::read_dir(path).map_err(io_error("list", path, ""))?;
     let mut names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    if let Some(stray) = names.find(|name| !BEFORE_THE_MANIFEST.contains(&name.as_str())) {
+    let is_foreseen = |name: &str| BEFORE_THE_MANIFEST.contains(&name) || name.starts_with("aside-");
+    if let Some(stray) = names.find(|name| !is_foreseen(name)) {
         return Err(damaged(format!("there is no MANIFEST, but {stray} is there")));
     }
     let fence = path.join("FENCE");

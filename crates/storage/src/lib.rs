@@ -39,9 +39,12 @@ pub use salvage::{Salvage, SalvageError, SystemRemnant};
 pub use scrub::{ScrubPass, ScrubStep, Scrubber};
 pub use standing::Standing;
 pub use store::{Health, Identity, MeshId, Published, Shortage, Sizes, Store};
-pub use succession::dispute::Dispute;
+pub use succession::{aside::Aside, dispute::Dispute};
 pub use system::{SystemEntry, SystemSibling};
-pub use tail::{TAIL_MAGIC, Tail, TailError, TailFacts, TailIntake, TailOutcome, TailWrite};
+pub use tail::{
+    Piece, SetAside, TAIL_MAGIC, Tail, TailChange, TailError, TailIntake, TailLeases, TailOutcome, TailReader,
+    TailStream, TailWrite,
+};
 pub use transfer::{
     CompleteTransfer, ElementRange, Fingerprint, Preparation, Provider, PublishedTransfer, Pull, Receiver, Refusal,
     StagedPage, TransferError, TransferFault, TransferProgress,

@@ -12,6 +12,7 @@ use crate::{
     Identity, MeshId, OpenError, Revision, Slot,
     folder::{Owner, damaged},
     lineage::{Forebear, Lineage, Numbers, Predecessor},
+    succession::aside::Aside,
 };
 
 /// The format of data folders: 2 came with forebears, 3 with successions, and 4 with what transfers leave behind them, and with signed heads. Who does not
@@ -36,7 +37,7 @@ impl Birth {
 
 /// The text for an owner, to be written to the file with this birth.
 pub(crate) fn render(owner: &Owner, birth: Birth) -> String {
-    let Owner { identity, private, numbers, inherited_fence } = owner;
+    let Owner { identity, private, numbers, inherited_fence, engine, aside, origin } = owner;
     let mut text = format!(
         "tombolo data folder\nformat {}\nmesh {:032x}\nreplica {:016x}\nprivate {:016x}\nslot {}\ninode {}\nborn {}\n",
         FORMAT,
@@ -66,6 +67,15 @@ pub(crate) fn render(owner: &Owner, birth: Birth) -> String {
     }
     if *inherited_fence > 0 {
         let _ = writeln!(text, "fence {inherited_fence}");
+    }
+    if engine != "engine" {
+        let _ = writeln!(text, "engine {engine}");
+    }
+    if let Some(MeshId(origin)) = origin {
+        let _ = writeln!(text, "origin {origin:032x}");
+    }
+    if let Some(Aside { engine, stream, seq }) = aside {
+        let _ = writeln!(text, "aside {engine} {:016x} {seq}", stream.get());
     }
     sealed(text)
 }
@@ -113,8 +123,17 @@ fn read(text: &str) -> Option<(Owner, Birth)> {
     };
     let inherited_fence = field(text, "fence").map_or(Some(0), |generation| generation.parse().ok())?;
     let numbers = Numbers { slot, begins, lineage: lineage(text)? };
-    let owner = Owner { identity, private: replica(field(text, "private")?)?, numbers, inherited_fence };
-    Some((owner, birth))
+    let engine = field(text, "engine").unwrap_or("engine").to_owned();
+    let aside = field(text, "aside").map_or(Some(None), |value| aside(value).map(Some))?;
+    let origin = field(text, "origin").map_or(Some(None), |mesh| u128::from_str_radix(mesh, 16).ok().map(Some))?;
+    let (private, origin) = (replica(field(text, "private")?)?, origin.map(MeshId));
+    Some((Owner { identity, private, numbers, inherited_fence, engine, aside, origin }, birth))
+}
+
+fn aside(value: &str) -> Option<Aside> {
+    let mut words = value.split(' ');
+    let (engine, stream) = (words.next()?.to_owned(), replica(words.next()?)?);
+    Some(Aside { engine, stream, seq: words.next()?.parse().ok()? })
 }
 
 fn lineage(text: &str) -> Option<Lineage> {
@@ -184,7 +203,10 @@ mod tests {
         let predecessors = vec![Predecessor { replica: id(2), cause: "lost-suffix".to_owned() }];
         let lineage = Lineage::new(forebears, vec![id(2), id(3)], predecessors);
         let numbers = Numbers { begins: at(7, 99), lineage, ..founder.numbers.clone() };
-        let heir = Owner { numbers, inherited_fence: 12, ..founder.clone() };
+        let aside = Some(Aside { engine: "engine".to_owned(), stream: id(2), seq: 17 });
+        let engine = "engine-0000000000000003".to_owned();
+        let origin = Some(MeshId(5));
+        let heir = Owner { numbers, inherited_fence: 12, engine, aside, origin, ..founder.clone() };
         let text = render(&heir, birth);
         assert_eq!(parse(&text).unwrap(), (heir, birth));
         assert!(text.contains("forebear 0000000000000001 10\n"), "{text}");

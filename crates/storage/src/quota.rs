@@ -66,7 +66,7 @@ fn cost(request: &Request) -> u64 {
         Request::Txn(transaction) => transaction_cost(transaction),
         Request::LeaseGrant { .. } => LEASE_BYTES,
         Request::Import(step) => import_cost(step),
-        Request::Enter { writes, .. } => writes.iter().map(tail_cost).sum(),
+        Request::Enter { writes, system, .. } => writes.iter().chain(system).map(tail_cost).sum(),
         Request::Delete(_)
         | Request::Compact { .. }
         | Request::LeaseRevoke { .. }

@@ -105,7 +105,10 @@ fn recover(
     }
     // What is certain by now must be on disk before anybody relies on it.
     engine.persist()?;
-    succession::succeed(folder, &cause, &recovered.estate(folder.dispute.is_some()), options)?;
+    match cause {
+        IdentityLoss::Copied => succession::go_own_way(folder, engine, &recovered.head, options)?,
+        _ => succession::succeed(folder, &cause, &recovered.estate(folder.dispute.is_some()), options)?,
+    }
     *owner = folder.owner.clone();
     replay(engine, owner, Sought::default(), Index::new(&options.entropy), last)
 }

@@ -46,6 +46,8 @@ pub enum Request {
     Enter {
         /// The writes.
         writes: Vec<TailWrite>,
+        /// Those of the system's own data.
+        system: Vec<TailWrite>,
         /// The system's data that is written with them.
         mark: Vec<SystemWrite>,
     },

@@ -154,7 +154,8 @@ fn heir(facts: &BackupFacts, options: &RestoreOptions) -> Result<Owner, RestoreE
     forebears.push(Forebear { replica: facts.replica, first: facts.begins, last: facts.revision });
     let lineage = Lineage::new(forebears, facts.replicas.clone(), Vec::new());
     let numbers = Numbers { lineage, ..slot.into() };
-    Ok(Owner { identity: Identity { slot, ..minted.identity }, numbers, ..minted })
+    let origin = Some(facts.mesh);
+    Ok(Owner { identity: Identity { slot, ..minted.identity }, numbers, origin, ..minted })
 }
 
 /// Bytes of rows that are written at a time.
@@ -172,7 +173,7 @@ fn read_rows(
     let (mut batch, mut batch_bytes, mut transactions) = (Vec::new(), 0, 0);
     let mut last = Bytes::new();
     while let Some((key, row)) = reader.row()? {
-        let known = Kind::of(&key).filter(|(kind, _)| matches!(kind, Kind::Commit | Kind::Base));
+        let known = Kind::of(&key).filter(|(kind, _)| matches!(kind, Kind::Commit | Kind::Base | Kind::Heads));
         let (kind, number) = known.ok_or(RestoreError::Damaged { what: "a row of no known kind" })?;
         row::unseal(&row, number).ok_or(RestoreError::Damaged { what: "a row that does not carry its own hash" })?;
         if key <= last {

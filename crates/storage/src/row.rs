@@ -81,7 +81,7 @@ pub(crate) fn unseal(row: &Bytes, number: u64) -> Option<Bytes> {
     (is_sound || Mutation::RowsUnverified.is_on()).then_some(content)
 }
 
-fn put_vector(out: &mut Vec<u8>, vector: &VersionVector) {
+pub(crate) fn put_vector(out: &mut Vec<u8>, vector: &VersionVector) {
     put_varint(out, vector.len() as u64);
     for dot in vector.iter() {
         out.extend_from_slice(&dot.replica.get().to_be_bytes());
@@ -89,7 +89,7 @@ fn put_vector(out: &mut Vec<u8>, vector: &VersionVector) {
     }
 }
 
-fn read_vector(reader: &mut Reader) -> Result<VersionVector, DecodeError> {
+pub(crate) fn read_vector(reader: &mut Reader) -> Result<VersionVector, DecodeError> {
     let count = reader.varint("vector")?;
     (0..count).map(|_| Ok(Dot::new(reader.replica_id("vector")?, reader.varint("vector")?))).collect()
 }

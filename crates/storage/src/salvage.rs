@@ -89,7 +89,7 @@ impl Salvage {
         if folder.is_new {
             return Ok(None);
         }
-        let engine = FjallEngine::open(&Folder::engine_path(path))?;
+        let engine = FjallEngine::open(&folder.engine())?;
         let found = Found::read(&engine, &folder)?;
         let survey = Survey::take(&*engine.snapshot(), &found.floor, &found.frontier, found.last);
         let survey = survey.map_err(|why| match why {
@@ -177,9 +177,9 @@ impl Salvage {
         };
         let rows = rebuild_proven(&*snapshot, owner, &survey, &given, found.last, reached)?;
         let made = rows.iter().map(|row| row.commit).collect();
-        swap::write_beside(&folder.path, &*snapshot, rows, found.last)?;
+        swap::write_beside(&folder.path, &owner.engine, &*snapshot, rows, found.last)?;
         drop((snapshot, engine));
-        swap::take_place(&folder.path)?;
+        swap::take_place(&folder.path, &folder.owner.engine)?;
         Ok(made)
     }
 }

@@ -30,6 +30,7 @@ use crate::{
     recover,
     rot::Rot,
     row::base::Gaps,
+    succession,
     system::PublishedSystem,
     view::{Rows, read_pair},
 };
@@ -246,10 +247,24 @@ impl Store {
     ///
     /// A folder that is in use, damaged, from a newer version, or whose identity must not be used again, is left as it is.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<(Self, Committer), OpenError> {
-        let folder = Folder::open(path, options)?;
-        let engine = FjallEngine::open(&Folder::engine_path(path))?;
+        let mut folder = Folder::open(path, options)?;
+        if folder.starts_over() {
+            succession::start_over(folder, options)?;
+            folder = Folder::open(path, options)?;
+        }
+        let engine = FjallEngine::open(&folder.engine())?;
         folder.seal_if_empty(&engine)?;
         recover::open(Box::new(engine), Some(folder), None, options)
+    }
+
+    /// The mesh that what a folder holds comes from, when it is another than its own: it was restored from a backup, or is a copy that went
+    /// its own way.
+    ///
+    /// # Errors
+    ///
+    /// The manifest is damaged, or of a newer version.
+    pub fn origin(path: &Path) -> Result<Option<MeshId>, OpenError> {
+        Folder::origin(path)
     }
 
     /// Who a folder belongs to; `None` when it is absent, or no store was ever completed in it. Nothing is opened, written or
@@ -260,6 +275,16 @@ impl Store {
     /// Something else lies in the folder, or the manifest is damaged, missing from a store, or of a newer version.
     pub fn peek(path: &Path) -> Result<Option<Identity>, OpenError> {
         Folder::peek(path)
+    }
+
+    /// Whether a folder's manifest is not the file that it was written as: then the folder is a copy. Nothing is opened, written or locked. A
+    /// folder without a manifest is none.
+    ///
+    /// # Errors
+    ///
+    /// The manifest is damaged, or of a newer version.
+    pub fn is_copy(path: &Path) -> Result<bool, OpenError> {
+        Folder::is_copy(path)
     }
 
     /// Opens a store on an engine that is not in a folder: for tests and simulation. It has no fence, and its identity comes

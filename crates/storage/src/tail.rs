@@ -1,46 +1,55 @@
-//! The tail of a replica's stream: what it wrote and nobody else has, in a file, to be entered elsewhere as new writes.
+//! The tail of a replica's stream: what it wrote and nobody else has, in a file, to be entered as new writes.
 //!
-//! A replica that was removed from its mesh may have written more than any other member holds. Under its own name nothing of that
-//! counts any more. The file holds the records as they were written, so that whoever enters them can check that they follow what
-//! the mesh has; what they come to is a [`TailOutcome`].
+//! A replica that was removed from its mesh may have written more than any other member holds, and one whose folder was set back may have
+//! written other records than the mesh has under the same names. Under those names nothing of that counts any more. The file holds the
+//! records as they were written, so that whoever enters them can check that they follow what the mesh has, or part from it where
+//! the file says; what they come to is a [`TailOutcome`].
 //!
 //! ```text
-//! tail := "tombolo tail\n" ‖ version (1) ‖ mesh (16) ‖ author (8) ‖ first seq (8) ‖ { length ‖ record } ‖ 0 ‖ checksum (32)
+//! tail   := "tombolo tail\n" ‖ version (1) ‖ mesh (16) ‖ { stream } ‖ 0 (8) ‖ checksum (32)
+//! stream := author (8) ‖ first seq (8) ‖ apart from (8) ‖ { length ‖ record ‖ [ length ‖ vector ] } ‖ 0
 //! ```
 //!
-//! Numbers are big-endian, lengths varints of one form. The checksum is BLAKE3 of all before it. One tail has one file.
+//! Numbers are big-endian, lengths varints of one form. The streams are those of one replica under the names that it had, the last
+//! one last. From `apart from` on, if it is not 0, the mesh has other records of those names. A vector is there for a record that removes a
+//! range: what its author had applied. The checksum is BLAKE3 of all before it. One tail has one file.
 
 use std::io::{self, Write};
 
-use bytes::Bytes;
 use thiserror::Error;
-use tombolo_crdt::{DecodeError, Dot, ReplicaId, VersionVector, codec::put_varint};
+use tombolo_crdt::{DecodeError, Dot, Operation, Record, ReplicaId};
 
-use crate::{Arrival, ArrivalBudget, ArrivalsError, MeshId, Store};
+use self::write::TailWriter;
+use crate::Store;
 
 pub use self::{
+    aside::SetAside,
     intake::{Tail, TailIntake},
-    outcome::{TailOutcome, TailWrite},
+    outcome::{TailLeases, TailOutcome, TailWrite},
+    read::{Piece, TailChange, TailReader},
 };
 
+mod aside;
 mod intake;
 mod outcome;
+mod read;
+mod write;
 
 /// How a tail begins.
 pub const TAIL_MAGIC: &[u8; 13] = b"tombolo tail\n";
 pub(crate) const VERSION: u8 = 1;
 
-/// What was written to a file.
+/// The records of one author in a tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TailFacts {
-    /// The mesh.
-    pub mesh: MeshId,
+pub struct TailStream {
     /// Whose records they are.
     pub author: ReplicaId,
     /// The first of them; one above the last when there are none.
     pub first: u64,
     /// The last of them.
     pub last: u64,
+    /// From here on the mesh is known to have other records of these names.
+    pub apart: Option<u64>,
 }
 
 /// Why no tail was written or read.
@@ -108,85 +117,55 @@ pub enum TailError {
     /// The rows cannot be read.
     #[error(transparent)]
     Read(#[from] crate::ReadError),
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] crate::ArrivalsError),
     /// The file cannot be written.
     #[error("failed to write the tail: {0}")]
     Write(#[from] io::Error),
 }
 
 impl Store {
-    /// Writes what this replica has written beyond record `beyond` of its own, or, without that, everything that its log still has.
+    /// Writes what this replica has written beyond record `beyond` of its own, or, without that, everything that its log still has. What is
+    /// left in the log of what it wrote under names that it had before in this mesh goes before that. Returns the streams, its own last.
     ///
     /// # Errors
     ///
     /// The log has forgotten some of it; a damaged row; the file cannot be written.
-    pub fn export_tail(&self, beyond: Option<u64>, out: &mut dyn Write) -> Result<TailFacts, TailError> {
+    pub fn export_tail(&self, beyond: Option<u64>, out: &mut dyn Write) -> Result<Vec<TailStream>, TailError> {
         let identity = self.identity();
-        let (frontier, floor) = {
+        let (frontier, floor, last, snapshot) = {
             let state = self.shared().state.read();
-            (state.frontier.clone(), state.floor.vector.clone())
+            (state.frontier.clone(), state.floor.clone(), state.published.commit, self.shared().engine.snapshot())
         };
-        let (author, kept) = (identity.replica, floor.seq(identity.replica));
-        let beyond = beyond.unwrap_or(kept).min(frontier.seq(author));
+        let kept = floor.vector.seq(identity.replica);
+        let beyond = beyond.unwrap_or(kept).min(frontier.seq(identity.replica));
         if beyond < kept {
             return Err(TailError::Forgotten { from: kept + 1, beyond });
         }
-        let last = frontier.seq(author);
-        let others = frontier.iter().filter(|dot| dot.replica != author);
-        let seen: VersionVector = others.chain((beyond > 0).then(|| Dot::new(author, beyond))).collect();
-        let facts = TailFacts { mesh: identity.mesh, author, first: beyond + 1, last };
-        let mut out = Hashed { out, hasher: blake3::Hasher::new() };
-        out.put(&facts.head())?;
-        let mut from = 0;
-        loop {
-            let budget = ArrivalBudget { commits: EXPORTED_COMMITS, bytes: EXPORTED_BYTES };
-            let arrivals = self.arrivals(&seen, from, budget).map_err(|why| match why {
-                ArrivalsError::BelowFloor { floor } => TailError::Forgotten { from: floor.seq(author) + 1, beyond },
-                ArrivalsError::Read(why) => TailError::Read(why),
-            })?;
-            for Arrival { dot, bytes } in arrivals.records.into_iter().filter(|arrival| arrival.dot.seq <= last) {
-                debug_assert_eq!(dot.replica, author, "nothing else is asked for");
-                let mut length = Vec::with_capacity(4);
-                put_varint(&mut length, bytes.len() as u64);
-                out.put(&length)?;
-                out.put(&bytes)?;
+        let before = self.predecessors().iter().map(|before| before.replica);
+        let before =
+            before.map(|name| (name, floor.vector.seq(name))).filter(|(name, kept)| frontier.seq(*name) > *kept);
+        let mut tail = TailWriter::begin(out, identity.mesh)?;
+        let mut streams = Vec::new();
+        for (author, beyond) in before.chain([(identity.replica, beyond)]) {
+            let asked = TailStream { author, first: beyond + 1, last: frontier.seq(author), apart: None };
+            let written = tail.stream(&*snapshot, (floor.commit + 1, last), asked)?;
+            if written.last != asked.last {
+                return Err(TailError::Forgotten { from: written.last + 1, beyond });
             }
-            if arrivals.next <= from || arrivals.next > self.published().commit {
-                break;
-            }
-            from = arrivals.next;
+            streams.push(written);
         }
-        out.put(&[0])?;
-        let checksum = *out.hasher.finalize().as_bytes();
-        out.out.write_all(&checksum)?;
-        out.out.flush()?;
-        Ok(facts)
+        tail.finish()?;
+        Ok(streams)
     }
 }
 
-/// Commits looked at in one go.
-const EXPORTED_COMMITS: usize = 4_096;
-/// Bytes of records read in one go.
-const EXPORTED_BYTES: usize = 4 << 20;
-
-impl TailFacts {
-    fn head(&self) -> Bytes {
-        let mut head = TAIL_MAGIC.to_vec();
-        head.push(VERSION);
-        head.extend_from_slice(&self.mesh.0.to_be_bytes());
-        head.extend_from_slice(&self.author.get().to_be_bytes());
-        head.extend_from_slice(&self.first.to_be_bytes());
-        head.into()
-    }
+fn removes_ranges(record: &Record) -> bool {
+    record.operations.iter().any(|operation| matches!(operation, Operation::RangeRemove(_)))
 }
 
-struct Hashed<'a> {
-    out: &'a mut dyn Write,
-    hasher: blake3::Hasher,
-}
-
-impl Hashed<'_> {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), TailError> {
-        self.hasher.update(bytes);
-        Ok(self.out.write_all(bytes)?)
-    }
-}
+const MESH_LEN: usize = 16;
+/// Bytes of what stands before the records of a stream: author, first seq, and from where on it is apart.
+const STREAM_LEN: usize = 8 + 8 + 8;
+const CHECKSUM_LEN: usize = 32;

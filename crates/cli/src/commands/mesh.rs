@@ -1,4 +1,4 @@
-//! `mesh invite|members|status|park|unpark|remove|export|enter|lease-heir`: the sites that replicate with one another. etcd has none of it.
+//! `mesh invite|members|status|park|unpark|remove|export|enter|tail|lease-heir`: the sites that replicate with one another. etcd has none of it.
 
 use clap::{Args, Subcommand};
 use tombolo_proto::v1::{MeshInviteRequest, MeshMembersRequest};
@@ -57,10 +57,15 @@ pub(crate) enum MeshCommand {
     Remove(MemberArgs),
     /// Gets what a site wrote out of its folder, into a file: for a site that was removed, whose server is stopped
     Export(tail::ExportArgs),
-    /// Enters what a removed site wrote beyond its end as new writes, from the file that `mesh export` made
+    /// Enters what a site wrote and the others do not have as new writes, from a tail: the file that `mesh export` made
     ///
-    /// What was written later at the other sites stays. To enter a file again changes nothing, at whatever site.
+    /// What was written later at the other sites stays. To enter a file again changes nothing, at whatever site. A site that finds that its folder
+    /// was set back or cloned, and has written since, sets that aside in such a file of its data folder, TAIL-..., and enters it by itself.
     Enter(tail::EnterArgs),
+    /// Shows what is in a tail: a file that `mesh export` made, or TAIL-... of a data folder
+    ///
+    /// No server is asked. Each line is a change: the record, the milliseconds of its clock, put with key and value or del with the key.
+    Tail(tail::ShowArgs),
     /// Has another site count the leases of one that is parked or removed
     ///
     /// Each lease begins there with its full time to live. A site that is named as its own heir counts its leases again.
@@ -99,6 +104,7 @@ pub(crate) async fn run(context: &Context, command: &MeshCommand) -> Result<(), 
         MeshCommand::Export(args) => tail::export(args),
         MeshCommand::Enter(args) => tail::enter(context, args).await,
         MeshCommand::LeaseHeir { from, to } => change::lease_heir(context, from, to).await,
+        MeshCommand::Tail(args) => tail::show(args),
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Flags {
     pub(super) join: Option<JoinTicket>,
 
     /// Go on with what the data folder holds where nobody else can make good what it has lost: nothing brings that back. A replica whose
-    /// log has lost its end goes on by itself as long as it has peers
+    /// log has lost its end goes on by itself as long as it has peers. A copy of a folder goes on in a mesh of its own
     #[arg(long, env = "TOMBOLO_SOLE", value_name = "BOOL", num_args = 0..=1, default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub(super) sole: bool,
 

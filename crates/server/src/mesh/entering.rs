@@ -1,13 +1,17 @@
-//! Enters the tail of a removed replica as new writes: what it wrote and no other member has.
+//! Enters a tail as new writes: what a replica wrote under a name under which it does not count, and the mesh does not have.
 //!
-//! The tail is held against what is here before anything is written. It is written in a few records, ascending by key, each of which
-//! also says how far it has come: entering the same tail again, here or at another site, goes on from there, or changes nothing.
+//! It is that of a removed replica, brought by an operator, or of a replica that goes on under another name because its own was disputed, which
+//! enters it by itself ([`aside`](super::aside)); anybody else may do so too. The tail is held against what is here before anything is
+//! written. It is written in a few records, ascending by key, each of which also says how far it has come: entering the same tail
+//! again, here or at another site, goes on from there, or changes nothing.
 
 use bytes::Bytes;
 use thiserror::Error;
 use tombolo_crdt::{DecodeError, RECORD_OPERATIONS_MAX, ReplicaId, codec::Reader};
 use tombolo_net::SystemKey;
-use tombolo_storage::{Entered, Outcome, Request, SystemWrite, Tail, TailError, TailWrite};
+use tombolo_storage::{
+    Entered, Outcome, Request, RequestError, SystemWrite, Tail, TailError, TailLeases, TailStream, TailWrite,
+};
 use tracing::info;
 
 use crate::{committer::Refusal, replica::Replica};
@@ -49,7 +53,17 @@ pub(crate) enum EnterError {
     Commit(#[from] Refusal),
 }
 
-/// How far a tail has been entered: the value under [`SystemKey::Entered`].
+/// Who enters a tail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// An operator, who says what becomes of values that hung on a lease. Users and roles are not entered: that is not for a replica
+    /// to say that was removed.
+    Operator(TailLeases),
+    /// The replica that wrote it, under its next name: its clients are there with their leases, and its users are the mesh's.
+    Heir,
+}
+
+/// How far a tail has been entered: the value under [`SystemKey::Entered`] or [`SystemKey::EnteredFork`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Mark {
     /// The last record of which everything is entered.
@@ -58,11 +72,13 @@ struct Mark {
     under_way: Option<(u64, Bytes)>,
 }
 
-/// Whether the tail of this author may be entered here.
+/// Whether records of this author may be entered here.
 pub(crate) fn check(replica: &Replica, author: ReplicaId) -> Result<(), EnterError> {
     let (mesh, roster) = (&replica.mesh, replica.mesh.roster());
     match roster.member(author) {
         _ if author == mesh.own() => Err(EnterError::Own),
+        // What it wrote under a name that it has given up may be anybody's by now, and does not come by itself if it is apart.
+        Some(member) if member.successor.is_some() => Ok(()),
         Some(member) if !member.is_removed() => Err(EnterError::Member { author }),
         Some(_) if !roster.frozen().contains(&author) => Err(EnterError::Open { author }),
         // Whom a removed member has let in, and nobody else has heard of, is no member either.
@@ -70,25 +86,39 @@ pub(crate) fn check(replica: &Replica, author: ReplicaId) -> Result<(), EnterErr
     }
 }
 
-/// Enters a tail. With `leased` also what hung on a lease, without it.
-pub(crate) async fn enter(replica: &Replica, tail: Tail, leased: bool) -> Result<Done, EnterError> {
-    let (author, last, records) = (tail.facts.author, tail.facts.last, tail.records);
+/// Enters a tail.
+pub(crate) async fn enter(replica: &Replica, tail: Tail, by: By) -> Result<Done, EnterError> {
     let _turn = replica.mesh.entering.lock().await;
-    check(replica, author)?;
-    let (mark, system) = (Mark::read(replica, author), tail.outcome.system_writes());
-    let (mut writes, left_out) = tail.outcome.settle(&replica.store, leased);
+    for stream in &tail.streams {
+        check(replica, stream.author)?;
+    }
+    let Some(&TailStream { author, last, .. }) = tail.streams.last() else {
+        return Err(TailError::Damaged { what: "nobody's records" }.into());
+    };
+    let (key, records) = (mark_key(&tail, author), tail.records);
+    let mark = Mark::read(replica, &key);
+    let (leases, mut system) = match by {
+        By::Operator(leases) => (leases, Vec::new()),
+        By::Heir => (TailLeases::Kept, heritable(tail.outcome.system())),
+    };
+    let system_writes = tail.outcome.system_writes().saturating_sub(system.len() as u64);
+    let grants: Vec<_> = tail.outcome.grants().filter(|_| leases == TailLeases::Kept).collect();
+    let (mut writes, leased) = tail.outcome.settle(&replica.store, leases);
     let mut done =
-        Done { author, last, records, entered: Entered::default(), leased: left_out, system, was_entered: false };
+        Done { author, last, records, entered: Entered::default(), leased, system: system_writes, was_entered: false };
     if mark.last >= last || writes.is_empty() && records == 0 {
         done.was_entered = true;
         return Ok(done);
+    }
+    for (id, ttl_s) in grants {
+        grant(replica, id, ttl_s).await?;
     }
     if let Some((_, key)) = mark.under_way.filter(|(under_way, _)| *under_way == last) {
         writes.retain(|write| write.key > key);
     }
     let mut rest = writes.into_iter().peekable();
     loop {
-        let (mut part, mut bytes) = (Vec::new(), 0);
+        let (mut part, mut bytes) = (Vec::new(), system.iter().map(cost).sum());
         while let Some(next) = rest.next_if(|next| part.is_empty() || fits(part.len(), bytes, next)) {
             bytes += cost(&next);
             part.push(next);
@@ -99,17 +129,41 @@ pub(crate) async fn enter(replica: &Replica, tail: Tail, leased: bool) -> Result
             None => Mark { last, under_way: None },
         };
         let is_whole = mark.under_way.is_none();
-        let mark = SystemWrite::Put { key: SystemKey::Entered(author).to_string().into(), value: mark.encode().into() };
-        let answer = replica.commit(Request::Enter { writes: part, mark: vec![mark] }, bytes).await?;
-        if let Outcome::Entered(Entered { put, removed, outdone }) = answer.outcome {
+        let mark = SystemWrite::Put { key: key.to_string().into(), value: mark.encode().into() };
+        let request = Request::Enter { writes: part, system: std::mem::take(&mut system), mark: vec![mark] };
+        if let Outcome::Entered(Entered { put, removed, outdone }) = replica.commit(request, bytes).await?.outcome {
             done.entered.put += put;
             done.entered.removed += removed;
             done.entered.outdone += outdone;
         }
         if is_whole {
-            info!(%author, last, ?done, "entered what a removed replica had written");
+            info!(%author, last, ?done, "entered what a replica had written under a name that does not count any more");
             return Ok(done);
         }
+    }
+}
+
+/// Where it is written how far a tail has come. A replica's stream goes on in one way, and may have forked in several.
+fn mark_key(tail: &Tail, author: ReplicaId) -> SystemKey {
+    if tail.streams.iter().all(|stream| stream.apart.is_none()) {
+        return SystemKey::Entered(author);
+    }
+    let chain = tail.chain.as_bytes().first_chunk().map_or(0, |chain| u64::from_be_bytes(*chain));
+    SystemKey::EnteredFork(author, chain)
+}
+
+/// Users and roles. What is said of members counts only from the hand that said it, and under the name that it had.
+fn heritable(mut system: Vec<TailWrite>) -> Vec<TailWrite> {
+    system.retain(|write| SystemKey::parse(&write.key).is_none());
+    system
+}
+
+/// Grants a lease again, unless there is one of that number.
+async fn grant(replica: &Replica, id: i64, ttl_s: u64) -> Result<(), EnterError> {
+    let ttl_s = i64::try_from(ttl_s).unwrap_or(i64::MAX);
+    match replica.commit(Request::LeaseGrant { id, ttl_s }, LEASE_BYTES).await {
+        Err(Refusal::Request(why)) if matches!(*why, RequestError::LeaseExists { .. }) => Ok(()),
+        granted => Ok(granted.map(drop)?),
     }
 }
 
@@ -123,13 +177,15 @@ fn cost(write: &TailWrite) -> usize {
     64 + write.key.len() + value + 16 * write.seen.len()
 }
 
+/// About what the grant of a lease takes in the queue.
+const LEASE_BYTES: usize = 64;
 /// Bytes of one record, about: half of what one may have.
 const PART_BYTES_MAX: usize = 4 << 20;
 
 impl Mark {
     /// How far anybody has come, here or elsewhere, as far as is known here.
-    fn read(replica: &Replica, author: ReplicaId) -> Self {
-        let key = SystemKey::Entered(author).to_string();
+    fn read(replica: &Replica, key: &SystemKey) -> Self {
+        let key = key.to_string();
         let found = replica.store.system(key.as_bytes()).into_iter().filter(|entry| entry.key == key.as_bytes());
         let marks = found.flat_map(|entry| entry.siblings).filter_map(|sibling| Self::decode(sibling.value).ok());
         marks.max_by_key(|mark| (mark.last, mark.under_way.clone())).unwrap_or_default()

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tombolo_crdt::{ReplicaId, SignedHead, VersionVector};
+use tombolo_crdt::{Dot, ReplicaId, SignedHead, VersionVector};
 use tombolo_net::{
     Admission, Equivocation, Event, Fault, Host, IngestRefusal, IngestReport, JoinRefusal, JoinRequest, LoadFailure,
     Loaded, Member, PeerError, PeerRefusal, ProvenBatch, PublicKey, Refusal, Report, Roster, Standing,
@@ -210,43 +210,63 @@ impl PeerHost {
             return;
         }
         let advice = "a folder was copied or set back; nothing is exchanged until one of the two is replaced";
-        let (kind, text, disputed) = match fault {
+        let (kind, text) = match fault {
             Fault::Forked { dot } => {
-                (MeshAlarmKind::Forked, format!("it has another record {dot} than we do: {advice}"), Some(dot.replica))
+                let (author, own) = (mesh.call(dot.replica), mesh.own());
+                (MeshAlarmKind::Forked, format!("it has another record {dot} of {author} than {own} does: {advice}"))
             }
             Fault::Equivocated { dot, evidence } => {
                 let text = format!(
                     "{} has written two histories, which part at {dot} or before it, and has signed both: {evidence}: {advice}",
                     mesh.call(dot.replica)
                 );
-                (MeshAlarmKind::Forked, text, Some(dot.replica))
+                (MeshAlarmKind::Forked, text)
             }
             Fault::AheadOfUs { dot, known } => {
                 let text = format!(
                     "it has our record {dot}, and ours end at {known}: this folder was set back; no writes are taken \
                      before it goes on under another name"
                 );
-                (MeshAlarmKind::AheadOfUs, text, Some(dot.replica))
+                (MeshAlarmKind::AheadOfUs, text)
             }
             Fault::Frozen { dot, last } => {
                 let text = format!(
                     "it has {dot} of a removed site, whose records end at {last}: enter them with `tombolo mesh enter`, and \
                      replace the folder of this peer"
                 );
-                (MeshAlarmKind::Late, text, None)
+                (MeshAlarmKind::Late, text)
             }
             Fault::PeerClosed { code, text } if [FORKED, EQUIVOCATED].contains(code) => {
-                (MeshAlarmKind::Forked, format!("it says of us: {text}: {advice}"), None)
+                (MeshAlarmKind::Forked, format!("it says of us: {text}: {advice}"))
             }
             _ => return,
         };
         mesh.alarms.lock().raise(kind, peer, text, self.replica.uptime.now());
         match fault {
-            Fault::AheadOfUs { dot, .. } if dot.replica == mesh.own() => mesh.lose_name(&self.replica, peer, *dot),
-            _ if disputed == Some(mesh.own()) => _ = mesh.disown(),
+            Fault::AheadOfUs { dot, .. } if dot.replica == mesh.own() => {
+                mesh.lose_name(&self.replica, peer, *dot, false);
+            }
+            Fault::Forked { dot } | Fault::Equivocated { dot, .. } if mesh.is_ours(dot.replica) => {
+                mesh.lose_name(&self.replica, peer, *dot, true);
+            }
+            Fault::PeerClosed { code, text } if [FORKED, EQUIVOCATED].contains(code) => {
+                if let Some(dot) = named_in(text).filter(|dot| mesh.is_ours(dot.replica)) {
+                    mesh.lose_name(&self.replica, peer, dot, true);
+                }
+            }
             _ => {}
         }
     }
+}
+
+/// The record that a peer's words for [`Fault::Forked`] name.
+fn named_in(text: &str) -> Option<Dot> {
+    let named = text.split_whitespace().find_map(|word| {
+        let (replica, seq) = word.strip_prefix('r')?.split_once(':')?;
+        let replica = ReplicaId::new(u64::from_str_radix(replica, 16).ok().filter(|_| replica.len() == 16)?)?;
+        Some(Dot::new(replica, seq.parse().ok().filter(|seq| *seq > 0)?))
+    });
+    named
 }
 
 /// [`Fault::Forked`]'s code.
@@ -319,6 +339,15 @@ mod tests {
         assert_eq!(seldom.say(Duration::from_secs(9)), None);
         assert_eq!(seldom.say(SELDOM), Some(2));
         assert_eq!(seldom.say(SELDOM * 2), Some(0));
+    }
+
+    #[test]
+    fn the_record_that_a_peer_disputes_is_read_from_its_words() {
+        let dot = Dot::new(ReplicaId::new(0xab).unwrap(), 17);
+        assert_eq!(named_in(&Fault::Forked { dot }.to_string()), Some(dot));
+        for words in ["", "r00ab:17", "another record r00000000000000ab:0", "rxx:1"] {
+            assert_eq!(named_in(words), None, "{words}");
+        }
     }
 
     #[test]

@@ -189,8 +189,16 @@ fn is_local(address: &str) -> bool {
 /// Ranges that a replica has handed down to those that it admitted, under any of its names.
 pub(super) fn handed_down<'a>(
     names: &[ReplicaId],
-    admissions: impl IntoIterator<Item = &'a AdmissionTerms>,
+    admissions: impl Iterator<Item = &'a AdmissionTerms> + Clone,
+    has_ended: impl Fn(ReplicaId) -> bool,
 ) -> Vec<SlotRange> {
-    let by_us = admissions.into_iter().filter(|terms| names.contains(&terms.issuer) && !names.contains(&terms.replica));
-    by_us.map(|terms| terms.slots).collect()
+    let others = admissions.filter(|terms| !names.contains(&terms.replica));
+    let held = |terms: &AdmissionTerms| match has_ended(terms.replica) {
+        true => SlotRange { first: terms.slots.first, count: 1 },
+        false => terms.slots,
+    };
+    let given: Vec<_> = others.clone().filter(|terms| names.contains(&terms.issuer)).collect();
+    let within =
+        others.filter(|terms| given.iter().any(|given| has_ended(given.replica) && given.slots.includes(terms.slots)));
+    given.iter().copied().chain(within).map(held).collect()
 }

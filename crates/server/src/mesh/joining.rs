@@ -25,6 +25,7 @@ use tombolo_storage::{Founding, MeshId, OpenError, Slot, Store};
 use tracing::{info, warn};
 
 use super::{
+    copies,
     file::FileError,
     key::{self, CreateError},
     membership::Membership,
@@ -123,6 +124,9 @@ pub(crate) async fn founding(
         }
         read => read?,
     };
+    if let Some(ticket) = &ticket {
+        copies::leave_behind(path, ticket, announcement.clone()).await?;
+    }
     let peeked = Store::peek(path).map_err(|source| JoinFailure::Folder { path: path.to_owned(), source });
     match (peeked, ticket) {
         // Opening it says what is wrong with it.
@@ -162,7 +166,7 @@ fn read_ticket(given: &str) -> Result<Ticket, JoinFailure> {
 }
 
 /// Keeps a second process out of the folder, as the store does once there is one.
-fn hold(path: &Path) -> Result<File, JoinFailure> {
+pub(super) fn hold(path: &Path) -> Result<File, JoinFailure> {
     let failed = |action| move |source| JoinFailure::Io { action, path: path.to_owned(), source };
     let lock = File::options().create(true).truncate(false).write(true).open(path.join("LOCK"));
     let lock = lock.map_err(failed("open the lock of"))?;
@@ -175,7 +179,11 @@ fn hold(path: &Path) -> Result<File, JoinFailure> {
     }
 }
 
-async fn redeem(path: &Path, ticket: &Ticket, announcement: Announcement) -> Result<Membership, JoinFailure> {
+pub(super) async fn redeem(
+    path: &Path,
+    ticket: &Ticket,
+    announcement: Announcement,
+) -> Result<Membership, JoinFailure> {
     let mut membership = match Membership::load(path)? {
         Some(begun) if begun.mesh != ticket.mesh => {
             let (found, wanted) = (begun.mesh, ticket.mesh);

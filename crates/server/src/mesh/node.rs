@@ -13,6 +13,7 @@ use crate::{config::Config, failure::Failure, replica::Replica};
 pub(crate) async fn start(replica: &Arc<Replica>, config: &Config) -> Result<(), Failure> {
     let mesh = &replica.mesh;
     introduce(replica).await;
+    succession::tell(replica).await;
     let listening = match resolve(&config.peer_listener).await {
         Ok(address) => listen(replica, address, config.peer_rates).map_err(|source| Failure::Peers { source }),
         Err(source) => Err(Failure::Listen { address: config.peer_listener.clone(), source }),
@@ -24,7 +25,6 @@ pub(crate) async fn start(replica: &Arc<Replica>, config: &Config) -> Result<(),
             }
             info!(address = %config.peer_listener, replica = %mesh.own(), mesh = %format_args!("{:032x}", mesh.id()), "listening for peers");
             *mesh.link.write() = Link::Up(node);
-            succession::tell(replica).await;
             announce(replica).await;
             Ok(())
         }

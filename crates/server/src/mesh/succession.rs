@@ -1,7 +1,7 @@
 //! Losing one's name, and telling the mesh under which one this replica goes on.
 //!
 //! The store has the new name when it is opened. What the mesh is told is the admission of each name by the one before it, from the last that the
-//! mesh knows: signed with the folder's key, written as this replica's first record, and presented in the handshake until it is there.
+//! mesh knows: signed with the folder's key, written behind this replica's proof, and presented in the handshake until it is there.
 
 use std::time::Duration;
 
@@ -82,8 +82,9 @@ impl Mesh {
         let _ = self.name_lost.subscribe().wait_for(|lost| *lost).await;
     }
 
-    /// A peer has records under our name that we do not have. Nothing more is written under it; the folder is marked and the replica opened anew.
-    pub(super) fn lose_name(&self, replica: &Replica, by: ReplicaId, dot: Dot) {
+    /// A peer has records under a name of ours that we do not have; other ones than we do, if it `is_fork`. Nothing more is written; the folder is
+    /// marked, and the replica opened anew.
+    pub(super) fn lose_name(&self, replica: &Replica, by: ReplicaId, dot: Dot, is_fork: bool) {
         if self.disown() {
             return;
         }
@@ -97,7 +98,7 @@ impl Mesh {
         let unknown = dot.seq.saturating_add(missing).min(1 << 32).cast_signed();
         let above = published.revision.get().saturating_add(unknown).saturating_add(MARGIN);
         // Since when the folder is not what it was is not known: no revision of this name is certain.
-        let dispute = Dispute { replica: self.own(), common: 0, seq: dot.seq, by, above };
+        let dispute = Dispute { replica: self.own(), common: 0, seq: dot.seq, stream: dot.replica, is_fork, by, above };
         match dispute.mark(&replica.facts.data_dir) {
             Ok(()) => {
                 warn!(by = %self.call(by), %dot, "this replica goes on under another name: its own is disputed");
@@ -107,6 +108,11 @@ impl Mesh {
                 error!(%why, "the folder could not be marked: no writes are taken until the server is started anew")
             }
         }
+    }
+
+    /// Whether this replica has, or had, this name.
+    pub(super) fn is_ours(&self, name: ReplicaId) -> bool {
+        self.names.contains(&name)
     }
 
     /// Says who has taken whose place, once, and what is wrong with that.

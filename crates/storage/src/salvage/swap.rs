@@ -16,27 +16,35 @@ use bytes::Bytes;
 use crate::{
     MendedRow, OpenError,
     engine::{Change, Engine, EngineError, Persist, Snapshot, fjall::FjallEngine},
-    folder::{Folder, io_error},
+    folder::io_error,
     row::{Kind, commit},
     rows::CommitRows,
 };
 
 use super::SalvageError;
 
-const FRESH: &str = "engine.new";
-const ROTTEN: &str = "engine.rotten";
+/// The names of the two beside an engine of this name.
+fn fresh_of(engine: &str) -> String {
+    format!("{engine}.new")
+}
+
+fn rotten_of(engine: &str) -> String {
+    format!("{engine}.rotten")
+}
+
 /// Bytes of rows that are written at a time.
 const BATCH_BYTES: usize = 1 << 20;
 
 /// Writes all rows up to commit `last` to a new engine: those of the snapshot, and `made` in the places of what cannot be read there.
 pub(super) fn write_beside(
     folder: &Path,
+    engine: &str,
     snapshot: &dyn Snapshot,
     made: Vec<MendedRow>,
     last: u64,
 ) -> Result<(), SalvageError> {
-    let fresh = folder.join(FRESH);
-    remove(folder, FRESH)?;
+    let fresh = folder.join(fresh_of(engine));
+    remove(folder, &fresh_of(engine))?;
     let mut made: BTreeMap<u64, Bytes> = made.into_iter().map(|row| (row.commit, row.row)).collect();
     let mut writer = Writer { engine: FjallEngine::open(&fresh)?, batch: Vec::new(), bytes: 0 };
     for (start, end) in [(vec![0], commit::key(0)), (Kind::Commit.end().to_vec(), Bytes::from_static(&[0xff]))] {
@@ -60,22 +68,23 @@ pub(super) fn write_beside(
 }
 
 /// Puts the new engine, which is whole, in the place of the old one.
-pub(super) fn take_place(folder: &Path) -> Result<(), OpenError> {
-    remove(folder, ROTTEN)?;
-    let engine = Folder::engine_path(folder);
-    fs::rename(&engine, folder.join(ROTTEN)).map_err(io_error("rename", folder, "engine"))?;
-    complete(folder)
+pub(super) fn take_place(folder: &Path, engine: &str) -> Result<(), OpenError> {
+    let rotten = rotten_of(engine);
+    remove(folder, &rotten)?;
+    fs::rename(folder.join(engine), folder.join(rotten)).map_err(io_error("rename", folder, engine))?;
+    complete(folder, engine)
 }
 
 /// Ends what a crash has interrupted.
-pub(crate) fn complete(folder: &Path) -> Result<(), OpenError> {
-    let (fresh, engine) = (folder.join(FRESH), Folder::engine_path(folder));
-    if !engine.exists() && fresh.exists() && folder.join(ROTTEN).exists() {
-        fs::rename(&fresh, &engine).map_err(io_error("rename", folder, FRESH))?;
+pub(crate) fn complete(folder: &Path, engine: &str) -> Result<(), OpenError> {
+    let (fresh, rotten) = (fresh_of(engine), rotten_of(engine));
+    let is_there = |name: &str| folder.join(name).exists();
+    if !is_there(engine) && is_there(&fresh) && is_there(&rotten) {
+        fs::rename(folder.join(&fresh), folder.join(engine)).map_err(io_error("rename", folder, &fresh))?;
         let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
         synced.map_err(io_error("sync", folder, ""))?;
     }
-    if engine.exists() && !fresh.exists() { remove(folder, ROTTEN) } else { Ok(()) }
+    if is_there(engine) && !is_there(&fresh) { remove(folder, &rotten) } else { Ok(()) }
 }
 
 fn remove(folder: &Path, name: &str) -> Result<(), OpenError> {

@@ -29,6 +29,10 @@ pub struct Dispute {
     pub common: u64,
     /// The seq of the disputed record.
     pub seq: u64,
+    /// Under which name the disputed record was written: the replica's, or one that it had before.
+    pub stream: ReplicaId,
+    /// Whether there is another record of that name, and not only more of them: then what is here is set aside.
+    pub is_fork: bool,
     /// Who disputes it.
     pub by: ReplicaId,
     /// A revision that the replica may have given out before it forgot: its successor counts above it.
@@ -48,6 +52,7 @@ impl Dispute {
         if let Some(before) = Self::load(folder).ok().flatten().filter(|before| before.replica == self.replica) {
             claim.common = claim.common.min(before.common);
             claim.above = claim.above.max(before.above);
+            claim.is_fork |= before.is_fork;
         }
         let draft = folder.join("DISPUTE.new");
         let mut file = File::create(&draft)?;
@@ -67,14 +72,16 @@ impl Dispute {
     }
 
     pub(crate) fn loss(&self) -> IdentityLoss {
-        IdentityLoss::Disputed { dot: Dot::new(self.replica, self.seq), by: self.by }
+        IdentityLoss::Disputed { dot: Dot::new(self.stream, self.seq), by: self.by }
     }
 
     fn render(&self) -> String {
-        let Self { replica, common, seq, by, above } = self;
+        let Self { replica, common, seq, stream, is_fork, by, above } = self;
         let text = format!(
-            "{TITLE}\nformat 1\nreplica {:016x}\ncommon {common}\nseq {seq}\nby {:016x}\nabove {above}\n",
+            "{TITLE}\nformat 1\nreplica {:016x}\ncommon {common}\nseq {seq}\nstream {:016x}\nfork {}\nby {:016x}\nabove {above}\n",
             replica.get(),
+            stream.get(),
+            u8::from(*is_fork),
             by.get(),
         );
         manifest::sealed(text)
@@ -89,6 +96,8 @@ impl Dispute {
             replica: replica("replica")?,
             common: number("common")?,
             seq: number("seq").filter(|seq| *seq > 0)?,
+            stream: replica("stream")?,
+            is_fork: number("fork")? == 1,
             by: replica("by")?,
             above: i64::try_from(number("above")?).ok()?,
         })
@@ -101,7 +110,7 @@ mod tests {
 
     fn claim(common: u64, above: i64) -> Dispute {
         let id = |bits| ReplicaId::new(bits).unwrap();
-        Dispute { replica: id(7), common, seq: 9, by: id(8), above }
+        Dispute { replica: id(7), common, seq: 9, stream: id(7), is_fork: false, by: id(8), above }
     }
 
     #[test]

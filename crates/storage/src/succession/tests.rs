@@ -244,7 +244,9 @@ fn a_disputed_replica_shows_again_what_it_cannot_be_certain_of() {
     let doubtful = run(&mut committer, put("c", "3"));
     let name = store.identity().replica;
     let by = ReplicaId::new(9).unwrap();
-    Dispute { replica: name, common: 2, seq: 3, by, above: 1 << 30 }.mark(rig.path()).unwrap();
+    Dispute { replica: name, common: 2, seq: 3, stream: name, is_fork: false, by, above: 1 << 30 }
+        .mark(rig.path())
+        .unwrap();
     drop((store, committer));
     assert_eq!(rig.loss(), Some(IdentityLoss::Disputed { dot: Dot::new(name, 3), by }));
     let (store, mut committer) = rig.open();
@@ -351,7 +353,9 @@ fn live(rig: &mut Rig, ledger: &mut Ledger, random: &mut Random) {
             drop((store, committer));
             if !is_other {
                 let by = ReplicaId::new(9).unwrap();
-                Dispute { replica: name, common, seq, by, above: last.revision.get() }.mark(rig.path()).unwrap();
+                Dispute { replica: name, common, seq, stream: name, is_fork: false, by, above: last.revision.get() }
+                    .mark(rig.path())
+                    .unwrap();
             }
         }
         // The same, but the fence of before comes back.

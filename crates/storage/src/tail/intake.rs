@@ -1,66 +1,86 @@
-//! Reads a tail as it comes, in pieces of any size, and holds it against what is here.
+//! Holds a tail against what is here, as it comes.
 //!
 //! Nothing is believed before the checksum has come: until then there is no [`Tail`].
 
-use bytes::{Buf, Bytes, BytesMut};
-use tombolo_crdt::{Chain, Dot, RECORD_BYTES_MAX, Record, ReplicaId};
+use bytes::Bytes;
+use tombolo_crdt::{Chain, Dot, Record, VersionVector};
 
-use super::{TAIL_MAGIC, TailError, TailFacts, TailOutcome, VERSION};
+use super::{Piece, TailError, TailOutcome, TailReader, TailStream};
 use crate::{MeshId, Store};
 
 /// A tail on its way in.
 pub struct TailIntake {
     store: Store,
-    buffer: BytesMut,
-    hasher: blake3::Hasher,
-    reading: Reading,
+    reader: TailReader,
+    mesh: Option<MeshId>,
+    outcome: TailOutcome,
+    streams: Vec<Taken>,
+    records: u64,
+    is_whole: bool,
 }
 
-enum Reading {
-    Head,
-    Records(Box<Tail>),
-    Checksum(Box<Tail>),
-    Done(Box<Tail>),
-}
-
-/// A tail that has come whole, and follows what is here.
+/// A tail that has come whole, and goes on from what is here.
 #[derive(Clone, Debug)]
 pub struct Tail {
-    /// What it says of itself.
-    pub facts: TailFacts,
+    /// The mesh it is of.
+    pub mesh: MeshId,
+    /// Whose records it holds: one replica's, under the names it had, the last one last.
+    pub streams: Vec<TailStream>,
     /// Records in it that are not here.
     pub records: u64,
     /// What these come to.
     pub outcome: TailOutcome,
-    /// The chain of the last record, from the one that follows what is here.
-    chain: Chain,
+    /// The chain of the last record: no two tails that end at one name end with the same one.
+    pub chain: Chain,
+}
+
+/// A stream as far as it has come.
+struct Taken {
+    stream: TailStream,
     /// The last record of the author that is here.
     here: u64,
+    /// The chain of that one, and then of the last one taken.
+    chain: Option<Chain>,
 }
 
 impl TailIntake {
     /// Begins to read.
     pub fn new(store: &Store) -> Self {
-        let (buffer, hasher) = (BytesMut::new(), blake3::Hasher::new());
-        Self { store: store.clone(), buffer, hasher, reading: Reading::Head }
+        let (mesh, streams, reader) = Default::default();
+        Self {
+            store: store.clone(),
+            reader,
+            mesh,
+            outcome: TailOutcome::default(),
+            streams,
+            records: 0,
+            is_whole: false,
+        }
     }
 
-    /// Whose tail it is, once that has come.
-    pub fn facts(&self) -> Option<TailFacts> {
-        match &self.reading {
-            Reading::Head => None,
-            Reading::Records(tail) | Reading::Checksum(tail) | Reading::Done(tail) => Some(tail.facts),
-        }
+    /// Whose tail it is, as far as that has come.
+    pub fn streams(&self) -> impl Iterator<Item = TailStream> {
+        self.streams.iter().map(|taken| taken.stream)
     }
 
     /// Takes the next bytes.
     ///
     /// # Errors
     ///
-    /// It is no tail, or damaged, or does not follow what is here.
+    /// It is no tail, or damaged, or does not go on from what is here.
     pub fn take(&mut self, bytes: &[u8]) -> Result<(), TailError> {
-        self.buffer.extend_from_slice(bytes);
-        while self.step()? {}
+        self.reader.put(bytes);
+        while let Some(piece) = self.reader.next_piece()? {
+            match piece {
+                Piece::Mesh(mesh) if mesh != self.store.identity().mesh => {
+                    return Err(TailError::OtherMesh { found: mesh.0 });
+                }
+                Piece::Mesh(mesh) => self.mesh = Some(mesh),
+                Piece::Stream(stream) => self.begin(stream)?,
+                Piece::Record { record, bytes, context } => self.record(record, &bytes, context)?,
+                Piece::End => self.is_whole = true,
+            }
+        }
         Ok(())
     }
 
@@ -70,144 +90,62 @@ impl TailIntake {
     ///
     /// It ends early.
     pub fn finish(self) -> Result<Tail, TailError> {
-        match self.reading {
-            Reading::Done(tail) => Ok(*tail),
-            Reading::Head if !TAIL_MAGIC.starts_with(&self.buffer[..self.buffer.len().min(TAIL_MAGIC.len())]) => {
-                Err(TailError::NotATail)
-            }
-            _ => Err(TailError::Damaged { what: "it ends early" }),
-        }
+        let (true, Some(mesh)) = (self.is_whole, self.mesh) else { return Err(self.reader.cut_short()) };
+        let chain = self.streams.last().and_then(|taken| taken.chain).unwrap_or(Chain::BEGINNING);
+        let streams = self.streams.iter().map(|taken| taken.stream).collect();
+        Ok(Tail { mesh, streams, records: self.records, outcome: self.outcome, chain })
     }
 
-    /// Reads one thing, if it is there.
-    fn step(&mut self) -> Result<bool, TailError> {
-        match std::mem::replace(&mut self.reading, Reading::Head) {
-            Reading::Head => {
-                let Some(tail) = self.head()? else { return Ok(false) };
-                self.reading = Reading::Records(Box::new(tail));
-                Ok(true)
-            }
-            Reading::Records(mut tail) => match self.record()? {
-                Some(record) if record.is_empty() => {
-                    self.reading = Reading::Checksum(tail);
-                    Ok(true)
-                }
-                Some(record) => {
-                    tail.take(record)?;
-                    self.reading = Reading::Records(tail);
-                    Ok(true)
-                }
-                None => {
-                    self.reading = Reading::Records(tail);
-                    Ok(false)
-                }
-            },
-            Reading::Checksum(tail) if self.buffer.len() < CHECKSUM_LEN => {
-                self.reading = Reading::Checksum(tail);
-                Ok(false)
-            }
-            Reading::Checksum(tail) => {
-                if self.buffer[..CHECKSUM_LEN] != *self.hasher.finalize().as_bytes() {
-                    return Err(TailError::Damaged { what: "its checksum is another one" });
-                }
-                self.buffer.advance(CHECKSUM_LEN);
-                self.reading = Reading::Done(tail);
-                Ok(true)
-            }
-            Reading::Done(tail) if self.buffer.is_empty() => {
-                self.reading = Reading::Done(tail);
-                Ok(false)
-            }
-            Reading::Done(_) => Err(TailError::Damaged { what: "it goes on after its end" }),
+    fn begin(&mut self, stream: TailStream) -> Result<(), TailError> {
+        let TailStream { author, first, apart, .. } = stream;
+        if self.streams.iter().any(|taken| taken.stream.author == author) {
+            return Err(TailError::Damaged { what: "a name that comes twice" });
         }
-    }
-
-    fn head(&mut self) -> Result<Option<Tail>, TailError> {
-        let seen = self.buffer.len().min(TAIL_MAGIC.len());
-        if self.buffer[..seen] != TAIL_MAGIC[..seen] {
-            return Err(TailError::NotATail);
-        }
-        if self.buffer.len() < HEAD_LEN {
-            return Ok(None);
-        }
-        let mut head = self.split(HEAD_LEN);
-        head.advance(TAIL_MAGIC.len());
-        match head.get_u8() {
-            VERSION => {}
-            found => return Err(TailError::NewerFormat { found }),
-        }
-        let mesh = head.get_u128();
-        if mesh != self.store.identity().mesh.0 {
-            return Err(TailError::OtherMesh { found: mesh });
-        }
-        let author = ReplicaId::new(head.get_u64()).ok_or(TailError::Damaged { what: "a replica without a name" })?;
-        let first = head.get_u64();
-        let (here, chain, context) = {
+        let (here, chain) = {
             let state = self.store.shared().state.read();
-            let stream = state.streams.get(&author).cloned().unwrap_or_default();
-            (state.frontier.seq(author), stream.chain, stream.context)
+            (state.frontier.seq(author), state.streams.get(&author).map_or(Chain::BEGINNING, |stream| stream.chain))
         };
-        match first {
-            0 => return Err(TailError::Damaged { what: "a record without a number" }),
-            first if first > here + 1 => return Err(TailError::Gap { first, expected: here + 1 }),
-            _ => {}
+        if apart.is_none() && first > here + 1 {
+            return Err(TailError::Gap { first, expected: here + 1 });
         }
-        let facts = TailFacts { mesh: MeshId(mesh), author, first, last: first - 1 };
-        let outcome = TailOutcome::new(author, here, context);
-        Ok(Some(Tail { facts, records: 0, outcome, chain, here }))
+        // Between the last record that the mesh is known to have and the first that it is known not to have, nothing is known.
+        let common = apart.map_or(here, |_| first - 1);
+        self.outcome.begin(author, common, apart.unwrap_or(here + 1));
+        self.streams.push(Taken { stream, here, chain: apart.is_none().then_some(chain) });
+        Ok(())
     }
 
-    /// The next record; an empty one is the end of them.
-    fn record(&mut self) -> Result<Option<Bytes>, TailError> {
-        let mut length = 0_usize;
-        for (at, byte) in self.buffer.iter().copied().enumerate() {
-            length |= usize::from(byte & 0x7f) << (7 * at);
-            // A length has one form: it does not end with a group of zeros.
-            if length > RECORD_BYTES_MAX || (byte == 0 && at > 0) || at > 3 {
-                return Err(TailError::Damaged { what: "a length beyond reason" });
+    fn record(&mut self, record: Record, bytes: &Bytes, context: Option<VersionVector>) -> Result<(), TailError> {
+        let Some(Taken { stream, here, chain }) = self.streams.last_mut() else { return Ok(()) };
+        let dot = record.header.dot;
+        stream.last = dot.seq;
+        let is_new = match stream.apart {
+            // Its records follow one another; that they do not follow what is here is known.
+            Some(_) if chain.is_some_and(|chain| !Record::follows(bytes, &chain)) => {
+                return Err(TailError::Unchained { dot });
             }
-            if byte < 0x80 {
-                if self.buffer.len() < at + 1 + length {
-                    return Ok(None);
-                }
-                self.split(at + 1);
-                return Ok(Some(self.split(length)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Takes bytes off, which count for the checksum.
-    fn split(&mut self, len: usize) -> Bytes {
-        let bytes = self.buffer.split_to(len).freeze();
-        self.hasher.update(&bytes);
-        bytes
-    }
-}
-
-impl Tail {
-    fn take(&mut self, bytes: Bytes) -> Result<(), TailError> {
-        let dot = Dot::new(self.facts.author, self.facts.last + 1);
-        let record = Record::decode(bytes.clone()).map_err(|why| TailError::Record { dot, why })?;
-        if record.header.dot != dot {
-            return Err(TailError::Damaged { what: "a record out of its place" });
-        }
-        self.facts.last = dot.seq;
-        // Those that are here already are not looked at, but for the last: it says whether this is the same past.
-        let is_last_here = dot.seq == self.here && record.header.chain != self.chain;
-        let is_new = dot.seq > self.here;
-        if is_last_here || is_new && !Record::follows(&bytes, &self.chain) {
-            return Err(TailError::Unchained { dot });
+            Some(apart) => dot.seq >= apart,
+            None => is_next(&record, bytes, *here, chain.unwrap_or(Chain::BEGINNING))?,
+        };
+        if is_new || stream.apart.is_some() {
+            *chain = Some(record.header.chain);
         }
         if is_new {
-            self.chain = record.header.chain;
             self.records += 1;
-            self.outcome.take(record)?;
+            self.outcome.take(record, context)?;
         }
         Ok(())
     }
 }
 
-/// Bytes of the head: magic, version, mesh, author, first seq.
-const HEAD_LEN: usize = TAIL_MAGIC.len() + 1 + 16 + 8 + 8;
-const CHECKSUM_LEN: usize = 32;
+/// Whether a record is not here yet, and follows what is. Those that are here already are not looked at, but for the last: it says
+/// whether this is the same past.
+fn is_next(record: &Record, bytes: &[u8], here: u64, chain: Chain) -> Result<bool, TailError> {
+    let dot: Dot = record.header.dot;
+    let is_new = dot.seq > here;
+    let is_other_past = dot.seq == here && record.header.chain != chain;
+    if is_other_past || is_new && !Record::follows(bytes, &chain) {
+        return Err(TailError::Unchained { dot });
+    }
+    Ok(is_new)
+}

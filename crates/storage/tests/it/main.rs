@@ -32,6 +32,7 @@ mod salvage;
 mod signed;
 mod standing;
 mod store;
+mod succession;
 mod support;
 mod system;
 mod tail;

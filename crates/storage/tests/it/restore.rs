@@ -1,6 +1,7 @@
 //! Backups, and the stores that are made of them.
 
 use tempfile::tempdir;
+use tombolo_crdt::SignedHead;
 use tombolo_storage::{
     Committer, Comparison, Guard, Op, Operand, Outcome, RangeQuery, ReadError, Request, Slot, Store, Transaction,
     WallTime,
@@ -183,4 +184,26 @@ fn nobody_is_overwritten_and_slots_end() {
     let last = restore(tempdir().unwrap().path(), &mut copy.as_slice(), &RestoreOptions { above, ..how() });
     assert!(matches!(last, Err(RestoreError::NoSlot)));
     assert_eq!(all(&open(folder.path()).0), Vec::new());
+}
+
+#[test]
+fn a_backup_of_a_member_restores_without_what_was_signed_for_its_mesh() {
+    let (member, place) = (tempdir().unwrap(), tempdir().unwrap());
+    let (store, mut committer) = open(member.path());
+    run(&mut committer, put("own", "1"));
+    let mut peer = crate::memory::Bench::of(9, NOW);
+    peer.run(put("peer", "1"));
+    let arrivals = peer.store.arrivals(&store.frontier(), 0, crate::mesh::EVERYTHING).unwrap();
+    let records: Vec<_> = arrivals.records.iter().map(|arrival| arrival.bytes.clone()).collect();
+    let (signer, signature) = (peer.store.identity().replica, [1; SignedHead::SIGNATURE_LEN]);
+    let chain = peer.store.standing().chains[&signer];
+    let head = SignedHead { dot: arrivals.records[0].dot, chain, signer, signature };
+    committer.ingest_batch(NOW, records, vec![head]).unwrap();
+    committer.commit().unwrap();
+    assert!(store.signed_head(signer).is_some());
+    let copy = saved(&store, 64);
+    restore(place.path(), &mut copy.as_slice(), &how()).unwrap();
+    assert_eq!(Store::origin(place.path()).unwrap(), Some(store.identity().mesh));
+    let (heir, _heirs) = open(place.path());
+    assert_eq!((all(&heir), heir.signed_head(signer)), (all(&store), None));
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use tombolo_storage::{Entered, KeyRange, Outcome, Request, Store, Tail, TailError, TailIntake, TailWrite};
+use tombolo_storage::{Entered, KeyRange, Outcome, Request, Store, Tail, TailError, TailIntake, TailLeases, TailWrite};
 
 use crate::{
     memory::Bench,
@@ -20,7 +20,7 @@ fn file_of(store: &Store, beyond: Option<u64>) -> Vec<u8> {
 }
 
 /// The file as if it came from the mesh of `reader`: stores in memory each found one of their own.
-fn adopted(mut file: Vec<u8>, reader: &Store) -> Vec<u8> {
+pub(crate) fn adopted(mut file: Vec<u8>, reader: &Store) -> Vec<u8> {
     let head = tombolo_storage::TAIL_MAGIC.len() + 1;
     file[head..head + 16].copy_from_slice(&reader.identity().mesh.0.to_be_bytes());
     let end = file.len() - 32;
@@ -40,7 +40,7 @@ fn read_in(store: &Store, file: &[u8], piece: usize) -> Result<Tail, TailError> 
 }
 
 fn enter(bench: &mut Bench, writes: Vec<TailWrite>) -> Entered {
-    match bench.run(Request::Enter { writes, mark: Vec::new() }).outcome {
+    match bench.run(Request::Enter { writes, system: Vec::new(), mark: Vec::new() }).outcome {
         Outcome::Entered(entered) => entered,
         outcome => panic!("{outcome:?}"),
     }
@@ -87,8 +87,9 @@ fn what_is_entered_shows_what_the_records_themselves_would_have_shown() {
         mesh.send(1, 2, EVERYTHING).unwrap();
         let file = adopted(file_of(&mesh.sites[1].store, Some(beyond)), &mesh.sites[0].store);
         let tail = read_in(&mesh.sites[0].store, &file, 1 + random.below(700) as usize).unwrap();
-        assert_eq!((tail.facts.first, tail.records), (beyond + 1, tail.facts.last - beyond));
-        let (writes, left_out) = tail.outcome.settle(&mesh.sites[0].store, false);
+        let stream = tail.streams[0];
+        assert_eq!((stream.first, tail.records), (beyond + 1, stream.last - beyond));
+        let (writes, left_out) = tail.outcome.settle(&mesh.sites[0].store, TailLeases::LeftOut);
         assert_eq!(left_out, 0);
         enter(&mut mesh.sites[0], writes.clone());
         assert_eq!(shown(&mesh.sites[0].store), shown(&mesh.sites[2].store), "seed {seed}");
@@ -112,7 +113,8 @@ fn a_tail_reads_from_whatever_record_on_that_follows_what_is_here() {
     for beyond in 0..=6 {
         let file = adopted(file_of(&mesh.sites[1].store, Some(beyond)), &mesh.sites[0].store);
         let tail = read(&mesh.sites[0].store, &file).unwrap();
-        assert_eq!((tail.facts.first, tail.facts.last, tail.records), (beyond + 1, 9, 3));
+        let stream = tail.streams[0];
+        assert_eq!((stream.first, stream.last, tail.records), (beyond + 1, 9, 3));
     }
     let file = adopted(file_of(&mesh.sites[1].store, Some(7)), &mesh.sites[0].store);
     assert!(matches!(read(&mesh.sites[0].store, &file), Err(TailError::Gap { first: 8, expected: 7 })));
@@ -169,9 +171,9 @@ fn what_hung_on_a_lease_is_left_out_unless_it_is_asked_for() {
     let file = adopted(file_of(&mesh.sites[1].store, None), &mesh.sites[0].store);
     let settle =
         |mesh: &Mesh, leased| read(&mesh.sites[0].store, &file).unwrap().outcome.settle(&mesh.sites[0].store, leased);
-    let (writes, left_out) = settle(&mesh, false);
+    let (writes, left_out) = settle(&mesh, TailLeases::LeftOut);
     assert_eq!((writes.len(), left_out), (1, 1));
-    let (writes, left_out) = settle(&mesh, true);
+    let (writes, left_out) = settle(&mesh, TailLeases::Unbound);
     assert_eq!((writes.len(), left_out), (2, 0));
     enter(&mut mesh.sites[0], writes);
     let pairs = all(&mesh.sites[0].store);
@@ -192,6 +194,6 @@ fn what_the_log_has_forgotten_is_not_exported_in_silence() {
     bench.run(put("k", "last"));
     let refused = bench.store.export_tail(Some(3), &mut Vec::new());
     assert!(matches!(refused, Err(TailError::Forgotten { beyond: 3, .. })), "{refused:?}");
-    let facts = bench.store.export_tail(None, &mut Vec::new()).unwrap();
-    assert_eq!(facts.last, 11);
+    let streams = bench.store.export_tail(None, &mut Vec::new()).unwrap();
+    assert_eq!(streams[0].last, 11);
 }

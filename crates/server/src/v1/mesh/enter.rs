@@ -1,12 +1,12 @@
 //! `Mesh.Enter`: a tail as it comes from a client, in pieces.
 
 use tombolo_proto::v1::{MeshEnterRequest, MeshEnterResponse};
-use tombolo_storage::TailIntake;
+use tombolo_storage::{TailIntake, TailLeases};
 use tonic::{Status, Streaming};
 
 use crate::{
     etcd::status::Fault,
-    mesh::entering::{self, Done, EnterError},
+    mesh::entering::{self, By, Done, EnterError},
     replica::Replica,
 };
 
@@ -16,17 +16,19 @@ pub(super) async fn take(
     mut requests: Streaming<MeshEnterRequest>,
 ) -> Result<MeshEnterResponse, Status> {
     let mut intake = TailIntake::new(&replica.store);
-    let (mut leased, mut is_checked) = (false, false);
+    let (mut leases, mut checked) = (TailLeases::LeftOut, 0);
     while let Some(request) = requests.message().await? {
-        leased |= request.leased;
+        if request.leased {
+            leases = TailLeases::Unbound;
+        }
         intake.take(&request.data).map_err(|why| Fault::from(EnterError::from(why)))?;
-        if let Some(facts) = intake.facts().filter(|_| !is_checked) {
-            entering::check(replica, facts.author).map_err(Fault::from)?;
-            is_checked = true;
+        for stream in intake.streams().skip(checked) {
+            entering::check(replica, stream.author).map_err(Fault::from)?;
+            checked += 1;
         }
     }
     let tail = intake.finish().map_err(|why| Fault::from(EnterError::from(why)))?;
-    let done = entering::enter(replica, tail, leased).await.map_err(Fault::from)?;
+    let done = entering::enter(replica, tail, By::Operator(leases)).await.map_err(Fault::from)?;
     Ok(told(done))
 }
 
