@@ -19,8 +19,8 @@ use crate::{
     engine::Snapshot,
     folder::Owner,
     lineage::Forebear,
-    row::{self, Kind, base::BaseRow},
-    store::Published,
+    row::{self, Kind, Tally, base::BaseRow},
+    store::{Floor, Published},
 };
 
 /// How a backup begins.
@@ -40,7 +40,48 @@ pub struct Backup {
     saved: WallTime,
     next_slot: Slot,
     phase: Phase,
+    seen: Seen,
     hasher: blake3::Hasher,
+}
+
+/// What of the commit rows has been seen, and must be: a row that is lost leaves no mark but that.
+#[derive(Default)]
+struct Seen {
+    /// The next commit that has to come: below the floor some may be missing.
+    next: u64,
+    floor: Floor,
+    /// The sum of the rows up to the base's commit.
+    hashes: u128,
+    /// That commit, and what the sum has to be.
+    base: Option<(u64, u128)>,
+}
+
+impl Seen {
+    fn commit(&mut self, number: u64, row: &[u8]) -> Result<(), ReadError> {
+        if number > self.expected() {
+            return Err(ReadError::Rot { commit: self.expected() });
+        }
+        self.next = number + 1;
+        if self.base.is_some_and(|(commit, _)| number <= commit) {
+            self.hashes = self.hashes.wrapping_add(Tally::of(row).hashes);
+        }
+        Ok(())
+    }
+
+    /// The first commit that may not be missing.
+    fn expected(&self) -> u64 {
+        self.floor.gaps.past(self.next.max(self.floor.commit + 1))
+    }
+
+    fn end(&self, last: u64) -> Result<(), ReadError> {
+        if self.expected() <= last {
+            return Err(ReadError::Rot { commit: self.expected() });
+        }
+        match self.base {
+            Some((commit, sum)) if sum != self.hashes => Err(ReadError::Rot { commit }),
+            _ => Ok(()),
+        }
+    }
 }
 
 enum Phase {
@@ -68,6 +109,7 @@ impl Store {
             saved,
             next_slot,
             phase: Phase::Head,
+            seen: Seen::default(),
             hasher: blake3::Hasher::new(),
         }
     }
@@ -83,7 +125,7 @@ impl Backup {
     ///
     /// # Errors
     ///
-    /// A damaged row: what is rotten is not handed on.
+    /// A damaged row, or one that is missing, by its commit: what is rotten is not handed on, and nothing is left out. There is no further piece.
     pub fn next_piece(&mut self, target: usize) -> Result<Option<Bytes>, ReadError> {
         let piece = match std::mem::replace(&mut self.phase, Phase::Done) {
             Phase::Head => {
@@ -107,6 +149,7 @@ impl Backup {
             let identity = self.owner.identity;
             let base = BaseRow::decode(&row, ordinal, identity.replica, self.owner.private).ok_or_else(rot)?;
             self.last = self.last.max(base.commit);
+            self.seen = Seen { floor: base.floor(), base: Some((base.commit, base.rows)), ..Seen::default() };
         }
         let Owner { identity, private, numbers, .. } = &self.owner;
         let mut out = Vec::new();
@@ -142,7 +185,7 @@ impl Backup {
     fn rows(&mut self, from: &[u8], target: usize) -> Result<Bytes, ReadError> {
         let mut out = Vec::with_capacity(target + target / 4);
         for row in self.snapshot.scan(from, &[0xff]) {
-            let (key, row) = row?;
+            let (key, row) = row.map_err(|why| ReadError::at(self.seen.expected().min(self.last), why))?;
             if out.len() >= target {
                 self.phase = Phase::Rows(key);
                 return Ok(out.into());
@@ -155,11 +198,15 @@ impl Backup {
                 continue;
             }
             row::unseal(&row, number).ok_or(ReadError::Rot { commit: number })?;
+            if kind == Kind::Commit {
+                self.seen.commit(number, &row)?;
+            }
             put_varint(&mut out, key.len() as u64);
             out.extend_from_slice(&key);
             put_varint(&mut out, row.len() as u64);
             out.extend_from_slice(&row);
         }
+        self.seen.end(self.last)?;
         put_varint(&mut out, 0);
         self.phase = Phase::Checksum;
         Ok(out.into())

@@ -365,3 +365,35 @@ fn rows_that_were_compacted_are_made_again_of_what_peers_have_left() {
     mesh.reopen(1, Stop::Crash);
     mesh.check_equal();
 }
+
+#[test]
+fn a_backup_stops_at_any_row_that_is_rotten_or_lost_and_names_it() {
+    let mut mesh = two_sites();
+    let site = &mut mesh.sites[1];
+    let saved = |store: &Store| {
+        let mut backup = store.backup(NOW, Slot::new(1).unwrap());
+        std::iter::from_fn(move || backup.next_piece(1 << 10).transpose()).collect::<Result<Vec<_>, _>>().map(drop)
+    };
+    let named = |outcome: Result<(), ReadError>, commit: u64| matches!(outcome, Err(ReadError::Rot { commit: named }) if named == commit);
+    for is_compacted in [false, true] {
+        if is_compacted {
+            let revision = site.store.published().revision.get();
+            site.compact(revision - 3);
+            site.sweep();
+        }
+        let floor = if is_compacted { rows(&site.engine).len() as u64 } else { 0 };
+        for (key, row) in rows(&site.engine) {
+            let commit = u64::from_be_bytes(key[1..].try_into().unwrap());
+            saved(&site.store).unwrap();
+            assert!(site.engine.rot(&key, |stored| stored[row.len() / 2] ^= 16));
+            assert!(named(saved(&site.store), commit), "row {commit} is rotten");
+            assert!(site.engine.lose(&key));
+            let outcome = saved(&site.store);
+            assert!(named(saved(&site.store), commit) || (floor > 0 && outcome.is_err()), "row {commit} is lost");
+            site.engine.write(vec![Change::Put(key, row)], Persist::Disk).unwrap();
+        }
+    }
+    let last = site.store.published().commit;
+    site.engine.spoil(&key_of(last), &key_of(last + 1));
+    assert!(named(saved(&site.store), last), "a block that cannot be read costs its first row at least");
+}

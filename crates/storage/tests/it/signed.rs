@@ -5,7 +5,9 @@
 use bytes::Bytes;
 use tombolo_crdt::{Chain, Dot, Hlc, Operation, Record, RecordHeader, ReplicaId, SignedHead, VersionVector};
 use tombolo_storage::{
-    ArrivalBudget, HistoryBudget, IngestError, KeyRange, ReadError, RefusedBatch, Store, engine::Engine,
+    ArrivalBudget, HistoryBudget, IngestError, KeyRange, ReadError, RefusedBatch, Slot, Store,
+    engine::Engine,
+    restore::{RestoreOptions, restore},
 };
 
 use crate::{
@@ -288,4 +290,23 @@ fn heads_in_the_place_of_a_record_are_not_taken_for_it_when_history_is_searched(
             Err(other) => panic!("{other}"),
         }
     }
+}
+
+#[test]
+fn a_backup_of_signed_records_becomes_a_store_that_needs_no_signatures() {
+    let mut bench = Bench::new();
+    let mut author = Author::new(9);
+    let records = vec![author.write("1"), author.write("2")];
+    ingest(&mut bench, records, vec![author.head(1)]);
+    let mut backup = bench.store.backup(NOW, Slot::new(3).unwrap());
+    let mut copy = Vec::new();
+    while let Some(piece) = backup.next_piece(1 << 10).unwrap() {
+        copy.extend_from_slice(&piece);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let how = RestoreOptions { entropy: [9; 32], above: None, wall: NOW };
+    restore(folder.path(), &mut copy.as_slice(), &how).unwrap();
+    let (store, _committer) = open(folder.path());
+    assert_eq!(all(&store), all(&bench.store));
+    assert!(store.signed_heads().is_empty(), "they were given for another mesh");
 }
