@@ -11,7 +11,7 @@ use tombolo_proto::{
     },
     v1::{
         Member, MemberState, MeshAlarmKind, MeshLeaseHeirRequest, MeshParkRequest, MeshRemoveRequest,
-        MeshUnparkRequest, mesh_client::MeshClient,
+        MeshUnparkRequest, Peer, PeerState, mesh_client::MeshClient,
     },
 };
 use tombolo_rig::{
@@ -61,6 +61,19 @@ async fn until(mesh: &Mesh, site: usize, member: u64, wanted: impl Fn(&Member) -
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Waits until a site has no connection with a member any more.
+async fn until_apart(mesh: &Mesh, site: usize, member: u64) -> Result<()> {
+    let started = Instant::now();
+    let is_there = |peer: &Peer| peer.replica == member && peer.state() == PeerState::Connected;
+    while mesh.status(site).await?.peers.iter().any(is_there) {
+        if started.elapsed() > PATIENCE {
+            bail!("{member:016x} is still connected");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
 }
 
 async fn until_alarm(mesh: &Mesh, site: usize, kind: MeshAlarmKind) -> Result<()> {
@@ -167,6 +180,10 @@ async fn a_site_that_is_lost_is_parked_by_itself_and_active_again_when_it_is_bac
     let mut mesh = sites_of(&launch, &["factory", "office", "ship"]).await?;
     let ship = id(&mesh, 2).await?;
     mesh.site(2).kill()?;
+    // The silence is counted from the end of its connections.
+    for site in [0, 1] {
+        until_apart(&mesh, site, ship).await?;
+    }
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(seen(&mesh, 0, ship).await?.state(), MemberState::Active, "it holds nothing back");
     let mut factory = mesh.sites()[0].connect().await?;
