@@ -33,27 +33,19 @@ impl Batch {
     ///
     /// What the host would answer: the first record of an author that is not proven, or did not sign.
     pub fn prove(self, mesh: u128, roster: &Roster) -> Result<ProvenBatch, IngestReport> {
-        let mut joined = None;
-        for head in &self.heads {
-            let mut judged = roster.judge_head(mesh, head);
-            if matches!(judged, Err(HeadFault::Unproven { .. })) {
-                judged = joined
-                    .get_or_insert_with(|| roster.joined_by(mesh, admissions(&self.records)))
-                    .judge_head(mesh, head);
-            }
-            if let Err(fault) = judged {
-                return Err(self.refusal(head, fault));
-            }
+        let judged = roster.judge_heads(mesh, &self.heads, || Ok::<_, HeadFault>(admissions(&self.records)));
+        if let Err(fault) = judged {
+            return Err(self.refusal(fault));
         }
         let Self { records, heads } = self;
         Ok(ProvenBatch { records, heads })
     }
 
-    fn refusal(&self, head: &SignedHead, fault: HeadFault) -> IngestReport {
+    fn refusal(&self, fault: HeadFault) -> IngestReport {
         let is_of = |record: &Bytes, author: ReplicaId| {
             RecordHeader::decode(record.clone()).is_ok_and(|header| header.dot.replica == author)
         };
-        let passed = self.records.iter().position(|record| is_of(record, head.dot.replica)).unwrap_or_default();
+        let passed = self.records.iter().position(|record| is_of(record, fault.author())).unwrap_or_default();
         let refusal = match fault {
             HeadFault::Unproven { .. } => IngestRefusal::UnprovenAuthor,
             HeadFault::Forged { .. } => IngestRefusal::ForgedHead,

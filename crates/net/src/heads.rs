@@ -9,7 +9,7 @@
 use thiserror::Error;
 use tombolo_crdt::{Chain, Dot, ReplicaId, SignedHead};
 
-use crate::{KeyPair, Roster, Signature};
+use crate::{KeyPair, Roster, RosterEntry, Signature};
 
 /// Why a signed head proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -34,7 +34,43 @@ pub fn sign_head(mesh: u128, dot: Dot, chain: Chain, signer: ReplicaId, key: &Ke
     SignedHead { dot, chain, signer, signature }
 }
 
+impl HeadFault {
+    /// Whose head it is.
+    pub fn author(&self) -> ReplicaId {
+        match self {
+            Self::Unproven { author } => *author,
+            Self::Forged { dot } => dot.replica,
+        }
+    }
+}
+
 impl Roster {
+    /// Judges heads by the keys of this roster and, where those are not enough, of whom `brought` prove to be admitted by somebody in it. What is brought
+    /// is asked for only then.
+    ///
+    /// # Errors
+    ///
+    /// The first head that proves nothing, or `brought` has failed.
+    pub fn judge_heads<E: From<HeadFault>>(
+        &self,
+        mesh: u128,
+        heads: &[SignedHead],
+        brought: impl FnOnce() -> Result<Vec<RosterEntry>, E>,
+    ) -> Result<(), E> {
+        let (mut brought, mut joined) = (Some(brought), None);
+        for head in heads {
+            let mut judged = self.judge_head(mesh, head);
+            if matches!(judged, Err(HeadFault::Unproven { .. })) {
+                if let Some(brought) = brought.take() {
+                    joined = Some(self.joined_by(mesh, brought()?));
+                }
+                judged = joined.as_ref().map_or(judged, |joined: &Self| joined.judge_head(mesh, head));
+            }
+            judged?;
+        }
+        Ok(())
+    }
+
     /// Judges a head by the keys of this roster.
     ///
     /// # Errors
@@ -74,7 +110,7 @@ const STATEMENT_LEN: usize = 16 + 8 + 8 + 16 + 8;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Admission, AdmissionTerms, RosterEntry, SlotRange, SystemKey, TicketId};
+    use crate::{Admission, AdmissionTerms, SlotRange, SystemKey, TicketId};
 
     const MESH: u128 = 7;
 

@@ -8,7 +8,7 @@ use tombolo_crdt::{ReplicaId, VersionVector};
 
 use crate::{
     Admission, Event, IngestReport, JoinRefusal, JoinRequest, LoadFailure, Loaded, PeerError, ProvenBatch, PublicKey,
-    Refusal, Roster, Standing,
+    Quarantined, Refusal, Roster, Standing,
 };
 
 /// The program around a node. Implementors may write the asynchronous methods as `async fn`.
@@ -98,6 +98,8 @@ pub enum Report {
         /// Why.
         cause: PeerError,
     },
+    /// A peer has sent what nobody may send. Its connection has ended, and it is not spoken with for a while.
+    Quarantined(Quarantined),
     /// Somebody who connected was not let in, or was not admitted.
     TurnedAway {
         /// From where.

@@ -74,6 +74,7 @@ pub use {
         pace::Rates,
         peer_error::PeerError,
         peers::{PeerState, PeerView},
+        quarantine::Quarantined,
     },
     refusal::{JoinRefusal, PeerRefusal, Refusal},
 };

@@ -19,6 +19,7 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
+use tombolo_crdt::ReplicaId;
 
 use self::{
     attempts::Attempts,
@@ -28,11 +29,13 @@ use self::{
     pace::Rates,
     peer_error::PeerError,
     peers::{Peer, PeerView, Peers},
+    quarantine::Quarantined,
     relay::Relay,
     sizes::Sizes,
     stream::Stream,
 };
-use crate::{Host, Moment, Report, Roster, Tree, TreePolicy, admission::check_links, handshake::Greeting};
+
+use crate::{Host, Moment, PublicKey, Report, Roster, Tree, TreePolicy, admission::check_links, handshake::Greeting};
 
 mod acceptor;
 pub(crate) mod ask;
@@ -50,6 +53,7 @@ mod outbox;
 pub(crate) mod pace;
 pub(crate) mod peer_error;
 pub(crate) mod peers;
+pub(crate) mod quarantine;
 mod relay;
 mod sizes;
 pub(crate) mod stream;
@@ -111,6 +115,20 @@ impl Node {
     /// Every peer and how it stands with it, ascending by id.
     pub fn peers(&self) -> Vec<PeerView> {
         self.peers.views()
+    }
+
+    /// Whoever is not spoken with for what it sent, or was not a short time ago.
+    pub fn quarantined(&self) -> Vec<Quarantined> {
+        self.peers.quarantine.list(self.peers.now())
+    }
+
+    /// Ends the connection to a peer that has given the host what nobody may give, and does not speak with it for a while: as after a session's fault
+    /// that [convicts](crate::Fault::convicts). `None` when it is not connected.
+    pub fn quarantine(&self, peer: ReplicaId, why: String) -> Option<Quarantined> {
+        let found = self.peers.find(peer)?;
+        let told = self.peers.quarantine.shut_out(found.key()?, peer, why, self.peers.now());
+        found.expel();
+        Some(told)
     }
 
     /// How many bytes a record has on the whole, of those that were sent and taken lately; nothing before there were any.
@@ -189,6 +207,17 @@ impl<H: Host> Shared<H> {
 
     fn disconnected(&self, peer: &Peer, cause: &PeerError) {
         self.host.report(Report::Disconnected { peer: peer.replica, cause: cause.clone() });
+    }
+
+    /// Does not speak for a while with whoever holds this key, and was connected as `peer`, if this is such a fault.
+    fn judge(&self, peer: &Peer, key: PublicKey, cause: &PeerError) {
+        if let PeerError::Session(fault) = cause
+            && fault.convicts(peer.replica)
+        {
+            let told = self.peers.quarantine.shut_out(key, peer.replica, fault.to_string(), self.peers.now());
+            peer.expel();
+            self.host.report(Report::Quarantined(told));
+        }
     }
 }
 

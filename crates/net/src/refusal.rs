@@ -34,6 +34,9 @@ pub enum PeerRefusal {
     /// The one it speaks to has just joined and hears its issuer first.
     #[error("it has just joined, and speaks with the site that admitted it alone for now")]
     Newcomer,
+    /// The one it speaks to does not speak with it for a while, for what it has sent.
+    #[error("it has sent what nobody may send, and is not spoken with for a while")]
+    Quarantined,
 }
 
 /// Why a ticket was not redeemed.
@@ -97,6 +100,7 @@ impl Refusal {
             Self::Peer(PeerRefusal::Malformed) => 7,
             Self::Peer(PeerRefusal::Succeeded) => 8,
             Self::Peer(PeerRefusal::Newcomer) => 9,
+            Self::Peer(PeerRefusal::Quarantined) => 10,
             Self::Join(JoinRefusal::UnknownTicket) => 32,
             Self::Join(JoinRefusal::Expired) => 33,
             Self::Join(JoinRefusal::WrongSecret) => 34,
@@ -117,7 +121,7 @@ impl Refusal {
 }
 
 /// Every refusal that this version names.
-const KNOWN: [Refusal; 17] = [
+const KNOWN: [Refusal; 18] = [
     Refusal::Peer(PeerRefusal::WrongMesh),
     Refusal::Peer(PeerRefusal::OurIdentity),
     Refusal::Peer(PeerRefusal::WrongKey),
@@ -127,6 +131,7 @@ const KNOWN: [Refusal; 17] = [
     Refusal::Peer(PeerRefusal::Malformed),
     Refusal::Peer(PeerRefusal::Succeeded),
     Refusal::Peer(PeerRefusal::Newcomer),
+    Refusal::Peer(PeerRefusal::Quarantined),
     Refusal::Join(JoinRefusal::UnknownTicket),
     Refusal::Join(JoinRefusal::Expired),
     Refusal::Join(JoinRefusal::WrongSecret),

@@ -205,7 +205,7 @@ impl Worker {
 mod tests {
     use bytes::Bytes;
     use tokio::sync::oneshot;
-    use tombolo_crdt::Dot;
+    use tombolo_crdt::{Dot, SignedHead};
     use tombolo_net::{Admission, Batch, KeyPair, Roster, RosterEntry, Signer, SystemKey};
     use tombolo_storage::{
         ArrivalBudget, Health, IngestError, KeyRange, OpenOptions, Outcome, Provider, Pull, Put, RangeQuery, Receiver,
@@ -348,14 +348,18 @@ mod tests {
 
     /// Everything that `author` has, staged at `rig`.
     fn staged(rig: &mut Rig, author: &Store) -> Box<tombolo_storage::CompleteTransfer> {
+        let hand = |dot: Dot, chain| {
+            Some(SignedHead { dot, chain, signer: dot.replica, signature: [7; SignedHead::SIGNATURE_LEN] })
+        };
         let (provider, mut receiver) = (Provider::new(author), Receiver::resume(&rig.store).unwrap());
         loop {
             let pulls = receiver.next_pulls(2);
             if pulls.is_empty() {
-                return Box::new(receiver.complete().unwrap().unwrap());
+                let collected = receiver.complete().unwrap().unwrap();
+                return Box::new(collected.prove(|_| Ok::<_, std::convert::Infallible>(())).unwrap());
             }
             for Pull { id, body } in pulls {
-                let pages = receiver.take(id, provider.answer(Duration::ZERO, body).unwrap()).unwrap();
+                let pages = receiver.take(id, provider.answer(Duration::ZERO, body, hand).unwrap()).unwrap();
                 let _waiting = enter(rig, Step::Stage(pages));
                 rig.groups.blocking_recv().unwrap().replies.into_iter().for_each(Answered::tell);
             }

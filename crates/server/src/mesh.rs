@@ -47,6 +47,7 @@ pub(crate) mod alarms;
 pub(crate) mod aside;
 mod away;
 mod copies;
+mod disputes;
 pub(crate) mod entering;
 pub(crate) mod errands;
 mod file;
@@ -264,7 +265,12 @@ impl Mesh {
     /// What is wrong now. What the peers say of themselves ends some of it.
     pub(crate) fn alarms(&self) -> Vec<Raised> {
         let peers = self.peers();
+        let quarantined = match &*self.link.read() {
+            Link::Up(node) => node.quarantined(),
+            Link::Down(_) => Vec::new(),
+        };
         let mut alarms = self.alarms.lock();
+        alarms.keep(MeshAlarmKind::Quarantined, |peer| quarantined.iter().any(|held| held.replica == peer));
         for PeerView { replica, status, .. } in peers {
             if status.digests == Digests::Equal {
                 alarms.lower(MeshAlarmKind::Corrupt, replica);

@@ -11,7 +11,7 @@ use tombolo_crdt::{ReplicaId, VersionVector};
 use tombolo_net::{Batch, IngestReport, Session, Signer, Stability, Standing};
 use tombolo_site::{Hub, LeaseTable, Load, WatcherId};
 use tombolo_storage::{
-    Answer, Committer, CompleteTransfer, Group, Provider, Receiver, Request, RequestError, Slot, StagedPage, Store,
+    Answer, CollectedTransfer, Committer, Group, Provider, Receiver, Request, RequestError, Slot, StagedPage, Store,
     WallTime,
 };
 
@@ -149,7 +149,7 @@ pub(crate) enum Work {
     /// Pages of a transfer are to be kept.
     Stage { pages: Vec<StagedPage> },
     /// A transfer is to be joined.
-    Join { transfer: Box<CompleteTransfer> },
+    Join { transfer: Box<CollectedTransfer> },
 }
 
 /// Somebody who is answered when the group is on disk.

@@ -46,8 +46,8 @@ pub use tail::{
     TailStream, TailWrite,
 };
 pub use transfer::{
-    CompleteTransfer, ElementRange, Fingerprint, Preparation, Provider, PublishedTransfer, Pull, Receiver, Refusal,
-    StagedPage, TransferError, TransferFault, TransferProgress,
+    BroughtSystem, CollectedTransfer, CompleteTransfer, ElementRange, Fingerprint, Preparation, Provider,
+    PublishedTransfer, Pull, Receiver, Refusal, StagedPage, TransferError, TransferFault, TransferProgress,
 };
 
 mod answer;

@@ -11,16 +11,18 @@
 //! `docs/format.md` has the bytes. Only the mesh layer is transferred.
 
 pub use self::{
+    collected::{BroughtSystem, CollectedTransfer, CompleteTransfer},
     fault::{Refusal, TransferFault},
     fingerprint::{ElementRange, Fingerprint},
     prepare::Preparation,
     provider::Provider,
     publish::{PublishedTransfer, TransferError},
-    receiver::{CompleteTransfer, Pull, Receiver, TransferProgress},
+    receiver::{Pull, Receiver, TransferProgress},
     staging::StagedPage,
 };
 
 mod body;
+mod collected;
 mod compare;
 mod fault;
 mod fingerprint;

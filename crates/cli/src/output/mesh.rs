@@ -142,6 +142,7 @@ pub(super) fn alarm_kind(alarm: &MeshAlarm) -> &'static str {
         MeshAlarmKind::SecondSuccessor => "SECOND_SUCCESSOR",
         MeshAlarmKind::Removed => "REMOVED",
         MeshAlarmKind::Late => "LATE",
+        MeshAlarmKind::Quarantined => "QUARANTINED",
         MeshAlarmKind::Unspecified => "UNKNOWN",
     }
 }

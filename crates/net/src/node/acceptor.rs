@@ -44,6 +44,9 @@ async fn greet<H: Host>(shared: &Shared<H>, mut stream: Stream, greeting: &Greet
     if let Err(refusal) = shared.gate(&roster).check(greeting, stream.key) {
         return turn_away(shared, stream, Refusal::Peer(refusal)).await;
     }
+    if shared.peers.quarantine.until(&stream.key, shared.peers.now()).is_some() {
+        return turn_away(shared, stream, Refusal::Peer(PeerRefusal::Quarantined)).await;
+    }
     let own = Message::Greeting(shared.greeting(&roster));
     if let Ok(Ok(())) = timeout(HANDSHAKE_MAX, stream.say(&own)).await {
         drop(place);

@@ -90,6 +90,7 @@ pub(crate) async fn run<H: Host>(shared: &Shared<H>, peer: &Peer, stream: Stream
     }
     drop(tree);
     shared.disconnected(peer, &cause);
+    shared.judge(peer, driver.stream.key, &cause);
     cause
 }
 
@@ -125,7 +126,7 @@ struct Sources {
     roster: watch::Receiver<Arc<Roster>>,
     news: watch::Receiver<u64>,
     stop: watch::Receiver<bool>,
-    superseded: oneshot::Receiver<()>,
+    superseded: oneshot::Receiver<Fault>,
     /// What is to be said of the link.
     links: watch::Receiver<Option<Link>>,
     /// Whether the roster has listed this peer since the connection began.
@@ -146,7 +147,7 @@ enum Wake {
     Roster,
     Rows,
     Link,
-    Superseded,
+    Superseded(Fault),
     Stop,
 }
 
@@ -193,7 +194,7 @@ impl<H: Host> Driver<'_, H> {
             Ok(()) = sources.roster.changed() => Wake::Roster,
             Ok(()) = sources.news.changed() => Wake::Rows,
             Ok(()) = sources.links.changed() => Wake::Link,
-            Ok(()) = &mut sources.superseded => Wake::Superseded,
+            Ok(fault) = &mut sources.superseded => Wake::Superseded(fault),
             _ = sources.stop.wait_for(|stop| *stop) => Wake::Stop,
         }
     }
@@ -241,7 +242,7 @@ impl<H: Host> Driver<'_, H> {
                 let link = sources.links.borrow_and_update().clone();
                 link.into_iter().for_each(|link| self.handle(Input::Link(link)));
             }
-            Wake::Superseded => self.close(Fault::Superseded),
+            Wake::Superseded(fault) => self.close(fault),
             Wake::Stop => self.handle(Input::Stop),
         }
     }

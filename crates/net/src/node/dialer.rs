@@ -9,7 +9,7 @@ use std::{
 use tokio::{
     net::lookup_host,
     sync::watch,
-    time::{sleep, timeout},
+    time::{sleep, sleep_until, timeout},
 };
 use tombolo_crdt::ReplicaId;
 
@@ -42,6 +42,15 @@ pub(crate) async fn keep<H: Host>(shared: Arc<Shared<H>>, peer: Arc<Peer>, mut t
             },
             Ok(held) = alone(&mut connections, patience) => held,
         };
+        // Why is known, and was said.
+        if let Some(until) = shared.peers.quarantine.until(&wanted.key, shared.peers.now()) {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                _ = target.changed() => target.mark_changed(),
+                () = sleep_until(shared.peers.instant(until)) => {}
+            }
+            continue;
+        }
         // The peer has dialed, and one of the two would not have the other: it is as if we had dialed.
         let is_turned_down = held.is_some_and(|held| held < HELD_AT_ALL);
         if held.is_some() && !is_turned_down {

@@ -13,8 +13,8 @@ use quinn::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 use tombolo_crdt::ReplicaId;
 
-use super::{ask::Question, bucket::Bucket, pace};
-use crate::{Link, Moment, PeerError, PeerStatus, Session};
+use super::{ask::Question, bucket::Bucket, pace, quarantine::Quarantine};
+use crate::{Fault, Link, Moment, PeerError, PeerStatus, PublicKey, Session, tls};
 
 /// How it stands with a peer and the connection to it.
 #[derive(Clone, Debug)]
@@ -58,6 +58,7 @@ pub(crate) struct Peers {
     started: Instant,
     /// What each peer may be sent, in bytes a second.
     rate: Option<NonZeroU64>,
+    pub(crate) quarantine: Quarantine,
     peers: Mutex<BTreeMap<ReplicaId, Arc<Peer>>>,
 }
 
@@ -92,7 +93,8 @@ struct Live {
     pulls: mpsc::Sender<Question>,
     /// What it is to say of the link.
     link: watch::Sender<Option<Link>>,
-    supersede: Option<oneshot::Sender<()>>,
+    /// Ends it.
+    supersede: Option<oneshot::Sender<Fault>>,
 }
 
 /// The link to a connected peer, for whoever decides about links.
@@ -103,7 +105,7 @@ pub(crate) struct Tended {
 
 impl Peers {
     pub(crate) fn new(own: ReplicaId, started: Instant, rate: Option<NonZeroU64>) -> Self {
-        Self { own, started, rate, peers: Mutex::default() }
+        Self { own, started, rate, quarantine: Quarantine::default(), peers: Mutex::default() }
     }
 
     /// The moment it is now, by this node's clock.
@@ -173,12 +175,12 @@ impl Peer {
         session: Arc<Mutex<Session>>,
         [asks, pulls]: [mpsc::Sender<Question>; 2],
         link: watch::Sender<Option<Link>>,
-    ) -> oneshot::Receiver<()> {
+    ) -> oneshot::Receiver<Fault> {
         let mut state = self.state.lock();
         for older in state.live.iter_mut().filter(|older| older.dialed == dialed || self.chooses) {
             if let Some(supersede) = older.supersede.take() {
                 // The connection may have ended by itself.
-                let _ = supersede.send(());
+                let _ = supersede.send(Fault::Superseded);
             }
         }
         state.lost = None;
@@ -186,6 +188,20 @@ impl Peer {
         state.live.push(Live { serial, dialed, connection, session, asks, pulls, link, supersede: Some(supersede) });
         self.connections.send_replace(state.live.len());
         superseded
+    }
+
+    /// Ends all of its connections, because it sent what nobody may send.
+    pub(crate) fn expel(&self) {
+        let mut state = self.state.lock();
+        let ends = state.live.iter_mut().filter_map(|live| live.supersede.take());
+        // A connection may have ended by itself.
+        ends.for_each(|end| drop(end.send(Fault::Quarantined)));
+    }
+
+    /// The key that it has proven to hold, when it is connected.
+    pub(crate) fn key(&self) -> Option<PublicKey> {
+        let state = self.state.lock();
+        state.staying().and_then(|live| tls::proven_key(&live.connection))
     }
 
     /// Where questions for it go: the newest connection of those that nothing has superseded.

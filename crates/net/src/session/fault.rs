@@ -226,6 +226,9 @@ pub enum Fault {
     /// The peer is no longer a member. Found by the driver, or by the store in what it sends.
     #[error("the peer is not a member any more")]
     NotAMember,
+    /// The peer has sent what nobody may send, here or elsewhere on this node. Found by the driver, or its host.
+    #[error("the peer has sent what nobody may send")]
+    Quarantined,
 }
 
 /// What shows that an author has written two histories: it signed both.
@@ -287,6 +290,24 @@ pub enum BadRecord {
 }
 
 impl Fault {
+    /// Whether it shows that `peer` has forged something, or hands on what it must know to be forged: no sound member comes to that by
+    /// a slow link, a cut, an older version, or by what others have sent it.
+    pub fn convicts(&self, peer: ReplicaId) -> bool {
+        match self {
+            Self::ForgedHead { .. }
+            | Self::StrayHead { .. }
+            | Self::UnprovenAuthor { .. }
+            | Self::OwnDot { .. }
+            | Self::BadRecord(_)
+            | Self::Frozen { .. }
+            | Self::Skipped { .. }
+            | Self::WentBackwards { .. } => true,
+            // Whoever passes on what another has signed twice is on one side of a fork, as we are.
+            Self::Equivocated { dot, .. } => dot.replica == peer,
+            _ => false,
+        }
+    }
+
     /// The code that a peer is told; of a fault that it told us, that one.
     pub fn code(&self) -> u16 {
         match self {
@@ -327,6 +348,7 @@ impl Fault {
             Self::ForgedHead { .. } => 32,
             Self::UnprovenAuthor { .. } => 33,
             Self::Equivocated { .. } => 34,
+            Self::Quarantined => 37,
         }
     }
 }

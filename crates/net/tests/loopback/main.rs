@@ -5,6 +5,7 @@
 
 mod asks;
 mod joining;
+mod quarantine;
 mod rates;
 mod topologies;
 mod transfers;
@@ -145,6 +146,7 @@ async fn who_answers_with_another_key_is_not_spoken_to() {
     let wrong = Contact { key: key(9).public(), ..founder.contact() };
     // Its own chain would know better.
     second.chain = vec![];
+    second.host = Arc::new(ToyHost::new(2, key(2)));
     second.start(vec![wrong.clone()]);
     until("the wrong key is seen", || {
         last_error(&second, &founder) == Some(PeerError::WrongKey { address: wrong.addresses[0].clone() })
@@ -351,7 +353,8 @@ async fn a_node_that_stops_says_goodbye() {
 #[tokio::test]
 async fn two_that_dial_each_other_at_once_end_with_one_connection() {
     // Each end sees the connection that it did not dial first, and the other one as the newer.
-    let (mut founder, mut second) = (Site::founder(1), Site::founder(2));
+    let mut founder = Site::founder(1);
+    let mut second = Site::admitted_by(&founder, 2);
     let (first_at, second_at) = (founder.start(vec![]), second.start(vec![]));
     founder.stop().await;
     second.stop().await;

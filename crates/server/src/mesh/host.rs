@@ -5,16 +5,16 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tombolo_crdt::{Dot, ReplicaId, SignedHead, VersionVector};
+use tombolo_crdt::{ReplicaId, SignedHead, VersionVector};
 use tombolo_net::{
-    Admission, Equivocation, Event, Fault, Host, IngestRefusal, IngestReport, JoinRefusal, JoinRequest, LoadFailure,
-    Loaded, Member, PeerError, PeerRefusal, ProvenBatch, PublicKey, Refusal, Report, Roster, Standing,
+    Admission, Equivocation, Event, Host, IngestRefusal, IngestReport, JoinRefusal, JoinRequest, LoadFailure, Loaded,
+    Member, PeerError, PeerRefusal, ProvenBatch, PublicKey, Refusal, Report, Roster, Standing,
 };
 use tombolo_proto::v1::MeshAlarmKind;
 use tombolo_storage::{Arrival, ArrivalBudget, Arrivals, ArrivalsError, IngestError};
 use tracing::{debug, info, warn};
 
-use super::{errands, invitations, repair, transfers};
+use super::{disputes, errands, invitations, repair, transfers};
 use crate::{
     clock,
     committer::{self, Ingested},
@@ -134,12 +134,13 @@ impl Host for PeerHost {
                     if fault.code() == SUPERSEDED {
                         return debug!(peer = %mesh.call(peer), "a connection was superseded");
                     }
-                    self.dispute(peer, fault);
+                    disputes::dispute(&self.replica, peer, fault);
                 }
                 mesh.silence_begins(peer);
                 mesh.away.gone(peer, &mesh.standing.borrow().frontier);
                 info!(peer = %mesh.call(peer), %cause, "disconnected from a peer");
             }
+            Report::Quarantined(told) => mesh.quarantined(&told, self.replica.uptime.now()),
             // A newcomer says where it is once it is connected.
             Report::Unreachable { peer, cause: PeerError::NoAddress } => {
                 debug!(peer = %mesh.call(peer), "a peer has not announced an address");
@@ -197,82 +198,8 @@ impl PeerHost {
         }
         refused(refusal)
     }
-
-    /// Raises the alarm for a fault that says that records or names are disputed. Of the two sides one finds it first, and the
-    /// other is told. When it is our own records that are disputed, none is written any more: under their names there would be two.
-    fn dispute(&self, peer: ReplicaId, fault: &Fault) {
-        let mesh = &self.replica.mesh;
-        if let Fault::AheadOfUs { dot, .. } = fault
-            && dot.replica == mesh.own()
-            && self.replica.store.frontier().covers(*dot)
-        {
-            // The session had not heard of it yet.
-            return;
-        }
-        let advice = "a folder was copied or set back; nothing is exchanged until one of the two is replaced";
-        let (kind, text) = match fault {
-            Fault::Forked { dot } => {
-                let (author, own) = (mesh.call(dot.replica), mesh.own());
-                (MeshAlarmKind::Forked, format!("it has another record {dot} of {author} than {own} does: {advice}"))
-            }
-            Fault::Equivocated { dot, evidence } => {
-                let text = format!(
-                    "{} has written two histories, which part at {dot} or before it, and has signed both: {evidence}: {advice}",
-                    mesh.call(dot.replica)
-                );
-                (MeshAlarmKind::Forked, text)
-            }
-            Fault::AheadOfUs { dot, known } => {
-                let text = format!(
-                    "it has our record {dot}, and ours end at {known}: this folder was set back; no writes are taken \
-                     before it goes on under another name"
-                );
-                (MeshAlarmKind::AheadOfUs, text)
-            }
-            Fault::Frozen { dot, last } => {
-                let text = format!(
-                    "it has {dot} of a removed site, whose records end at {last}: enter them with `tombolo mesh enter`, and \
-                     replace the folder of this peer"
-                );
-                (MeshAlarmKind::Late, text)
-            }
-            Fault::PeerClosed { code, text } if [FORKED, EQUIVOCATED].contains(code) => {
-                (MeshAlarmKind::Forked, format!("it says of us: {text}: {advice}"))
-            }
-            _ => return,
-        };
-        mesh.alarms.lock().raise(kind, peer, text, self.replica.uptime.now());
-        match fault {
-            Fault::AheadOfUs { dot, .. } if dot.replica == mesh.own() => {
-                mesh.lose_name(&self.replica, peer, *dot, false);
-            }
-            Fault::Forked { dot } | Fault::Equivocated { dot, .. } if mesh.is_ours(dot.replica) => {
-                mesh.lose_name(&self.replica, peer, *dot, true);
-            }
-            Fault::PeerClosed { code, text } if [FORKED, EQUIVOCATED].contains(code) => {
-                if let Some(dot) = named_in(text).filter(|dot| mesh.is_ours(dot.replica)) {
-                    mesh.lose_name(&self.replica, peer, dot, true);
-                }
-            }
-            _ => {}
-        }
-    }
 }
 
-/// The record that a peer's words for [`Fault::Forked`] name.
-fn named_in(text: &str) -> Option<Dot> {
-    let named = text.split_whitespace().find_map(|word| {
-        let (replica, seq) = word.strip_prefix('r')?.split_once(':')?;
-        let replica = ReplicaId::new(u64::from_str_radix(replica, 16).ok().filter(|_| replica.len() == 16)?)?;
-        Some(Dot::new(replica, seq.parse().ok().filter(|seq| *seq > 0)?))
-    });
-    named
-}
-
-/// [`Fault::Forked`]'s code.
-const FORKED: u16 = 10;
-/// [`Fault::Equivocated`]'s code.
-const EQUIVOCATED: u16 = 34;
 /// [`Fault::Superseded`]'s code.
 const SUPERSEDED: u16 = 21;
 
@@ -342,26 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_record_that_a_peer_disputes_is_read_from_its_words() {
-        let dot = Dot::new(ReplicaId::new(0xab).unwrap(), 17);
-        assert_eq!(named_in(&Fault::Forked { dot }.to_string()), Some(dot));
-        for words in ["", "r00ab:17", "another record r00000000000000ab:0", "rxx:1"] {
-            assert_eq!(named_in(words), None, "{words}");
-        }
-    }
-
-    #[test]
-    fn codes_are_those_of_their_faults() {
-        let dot = tombolo_crdt::Dot::new(ReplicaId::new(1).unwrap(), 1);
-        assert_eq!(Fault::Forked { dot }.code(), FORKED);
-        assert_eq!(Fault::Superseded.code(), SUPERSEDED);
-        let head = SignedHead {
-            dot,
-            chain: tombolo_crdt::Chain::BEGINNING,
-            signer: dot.replica,
-            signature: [0; SignedHead::SIGNATURE_LEN],
-        };
-        let evidence = Box::new(Equivocation { ours: head, theirs: head });
-        assert_eq!(Fault::Equivocated { dot, evidence }.code(), EQUIVOCATED);
+    fn the_code_of_a_superseded_session_is_that_of_its_fault() {
+        assert_eq!(tombolo_net::Fault::Superseded.code(), SUPERSEDED);
     }
 }

@@ -244,7 +244,8 @@ impl Host for Convalescent {
             Report::Disconnected { peer, cause } | Report::Unreachable { peer, cause } => {
                 warn!(%peer, %cause, "a peer that may have what is missing cannot be asked");
             }
-            Report::TurnedAway { .. } => {}
+            // Why was said when its connection ended.
+            Report::Quarantined(_) | Report::TurnedAway { .. } => {}
         }
     }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, task};
 use tombolo_crdt::{ReplicaId, VersionVector};
-use tombolo_net::PeerView;
+use tombolo_net::{Member, MemberState, PeerView};
 use tombolo_proto::v1::MeshAlarmKind;
 use tombolo_storage::{Provider, Refusal, Store, TransferFault};
 use tracing::{info, warn};
@@ -21,6 +21,7 @@ use self::{
     choice::{Choice, Need, choose},
     taking::Interrupted,
 };
+use super::{Link, disputes};
 use crate::{committer::Step, replica::Replica};
 
 mod choice;
@@ -72,9 +73,14 @@ impl Transfers {
 }
 
 /// A page for a peer that pulls; empty for what is no pull.
-pub(super) async fn page(replica: &Replica, peer: ReplicaId, pull: Bytes) -> Bytes {
-    let (provider, now) = (Arc::clone(&replica.mesh.transfers.provider), replica.uptime.now());
-    let answered = task::spawn_blocking(move || provider.answer(now, pull)).await;
+pub(super) async fn page(replica: &Arc<Replica>, peer: ReplicaId, pull: Bytes) -> Bytes {
+    let (asked, now) = (Arc::clone(replica), replica.uptime.now());
+    let answered = task::spawn_blocking(move || {
+        let mesh = &asked.mesh;
+        let roster = mesh.roster();
+        mesh.transfers.provider.answer(now, pull, |dot, chain| mesh.signer.sign(&roster, dot, chain))
+    })
+    .await;
     let page = match answered {
         Ok(Ok(page)) => page,
         Ok(Err(TransferFault::Read(why))) => {
@@ -107,8 +113,13 @@ pub(crate) async fn keep_up(replica: Arc<Replica>) {
         }
         let now = replica.uptime.now();
         transfers.provider.expire(now);
-        let (own, peers) = (replica.store.frontier(), replica.mesh.peers());
-        match choose(&mut need, now, &own, &transfers.lacked(&own), &peers) {
+        let (own, roster) = (replica.store.frontier(), replica.mesh.roster());
+        let mut peers = replica.mesh.peers();
+        // Nothing more is taken from whoever was removed.
+        peers.retain(|peer| !roster.is_removed(peer.replica));
+        let parked = roster.present().filter(|member| member.place.state == MemberState::Parked).map(Member::replica);
+        let parked = parked.collect();
+        match choose(&mut need, now, &own, &transfers.lacked(&own), &peers, &parked) {
             Choice::Nothing => {
                 transfers.show(None);
                 lower(&replica, &mut need);
@@ -150,6 +161,12 @@ async fn take(replica: &Arc<Replica>, need: &mut Need, provider: ReplicaId) {
             metrics.transfers_interrupted.add(1);
             warn!(from = %mesh.call(provider), %why, "a transfer of state was interrupted; it will go on");
             denounce(replica, provider, &why);
+            if why.is_forgery()
+                && let Link::Up(node) = &*mesh.link.read()
+                && let Some(told) = node.quarantine(provider, why.to_string())
+            {
+                mesh.quarantined(&told, replica.uptime.now());
+            }
             need.failed(provider, replica.uptime.now(), why.is_fault());
         }
     }
@@ -158,20 +175,15 @@ async fn take(replica: &Arc<Replica>, need: &mut Need, provider: ReplicaId) {
     mesh.transfers.wake.notify_one();
 }
 
-/// Some faults say that records or state are disputed.
+/// Some faults say that records or state are disputed: what a session would make of it is made of it here.
 fn denounce(replica: &Replica, provider: ReplicaId, why: &Interrupted) {
-    let Interrupted::Fault(fault) = why else { return };
-    let advice = "a folder was copied or set back; nothing is exchanged until one of the two is replaced";
-    let (kind, text) = match fault {
-        TransferFault::Forked { dot, .. } => {
-            (MeshAlarmKind::Forked, format!("it has another record {dot} than we do: {advice}"))
-        }
-        TransferFault::Differs { .. } | TransferFault::Fingerprint { .. } => {
-            (MeshAlarmKind::Corrupt, format!("its state was not taken: {fault}"))
-        }
-        _ => return,
-    };
-    replica.mesh.alarms.lock().raise(kind, provider, text, replica.uptime.now());
+    if let Some(fault) = why.dispute(&replica.store.frontier()) {
+        return disputes::dispute(replica, provider, &fault);
+    }
+    if let Interrupted::Fault(fault @ (TransferFault::Differs { .. } | TransferFault::Fingerprint { .. })) = why {
+        let text = format!("its state was not taken: {fault}");
+        replica.mesh.alarms.lock().raise(MeshAlarmKind::Corrupt, provider, text, replica.uptime.now());
+    }
 }
 
 fn raise(replica: &Replica, need: &mut Need, of: ReplicaId) {

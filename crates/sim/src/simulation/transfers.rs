@@ -4,12 +4,12 @@
 
 use bytes::Bytes;
 use tombolo_crdt::VersionVector;
-use tombolo_net::{AskFailure, Input, Moment};
+use tombolo_net::{AskFailure, HeadFault, Input, Moment};
 use tombolo_storage::{
-    CommitError, CompleteTransfer, Provider, ReadError, Receiver, Refusal, StagedPage, TransferError, TransferFault,
+    CollectedTransfer, CommitError, Provider, ReadError, Receiver, Refusal, StagedPage, TransferError, TransferFault,
 };
 
-use super::{READ_US, Simulation};
+use super::{MESH, READ_US, Simulation};
 use crate::{
     MS, Mark, Plant,
     agenda::Happening,
@@ -130,7 +130,9 @@ impl Simulation<'_> {
         let uptime = self.sites[site].uptime(self.now);
         let has_met_rot = self.sites[site].has_met_rot();
         let Some(life) = &self.sites[site].life else { return Ok(()) };
-        let page = match life.provider.answer(uptime, body) {
+        let state = &self.sites[site];
+        let sign = |dot, chain| state.signer.sign(&self.roster, dot, chain);
+        let page = match life.provider.answer(uptime, body, sign) {
             Ok(page) => page,
             Err(TransferFault::Read(ReadError::Rot { .. })) if has_met_rot => {
                 self.marks.hit(Mark::RotNamed);
@@ -228,7 +230,7 @@ impl Simulation<'_> {
     }
 
     /// Joins a transfer with the state of the moment.
-    pub(super) fn join(&mut self, site: usize, transfer: CompleteTransfer) -> Result<(), Violation> {
+    pub(super) fn join(&mut self, site: usize, transfer: CollectedTransfer) -> Result<(), Violation> {
         let wall = self.sites[site].wall(self.now);
         let was_empty = self.sites[site].log.model().frontier().is_empty();
         // What is wrong in the middle of a join is seen only by who stops there.
@@ -241,7 +243,14 @@ impl Simulation<'_> {
             self.sites[site].rows.arrange(stops);
         }
         let state = &mut self.sites[site];
+        let roster = &self.roster;
         let Some(life) = &mut state.life else { return Ok(()) };
+        let proven =
+            transfer.prove(|transfer| roster.judge_heads(MESH.0, transfer.heads(), || Ok::<_, HeadFault>(Vec::new())));
+        let transfer = match proven {
+            Ok(transfer) => transfer,
+            Err(fault) => return Err(broken(site, &fault)),
+        };
         let joined = life.committer.publish_transfer(wall, transfer);
         life.taking = None;
         if state.rows.has_stopped() {
@@ -274,6 +283,6 @@ impl Simulation<'_> {
     }
 }
 
-fn broken(site: usize, fault: &TransferFault) -> Violation {
+fn broken(site: usize, fault: &impl std::fmt::Display) -> Violation {
     Violation::at(site, Claim::Protocol, format!("a transfer between sound sites failed: {fault}"))
 }

@@ -13,3 +13,4 @@ mod manners;
 mod membership;
 mod records;
 mod signatures;
+mod transfers;

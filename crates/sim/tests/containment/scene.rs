@@ -1,16 +1,16 @@
 //! The sound side: replica 1 with its store, and its session with replica 2, as a server would drive it.
 
-use std::sync::Arc;
+use std::{error::Error, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tombolo_crdt::{Dot, Operation, ReplicaId, SignedHead};
+use tombolo_crdt::{Chain, Dot, Operation, ReplicaId, SignedHead};
 use tombolo_net::{
     Batch, Equivocation, Event, Fault, Hello, IngestRefusal, IngestReport, Input, Limits, Loaded, Message, Moment,
-    OPERATION_KIND_MAX, Output, Roster, RosterEntry, Session, Settings, Signer, Standing,
+    OPERATION_KIND_MAX, Output, Roster, RosterEntry, Session, Settings, Signer, Standing, SystemKey,
 };
 use tombolo_storage::{
-    ArrivalBudget, Committer, Founding, IngestError, MeshId, OpenOptions, Put, RefusedBatch, Request, Slot, Store,
-    WallTime,
+    ArrivalBudget, BroughtSystem, Committer, Founding, IngestError, MeshId, OpenOptions, Provider, Pull, Put, Receiver,
+    RefusedBatch, Request, Slot, Store, WallTime,
     engine::{Engine, memory::MemoryEngine},
 };
 
@@ -168,9 +168,53 @@ impl Scene {
         (rows, shown)
     }
 
+    /// Takes the state of a provider whose hand is `sign`, as servers do: everything is staged, proven and joined.
+    pub(crate) fn take_state(
+        &mut self,
+        provider: &Provider,
+        sign: impl Fn(Dot, Chain) -> Option<SignedHead>,
+    ) -> Result<(), Box<dyn Error>> {
+        let mut receiver = Receiver::resume(&self.store)?;
+        loop {
+            let pulls = receiver.next_pulls(3);
+            if pulls.is_empty() {
+                break;
+            }
+            for Pull { id, body } in pulls {
+                let staged = receiver.take(id, provider.answer(Duration::ZERO, body, &sign)?)?;
+                self.committer.stage(WallTime(WALL_MS), staged)?;
+            }
+            self.committer.commit()?;
+        }
+        let collected = receiver.complete()?.ok_or("something is missing")?;
+        let proven = collected.prove(|collected| {
+            self.roster.judge_heads(MESH, collected.heads(), || {
+                let brought = collected.system(SystemKey::MEMBER_PREFIX.as_bytes())?;
+                let entry = |BroughtSystem { key, element, value }| RosterEntry {
+                    key,
+                    author: element.dot.replica,
+                    seq: element.dot.seq,
+                    value,
+                };
+                Ok::<_, Box<dyn Error>>(brought.into_iter().map(entry).collect())
+            })
+        })?;
+        self.committer.publish_transfer(WallTime(WALL_MS), proven)?;
+        Ok(())
+    }
+
+    pub(crate) fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// What readers, peers and watchers know of the store, without what is staged.
+    pub(crate) fn shown(&mut self) -> String {
+        self.snapshot().1
+    }
+
     /// A sound member comes, and both end with what the other has written.
     #[track_caller]
-    fn converges_with_a_sound_member(&mut self) {
+    pub(crate) fn converges_with_a_sound_member(&mut self) {
         let peer = self.sound.replica;
         self.session = session(&self.store, peer, self.now);
         self.closed = None;

@@ -206,6 +206,7 @@ impl Page {
                 0 => Refusal::Gone,
                 1 => Refusal::Busy,
                 2 => Refusal::Damaged,
+                3 => Refusal::Unproven,
                 _ => return Err(DecodeError::NotCanonical { what }),
             }),
             1 => Self::Header { snapshot: reader.u64(what)?, header: Header::decode(&mut reader)? },

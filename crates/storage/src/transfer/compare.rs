@@ -27,6 +27,9 @@ pub(crate) struct Comparison {
     /// Ranges that are to be told by name.
     leaves: VecDeque<ElementRange>,
     asked: usize,
+    /// How many elements there are there, and how many we were told of that are not here: a peer that tells of more never ends.
+    promised: u64,
+    told: u64,
     found: Difference,
 }
 
@@ -51,9 +54,17 @@ pub(crate) enum Question {
 impl Comparison {
     /// Compares our elements with others of which only the fingerprint is known.
     pub(crate) fn new(own: Vec<Listed>, theirs: Fingerprint) -> Self {
-        let mut comparison =
-            Self { own, open: VecDeque::new(), leaves: VecDeque::new(), asked: 0, found: Difference::default() };
-        comparison.sum(ElementRange::ALL, 0, theirs);
+        let mut comparison = Self {
+            own,
+            open: VecDeque::new(),
+            leaves: VecDeque::new(),
+            asked: 0,
+            promised: theirs.count,
+            told: 0,
+            found: Difference::default(),
+        };
+        // It promises what it promises.
+        let _ = comparison.sum(ElementRange::ALL, 0, theirs);
         comparison
     }
 
@@ -76,7 +87,7 @@ impl Comparison {
         }
         self.asked -= 1;
         for (range, (first, theirs)) in ranges.iter().zip(sums) {
-            self.sum(*range, *first, *theirs);
+            self.sum(*range, *first, *theirs)?;
         }
         Ok(())
     }
@@ -109,6 +120,7 @@ impl Comparison {
         }
         let (_, own) = within(&self.own, &told);
         let mut own = own.iter().peekable();
+        let mut there = Vec::new();
         for (place, (element, check)) in (names.first..).zip(&names.names) {
             while let Some(listed) = own.next_if(|listed| listed.element < *element) {
                 self.found.only_here.push(*listed);
@@ -116,11 +128,11 @@ impl Comparison {
             match own.next_if(|listed| listed.element == *element) {
                 Some(listed) if check_of(listed.share) != *check => self.found.differing.push((*element, place)),
                 Some(_) => {}
-                None => self.found.only_there.push((place, place + 1)),
+                None => there.push(place),
             }
         }
         self.found.only_here.extend(own);
-        Ok(())
+        there.into_iter().try_for_each(|place| self.only_there(place, 1))
     }
 
     /// What was found, once there is nothing more to ask.
@@ -128,14 +140,24 @@ impl Comparison {
         (self.asked == 0 && self.open.is_empty() && self.leaves.is_empty()).then_some(&self.found)
     }
 
-    fn sum(&mut self, range: ElementRange, first: u64, theirs: Fingerprint) {
+    /// Takes note of elements that are there and not here.
+    fn only_there(&mut self, first: u64, count: u64) -> Result<(), TransferFault> {
+        self.told = self.told.saturating_add(count);
+        if self.told > self.promised {
+            return Err(TransferFault::TooMuch { promised: self.promised });
+        }
+        self.found.only_there.push((first, first.saturating_add(count)));
+        Ok(())
+    }
+
+    fn sum(&mut self, range: ElementRange, first: u64, theirs: Fingerprint) -> Result<(), TransferFault> {
         let (_, own) = within(&self.own, &range);
         let ours = fingerprint(own);
         if ours == theirs {
-            return;
+            return Ok(());
         }
         if ours.count == 0 {
-            self.found.only_there.push((first, first.saturating_add(theirs.count)));
+            self.only_there(first, theirs.count)?;
         } else if theirs.count == 0 {
             self.found.only_here.extend_from_slice(own);
         } else if ours.count.saturating_add(theirs.count) <= NAMED_MAX {
@@ -145,9 +167,14 @@ impl Comparison {
             let from = std::iter::once(range.from).chain(cuts.iter().copied().map(Some));
             let to = cuts.iter().copied().map(Some).chain([range.to]);
             let parts = from.zip(to).map(|(from, to)| ElementRange { from, to });
+            // Where there is one name there is one element at most: it would be cut for ever.
+            if parts.clone().any(|part| part == range) {
+                return Err(TransferFault::WrongAnswer);
+            }
             // A cut at the very beginning cuts off nothing.
             self.open.extend(parts.filter(|part| part.from.is_none() || part.from < part.to || part.to.is_none()));
         }
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What can be wrong with a transfer, by name.
 
 use thiserror::Error;
-use tombolo_crdt::{Chain, DecodeError, Dot, Element, ReplicaId};
+use tombolo_crdt::{Chain, DecodeError, Dot, Element, ReplicaId, SignedHead};
 
 use crate::ReadError;
 
@@ -28,6 +28,8 @@ pub enum TransferFault {
     AheadOfUs {
         /// The last of them.
         dot: Dot,
+        /// What is said to be our signature of it. It is for the caller to verify.
+        head: Box<SignedHead>,
     },
     /// The provider holds another record than we do under the same name.
     #[error("the stream of {dot} is forked: its chain is {ours} here and {theirs} at the provider")]
@@ -45,11 +47,29 @@ pub enum TransferFault {
         /// The author.
         replica: ReplicaId,
     },
+    /// The header does not say who signed what it brings.
+    #[error("the header has no signature of {dot} by its author")]
+    Unsigned {
+        /// The last record of the author.
+        dot: Dot,
+    },
+    /// The header holds a signature of something that it does not bring.
+    #[error("the header has a signature of {dot}, which it does not bring")]
+    StrayHead {
+        /// What it is said to be of.
+        dot: Dot,
+    },
     /// An element is not one of those that were asked for.
     #[error("element {element} is outside of what was asked for")]
     OutOfPlace {
         /// The element.
         element: Element,
+    },
+    /// More is said to be there than the header promised: it would never end.
+    #[error("there is more than the {promised} elements that the header promised")]
+    TooMuch {
+        /// How many it promised.
+        promised: u64,
     },
     /// An element came twice.
     #[error("element {element} came twice")]
@@ -88,4 +108,7 @@ pub enum Refusal {
     /// A row of its own is damaged: ask somebody else.
     #[error("a row of its own is damaged")]
     Damaged,
+    /// It holds records that came to it without their author's signature: ask somebody else.
+    #[error("it cannot prove who wrote all that it holds")]
+    Unproven,
 }

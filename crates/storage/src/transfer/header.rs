@@ -1,9 +1,8 @@
 //! The header of a transfer: the moment that the provider holds on to, and what will come of it.
 
-use bytes::Bytes;
 use tombolo_crdt::{
-    Chain, DecodeError, Dot, ReplicaId, VersionVector,
-    codec::{Reader, put_bytes, put_varint},
+    Chain, DecodeError, Dot, ReplicaId, SignedHead, VersionVector,
+    codec::{Reader, put_varint},
 };
 
 use super::{Fingerprint, TransferFault};
@@ -21,8 +20,8 @@ pub(crate) struct Header {
     pub(crate) vector: VersionVector,
     /// The stream of each author in it.
     pub(crate) streams: Vec<(ReplicaId, Stream)>,
-    /// Heads that their authors have signed.
-    pub(crate) heads: Vec<(Dot, Chain, Bytes)>,
+    /// For each author of whom the receiver lacks something, the signed head at its last record in the vector, ascending by author.
+    pub(crate) heads: Vec<SignedHead>,
     /// The digest of all of it.
     pub(crate) digest: u128,
     /// About how many bytes of elements will come.
@@ -50,12 +49,7 @@ impl Header {
             stream.context.encode(out);
         }
         put_varint(out, self.heads.len() as u64);
-        for (dot, chain, signature) in &self.heads {
-            out.extend_from_slice(&dot.replica.get().to_be_bytes());
-            put_varint(out, dot.seq);
-            out.extend_from_slice(chain.as_bytes());
-            put_bytes(out, signature);
-        }
+        self.heads.iter().for_each(|head| head.encode(out));
         out.extend_from_slice(&self.digest.to_be_bytes());
         put_varint(out, self.bytes);
         self.above.encode(out);
@@ -77,8 +71,7 @@ impl Header {
         }
         let mut heads = Vec::new();
         for _ in 0..count {
-            let dot = Dot::new(reader.replica_id(what)?, reader.seq(what)?);
-            heads.push((dot, Chain::from_bytes(reader.array(what)?), reader.bytes(what)?));
+            heads.push(SignedHead::decode(reader)?);
         }
         Ok(Self {
             asked,
@@ -103,6 +96,25 @@ impl Header {
             let promised = Fingerprint { count: self.above.count, sum: self.digest.wrapping_sub(self.within.sum) };
             return Err(TransferFault::Fingerprint { promised, found: self.above });
         }
-        Ok(())
+        self.check_heads()
+    }
+
+    /// Each stream that brings something has a head at its last record, and there is no other head. Whether the signatures hold is found
+    /// out by whoever knows keys.
+    fn check_heads(&self) -> Result<(), TransferFault> {
+        let mut heads = self.heads.iter();
+        for (dot, chain) in self.brought() {
+            if heads.next().is_none_or(|head| (head.dot, head.chain) != (dot, chain)) {
+                return Err(TransferFault::Unsigned { dot });
+            }
+        }
+        heads.next().map_or(Ok(()), |head| Err(TransferFault::StrayHead { dot: head.dot }))
+    }
+
+    /// The last record of each author of whom the receiver lacks something, with its chain, ascending by author.
+    pub(crate) fn brought(&self) -> impl Iterator<Item = (Dot, Chain)> {
+        let last =
+            self.streams.iter().map(|(author, stream)| (Dot::new(*author, self.vector.seq(*author)), stream.chain));
+        last.filter(|(dot, _)| !self.asked.covers(*dot))
     }
 }

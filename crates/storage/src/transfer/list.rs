@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use tombolo_crdt::{Element, VersionVector, mutation::Mutation};
+use tombolo_crdt::{Element, SignedHead, VersionVector, mutation::Mutation};
 
 use super::{ElementRange, Fingerprint};
 use crate::{
@@ -35,6 +35,8 @@ pub(crate) struct Moment {
     pub(crate) commit: u64,
     pub(crate) vector: VersionVector,
     pub(crate) streams: Vec<(tombolo_crdt::ReplicaId, Stream)>,
+    /// What peers have signed of it, ascending by author.
+    pub(crate) heads: Vec<SignedHead>,
     pub(crate) digest: u128,
     pub(crate) row_bytes: u64,
     pub(crate) snapshot: Box<dyn Snapshot>,
@@ -100,6 +102,7 @@ impl Moment {
             commit: state.published.commit,
             vector: state.frontier.clone(),
             streams: state.streams.iter().map(|(author, stream)| (*author, stream.clone())).collect(),
+            heads: state.heads.values().map(|(_, head)| *head).collect(),
             digest: state.digest,
             row_bytes: state.row_bytes,
             snapshot,

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tombolo_crdt::{Operation, VersionVector};
+use tombolo_crdt::{Chain, Dot, Operation, SignedHead, VersionVector};
 
 use super::{
     ElementRange, PAGE_BYTES, Refusal, TransferFault,
@@ -57,15 +57,23 @@ impl Provider {
 
     /// Answers a pull with a page, at a moment of a clock that never goes back. What it cannot give it refuses in a page as well.
     ///
+    /// `sign` makes the heads that no peer has given us: of records of our own, and of those of whom we speak for. A moment of which some author did not sign
+    /// the last record is given to nobody.
+    ///
     /// The answer to an opening takes as long as it takes to look at every key, and the others as long as reading a page from the disk does.
     ///
     /// # Errors
     ///
     /// [`Malformed`](TransferFault::Malformed): the peer breaks the protocol. [`Read`](TransferFault::Read): a row of ours is damaged; the peer is to be told
     /// [`refusal`](Self::refusal).
-    pub fn answer(&self, now: Duration, pull: Bytes) -> Result<Bytes, TransferFault> {
+    pub fn answer(
+        &self,
+        now: Duration,
+        pull: Bytes,
+        sign: impl Fn(Dot, Chain) -> Option<SignedHead>,
+    ) -> Result<Bytes, TransferFault> {
         let page = match Ask::decode(pull)? {
-            Ask::Open(vector) => self.open(now, vector)?,
+            Ask::Open(vector) => self.open(now, vector, sign)?,
             Ask::Resume(snapshot) => {
                 let found = self.find(now, snapshot);
                 found.map_or(Page::Refusal(Refusal::Gone), |pinned| pinned.header_page())
@@ -107,11 +115,18 @@ impl Provider {
         pins.len()
     }
 
-    fn open(&self, now: Duration, asked: VersionVector) -> Result<Page, TransferFault> {
+    fn open(
+        &self,
+        now: Duration,
+        asked: VersionVector,
+        sign: impl Fn(Dot, Chain) -> Option<SignedHead>,
+    ) -> Result<Page, TransferFault> {
         if !self.make_room(now) {
             return Ok(Page::Refusal(Refusal::Busy));
         }
-        let pinned = Arc::new(Pinned::of(Moment::of(&self.store)?, asked));
+        let Some(pinned) = Pinned::of(Moment::of(&self.store)?, asked, sign).map(Arc::new) else {
+            return Ok(Page::Refusal(Refusal::Unproven));
+        };
         let page = pinned.header_page();
         let mut pins = self.pins.lock();
         pins.retain(|pin| pin.pinned.snapshot != pinned.snapshot);
@@ -144,12 +159,13 @@ impl Provider {
 }
 
 impl Pinned {
-    fn of(mut moment: Moment, asked: VersionVector) -> Self {
+    /// `None` when something in the moment is not signed.
+    fn of(mut moment: Moment, asked: VersionVector, sign: impl Fn(Dot, Chain) -> Option<SignedHead>) -> Option<Self> {
         let elements = std::mem::take(&mut moment.elements);
         let all = elements.len() as u64;
         let (within, above): (Vec<_>, Vec<_>) =
             elements.into_iter().partition(|listed| asked.covers_element(listed.element));
-        let header = Header {
+        let mut header = Header {
             vector: moment.vector.clone(),
             streams: moment.streams.clone(),
             heads: Vec::new(),
@@ -159,7 +175,13 @@ impl Pinned {
             within: fingerprint(&within),
             asked,
         };
-        Self { snapshot: header.snapshot(), header, moment, above, within }
+        let stored = std::mem::take(&mut moment.heads);
+        let head = |(dot, chain)| {
+            let known = stored.iter().find(|head| (head.dot, head.chain) == (dot, chain)).copied();
+            known.or_else(|| sign(dot, chain))
+        };
+        header.heads = header.brought().map(head).collect::<Option<_>>()?;
+        Some(Self { snapshot: header.snapshot(), header, moment, above, within })
     }
 
     fn half(&self, half: Half) -> &[Listed] {

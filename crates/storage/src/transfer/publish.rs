@@ -271,10 +271,14 @@ impl Committer {
         self.tally.add(join.tally);
         let head = &mut self.head;
         (head.commit, head.revision) = (join.number, begins.unwrap_or(revision));
+        let heads: Vec<_> =
+            header.heads.iter().filter(|signed| !head.mesh.frontier().covers(signed.dot)).copied().collect();
         head.mesh.join(&header.vector, &header.streams);
         head.clock.observe(wall.0, join.newest);
         self.restate(wall, begins, (place, join.number), &header.vector);
         self.staged.changes.append(&mut join.take_rows());
+        // What they prove is in no log here: they stand for themselves.
+        self.stage_heads(join.number, heads);
         self.staged.changes.push(unfinished::settled(place.reserved));
         self.staged.system.extend(std::mem::take(&mut join.system));
         self.staged.commits.push(Arc::new(Commit {

@@ -8,15 +8,15 @@
 //! use whoever the next provider is.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::atomic::Ordering,
 };
 
 use bytes::Bytes;
-use tombolo_crdt::{Chain, Dot, Element, VersionVector, codec::Reader, mutation::Mutation};
+use tombolo_crdt::{Dot, Element, SignedHead, VersionVector, codec::Reader, mutation::Mutation};
 
 use super::{
-    Fingerprint, Refusal, StagedPage, TransferFault,
+    CollectedTransfer, CompleteTransfer, Fingerprint, Refusal, StagedPage, TransferFault,
     body::{Ask, Half, Page},
     compare::{Comparison, Question},
     fragment,
@@ -96,21 +96,6 @@ pub struct TransferProgress {
     pub bytes: u64,
     /// About how many there will be, once that is known.
     pub bytes_total: Option<u64>,
-}
-
-/// A transfer of which everything has come, to be [joined](crate::Committer::publish_transfer).
-#[derive(Clone, Debug)]
-pub struct CompleteTransfer {
-    pub(crate) header: Header,
-    /// Our last commit when the provider was asked.
-    pub(crate) since: u64,
-    /// Our elements that the provider's vector covers and the provider lacks.
-    pub(crate) removed: Vec<(Element, Holder)>,
-    pub(crate) staged: StagedElements,
-    /// The hashes of the keys of which more than one element is staged.
-    pub(crate) crowded: HashSet<u64>,
-    /// The ordinal after the last staged row.
-    pub(crate) end: u64,
 }
 
 impl Receiver {
@@ -217,20 +202,20 @@ impl Receiver {
         }
     }
 
-    /// The heads in the provider's header, with what their authors signed them with. It is for the caller to verify them.
-    pub fn heads(&self) -> &[(Dot, Chain, Bytes)] {
+    /// The heads in the provider's header. It is for the caller to verify them: at the latest when everything [has come](CollectedTransfer::prove).
+    pub fn heads(&self) -> &[SignedHead] {
         match &self.phase {
             Phase::Taking(taking) => &taking.header.heads,
             Phase::Opening { .. } => &[],
         }
     }
 
-    /// The whole transfer, once everything has come; `None` while something is missing.
+    /// The whole transfer, to be [proven](CollectedTransfer::prove), once everything has come; `None` while something is missing.
     ///
     /// # Errors
     ///
     /// What came is not what the header promised.
-    pub fn complete(&self) -> Result<Option<CompleteTransfer>, TransferFault> {
+    pub fn complete(&self) -> Result<Option<CollectedTransfer>, TransferFault> {
         let Phase::Taking(taking) = &self.phase else { return Ok(None) };
         let Some(within) = taking.within.done() else { return Ok(None) };
         if taking.missing.as_ref().is_none_or(|missing| !missing.is_empty()) || !self.outstanding.is_empty() {
@@ -244,14 +229,15 @@ impl Receiver {
         if Mutation::DotsForElements.is_on() {
             removed.dedup_by_key(|listed| listed.element.dot);
         }
-        Ok(Some(CompleteTransfer {
+        let complete = CompleteTransfer {
             header: taking.header.clone(),
             since: taking.since,
             removed: self.holders(&removed, &taking.system)?,
             staged: self.staged.clone(),
             crowded: self.staged.crowded(),
             end: self.next_row,
-        }))
+        };
+        Ok(Some(CollectedTransfer::new(self.store.clone(), complete)))
     }
 
     fn ask(&mut self) -> Option<(Ask, Asked)> {
@@ -430,7 +416,9 @@ fn check_streams(store: &Store, header: &Header) -> Result<(), TransferFault> {
     let standing = store.standing();
     let beyond = Dot::new(own, header.vector.seq(own));
     if !standing.frontier.covers(beyond) {
-        return Err(TransferFault::AheadOfUs { dot: beyond });
+        let head =
+            header.heads.iter().find(|head| head.dot == beyond).ok_or(TransferFault::Unsigned { dot: beyond })?;
+        return Err(TransferFault::AheadOfUs { dot: beyond, head: Box::new(*head) });
     }
     for (replica, stream) in &header.streams {
         let dot = Dot::new(*replica, header.vector.seq(*replica));

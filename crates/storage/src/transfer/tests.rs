@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tombolo_crdt::{Chain, Dot, Operation, ReplicaId, VersionVector};
+use tombolo_crdt::{Chain, Dot, Operation, ReplicaId, SignedHead, VersionVector};
 
 use super::{
     Provider, Pull, Receiver, Refusal, TransferFault,
@@ -54,7 +54,7 @@ impl Pair {
     }
 
     fn answer(&self, pull: &Pull) -> Page {
-        Page::decode(self.provider.answer(Duration::ZERO, pull.body.clone()).unwrap()).unwrap()
+        Page::decode(self.provider.answer(Duration::ZERO, pull.body.clone(), sign).unwrap()).unwrap()
     }
 
     /// Goes on until nothing is left to be asked, or a page is not taken. `lie` sees every page.
@@ -109,6 +109,11 @@ impl Pair {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it stands for a hand that signs for some")]
+fn sign(dot: Dot, chain: Chain) -> Option<SignedHead> {
+    Some(SignedHead { dot, chain, signer: dot.replica, signature: [7; SignedHead::SIGNATURE_LEN] })
+}
+
 fn other(seq: u64) -> Dot {
     Dot::new(ReplicaId::new(77).unwrap(), seq)
 }
@@ -132,9 +137,12 @@ fn a_vector_cannot_hold_what_we_did_not_write() {
         header.vector.raise(own, 9);
         let stream = header.streams[0].1.clone();
         header.streams.push((own, stream));
+        header.heads.extend(sign(Dot::new(own, 9), header.streams[0].1.chain));
         header.streams.sort_by_key(|(author, _)| *author);
+        header.heads.sort_by_key(|head| head.dot);
     });
-    assert!(matches!(fault, TransferFault::AheadOfUs { dot } if dot == Dot::new(own, 9)), "{fault}");
+    let said = |head: &SignedHead| head.dot == Dot::new(own, 9);
+    assert!(matches!(&fault, TransferFault::AheadOfUs { head, .. } if said(head)), "{fault}");
 }
 
 #[test]
@@ -159,6 +167,56 @@ fn another_chain_at_one_seq_is_a_fork() {
         page => page,
     });
     assert!(matches!(fault, Err(TransferFault::Forked { .. })), "{fault:?}");
+}
+
+#[test]
+fn everything_that_a_header_claims_is_signed() {
+    let author = store(1).0.identity().replica;
+    let last = Dot::new(author, 20);
+    let fault = Pair::with_header(|header| header.heads.clear());
+    assert!(matches!(fault, TransferFault::Unsigned { dot } if dot == last), "{fault}");
+    let fault = Pair::with_header(|header| header.heads[0].chain = Chain::from_bytes([9; 16]));
+    assert!(matches!(fault, TransferFault::Unsigned { dot } if dot == last), "a head of another record: {fault}");
+    let fault = Pair::with_header(|header| header.heads[0].dot.seq = 19);
+    assert!(matches!(fault, TransferFault::Unsigned { dot } if dot == last), "a head of one before: {fault}");
+    let fault = Pair::with_header(|header| assert!(header.vector.raise(author, 21)));
+    assert!(matches!(fault, TransferFault::Unsigned { dot } if dot.seq == 21), "more than was signed: {fault}");
+    let fault = Pair::with_header(|header| {
+        let own = store(2).0.identity().replica;
+        header.heads.extend(sign(Dot::new(own, 5), Chain::from_bytes([9; 16])));
+    });
+    assert!(matches!(fault, TransferFault::StrayHead { dot } if dot.seq == 5), "{fault}");
+}
+
+#[test]
+fn what_nobody_signed_is_given_to_nobody() {
+    let mut pair = Pair::new();
+    let pull = pair.ask().unwrap();
+    let page = pair.provider.answer(Duration::ZERO, pull.body, |_, _| None).unwrap();
+    assert_eq!(Page::decode(page).unwrap(), Page::Refusal(Refusal::Unproven));
+    assert_eq!(pair.provider.expire(Duration::ZERO), 0, "nothing is held on to");
+}
+
+#[test]
+fn nothing_is_joined_that_its_judge_refuses_and_what_is_joined_keeps_its_heads() {
+    let mut pair = Pair::new();
+    assert!(pair.run(|page| page).unwrap());
+    let collected = || pair.receiver.complete().unwrap().unwrap();
+    assert_eq!(collected().prove(|_| Err("forged")).unwrap_err(), "forged");
+    let complete = collected().prove(|collected| if collected.heads().len() == 1 { Ok(()) } else { Err(()) }).unwrap();
+    pair.to.1.publish_transfer(NOW, complete).unwrap();
+    let author = pair.from.identity().replica;
+    let head = pair.to.0.signed_head(author).unwrap();
+    assert_eq!((head.dot, head.chain), (Dot::new(author, 20), pair.from.standing().chains[&author]));
+    // So it can be proven to the next one, by whom its author is not known to have signed.
+    let next = Provider::new(&pair.to.0);
+    let (to, _) = store(3);
+    let mut receiver = Receiver::resume(&to).unwrap();
+    let pull = receiver.next_pulls(1).pop().unwrap();
+    let own = pair.to.0.identity().replica;
+    let page = next.answer(Duration::ZERO, pull.body, |dot, chain| sign(dot, chain).filter(|_| dot.replica == own));
+    let Page::Header { header, .. } = Page::decode(page.unwrap()).unwrap() else { panic!("it is refused") };
+    assert!(header.heads.contains(&head));
 }
 
 fn everything() -> crate::ArrivalBudget {
@@ -225,6 +283,119 @@ fn what_was_changed_or_left_out_does_not_add_up() {
 }
 
 #[test]
+fn pages_that_have_changed_places_are_no_answers() {
+    let mut pair = Pair::new();
+    let mut pages = 0;
+    let fault = pair.run(|page| match page {
+        Page::Elements { snapshot, from, next, fragments } => {
+            pages += 1;
+            Page::Elements { snapshot, from: from + 1, next: next + 1, fragments }
+        }
+        page => page,
+    });
+    assert!(matches!(fault, Err(TransferFault::WrongAnswer)) && pages == 1, "{fault:?}");
+    pair.check_untouched();
+}
+
+/// Answers in the name of a moment that a header lies about, out of the true one.
+struct Impostor {
+    lied: u64,
+    real: u64,
+}
+
+impl Impostor {
+    fn answer(&mut self, pair: &Pair, pull: &Pull, lie: impl FnOnce(&mut Header)) -> Page {
+        let swap = |snapshot: u64| if snapshot == self.lied { self.real } else { snapshot };
+        let ask = match Ask::decode(pull.body.clone()).unwrap() {
+            Ask::Elements { snapshot, from, to } => Ask::Elements { snapshot: swap(snapshot), from, to },
+            Ask::Fingerprints { snapshot, half, ranges } => {
+                Ask::Fingerprints { snapshot: swap(snapshot), half, ranges }
+            }
+            Ask::Names { snapshot, half, ranges } => Ask::Names { snapshot: swap(snapshot), half, ranges },
+            ask => ask,
+        };
+        match pair.answer(&Pull { id: pull.id, body: ask.encode() }) {
+            Page::Header { snapshot, mut header } => {
+                lie(&mut header);
+                (self.real, self.lied) = (snapshot, header.snapshot());
+                Page::Header { snapshot: self.lied, header }
+            }
+            Page::Elements { from, next, fragments, .. } => {
+                Page::Elements { snapshot: self.lied, from, next, fragments }
+            }
+            Page::Fingerprints { sums, .. } => Page::Fingerprints { snapshot: self.lied, sums },
+            Page::Names { names, .. } => Page::Names { snapshot: self.lied, names },
+            page => page,
+        }
+    }
+}
+
+/// Pulls from an impostor until a page is not taken. `lie` sees each page but the header, and how many there were.
+fn endless(pair: &mut Pair, head: impl Fn(&mut Header), lie: impl Fn(Page, u64) -> Page) -> TransferFault {
+    let mut impostor = Impostor { lied: 0, real: 0 };
+    for asked in 0..500 {
+        let Some(pull) = pair.ask() else { return pair.receiver.complete().map(drop).unwrap_err() };
+        let page = lie(impostor.answer(pair, &pull, &head), asked);
+        match pair.receiver.take(pull.id, page.encode()) {
+            Ok(staged) => pair.to.1.stage(NOW, staged).unwrap(),
+            Err(fault) => return fault,
+        }
+        pair.to.1.commit().unwrap();
+    }
+    panic!("it never ends")
+}
+
+#[test]
+fn elements_one_at_a_time_end_with_what_was_promised() {
+    let mut pair = Pair::new();
+    let fault = endless(
+        &mut pair,
+        |header| header.above.count = 10,
+        |page, asked| match page {
+            Page::Elements { snapshot, from, .. } => {
+                let mut out = Vec::new();
+                fragment::put(&mut out, &put_of(Dot::new(store(1).0.identity().replica, asked), b"more"));
+                Page::Elements { snapshot, from, next: from + 1, fragments: out.into() }
+            }
+            page => page,
+        },
+    );
+    assert!(matches!(fault, TransferFault::Fingerprint { .. }), "{fault}");
+    pair.check_untouched();
+}
+
+#[test]
+fn ranges_that_differ_however_small_they_are_cut_are_no_answers() {
+    for count in [200, 1 << 60] {
+        let mut pair = Pair::new();
+        assert!(pair.run(|page| page).unwrap());
+        // Once more, with all of it staged: it is compared.
+        pair.receiver = Receiver::resume(&pair.to.0).unwrap();
+        pair.receiver.cut();
+        let fault = endless(
+            &mut pair,
+            |header| {
+                header.above.sum = header.above.sum.wrapping_add(1);
+                header.digest = header.digest.wrapping_add(1);
+                header.above.count = 1_000;
+            },
+            |page, _| match page {
+                Page::Fingerprints { snapshot, sums } => {
+                    let lied = |(first, sum): &(u64, super::Fingerprint)| {
+                        (*first, super::Fingerprint { count, sum: sum.sum ^ 1 })
+                    };
+                    Page::Fingerprints { snapshot, sums: sums.iter().map(lied).collect() }
+                }
+                Page::Refusal(Refusal::Gone) => Page::Refusal(Refusal::Gone),
+                page => page,
+            },
+        );
+        assert!(matches!(fault, TransferFault::TooMuch { .. } | TransferFault::WrongAnswer), "{fault}");
+        pair.check_untouched();
+    }
+}
+
+#[test]
 fn a_page_is_taken_once_and_for_its_own_moment() {
     let mut pair = Pair::new();
     let pull = pair.ask().unwrap();
@@ -286,9 +457,10 @@ fn any_bytes_are_read_or_refused() {
 fn a_peer_that_pulls_nonsense_is_named() {
     let pair = Pair::new();
     for body in [&b""[..], b"\x02\x01", b"\x01\x09", b"\x01\x02short"] {
-        let fault = pair.provider.answer(Duration::ZERO, Bytes::copy_from_slice(body));
+        let fault = pair.provider.answer(Duration::ZERO, Bytes::copy_from_slice(body), sign);
         assert!(matches!(fault, Err(TransferFault::Malformed(_))), "{body:?}");
     }
-    let gone = pair.provider.answer(Duration::ZERO, Ask::Elements { snapshot: 1, from: 0, to: 9 }.encode()).unwrap();
+    let pull = Ask::Elements { snapshot: 1, from: 0, to: 9 }.encode();
+    let gone = pair.provider.answer(Duration::ZERO, pull, sign).unwrap();
     assert_eq!(Page::decode(gone).unwrap(), Page::Refusal(Refusal::Gone));
 }

@@ -13,7 +13,7 @@ use crate::{
     mesh::EVERYTHING,
     support::*,
     system::{system_put, system_remove},
-    transfer::pull,
+    transfer::{pull, sign, whole},
 };
 
 /// Two stores that had the same once. The first has gone on and forgotten its log; the second has written as well.
@@ -65,7 +65,7 @@ pub(crate) fn seen(store: &Store) -> Seen {
 pub(crate) fn staged(from: &Bench, to: &mut Bench) -> CompleteTransfer {
     let mut receiver = Receiver::resume(&to.store).unwrap();
     pull(&Provider::new(&from.store), &mut receiver, to, |page| page).unwrap();
-    receiver.complete().unwrap().expect("everything came")
+    whole(&receiver)
 }
 
 /// A way of joining a transfer.
@@ -148,7 +148,7 @@ fn what_is_staged_outlives_a_restart_and_is_not_asked_for_again() {
     // Until some elements have come.
     while receiver.progress().elements < 30 {
         for pull in receiver.next_pulls(1) {
-            let page = provider.answer(Duration::ZERO, pull.body).unwrap();
+            let page = provider.answer(Duration::ZERO, pull.body, sign).unwrap();
             let staged = receiver.take(pull.id, page).unwrap();
             to.committer.stage(to.wall, staged).unwrap();
         }
@@ -165,7 +165,7 @@ fn what_is_staged_outlives_a_restart_and_is_not_asked_for_again() {
     })
     .unwrap();
     assert!(bytes < 2_400_000 - 30 * 20_000, "{bytes} bytes came once more");
-    let transfer = receiver.complete().unwrap().expect("everything came");
+    let transfer = whole(&receiver);
     to.committer.publish_transfer(to.wall, transfer).unwrap();
     assert_eq!(value(&to.store, "new39"), Some("y".repeat(20_000)));
 }

@@ -5,7 +5,11 @@ use std::{path::Path, time::Duration};
 use bytes::Bytes;
 use tombolo_storage::{Committer, KeyRange, OpenOptions, Preparation, Provider, Receiver, Request, Store};
 
-use crate::{memory::entropy_of, support::*};
+use crate::{
+    memory::entropy_of,
+    support::*,
+    transfer::{sign, whole},
+};
 
 /// A store of an identity of its own.
 struct Site {
@@ -50,14 +54,14 @@ impl Site {
             }
             for pull in pulls {
                 pages -= 1;
-                let page = provider.answer(Duration::ZERO, pull.body).unwrap();
+                let page = provider.answer(Duration::ZERO, pull.body, sign).unwrap();
                 self.committer.stage(NOW, receiver.take(pull.id, page).unwrap()).unwrap();
             }
         }
     }
 
     fn prepare(&mut self, from: &Self) -> Preparation {
-        let complete = self.stage(from, usize::MAX).complete().unwrap().expect("everything came");
+        let complete = whole(&self.stage(from, usize::MAX));
         self.committer.prepare_transfer(NOW, complete).unwrap().1.expect("it brings something")
     }
 
@@ -67,7 +71,7 @@ impl Site {
             preparation.run();
             self.committer.publish_prepared(NOW, preparation).unwrap();
         } else {
-            let complete = self.stage(from, usize::MAX).complete().unwrap().expect("everything came");
+            let complete = whole(&self.stage(from, usize::MAX));
             self.committer.publish_transfer(NOW, complete).unwrap();
         }
     }

@@ -12,6 +12,7 @@ use crate::{
     mesh::{EVERYTHING, Mesh},
     random::{Random, for_seeds},
     support::*,
+    transfer::{sign, whole},
 };
 
 struct Run {
@@ -68,7 +69,7 @@ impl Run {
             }
             self.now += Duration::from_secs(60);
             for pull in pulls {
-                let page = provider.answer(self.now, pull.body).unwrap();
+                let page = provider.answer(self.now, pull.body, sign).unwrap();
                 let staged = receiver.take(pull.id, page).unwrap();
                 let bench = &mut self.mesh.sites[to];
                 bench.committer.stage(bench.wall, staged).unwrap();
@@ -98,7 +99,7 @@ impl Run {
             self.second_stream(random, from, to);
             self.write(random, to);
         }
-        let transfer = receiver.complete().expect("what came is what was promised").expect("everything came");
+        let transfer = whole(&receiver);
         if random.one_in(2) {
             self.join_beside(random, to, transfer);
         } else {

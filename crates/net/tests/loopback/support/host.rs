@@ -30,6 +30,7 @@ pub(crate) struct ToyHost {
     store: Mutex<ToyStore>,
     standing: watch::Sender<Arc<Standing>>,
     roster: watch::Sender<Arc<Roster>>,
+    brought: Vec<RosterEntry>,
     pub(crate) events: Mutex<Vec<(ReplicaId, Event)>>,
     pub(crate) reports: Mutex<Vec<Report>>,
     /// Records handed in, those that were known included.
@@ -50,13 +51,26 @@ pub(crate) const WALL_MS: u64 = 1_700_000_000_000;
 
 impl ToyHost {
     pub(crate) fn new(number: u64, key: KeyPair) -> Self {
+        Self::bringing(number, key, &[])
+    }
+
+    /// One that came in with these admissions: it believes who founded its mesh before it has heard of anybody.
+    pub(crate) fn bringing(number: u64, key: KeyPair, chain: &[Admission]) -> Self {
         let store = ToyStore::new(number);
+        let brought = chain.last().into_iter().map(|admission| RosterEntry {
+            key: SystemKey::Admission(admission.terms.replica).to_string().into(),
+            author: admission.terms.issuer,
+            seq: 0,
+            value: admission.encode().into(),
+        });
+        let brought: Vec<_> = brought.collect();
         Self {
+            roster: watch::Sender::new(Arc::new(Roster::new(MESH, brought.clone()))),
+            brought,
             own: id(number),
             key,
             standing: watch::Sender::new(store.standing()),
             store: Mutex::new(store),
-            roster: watch::Sender::default(),
             events: Mutex::default(),
             reports: Mutex::default(),
             ingested: AtomicUsize::new(0),
@@ -123,7 +137,7 @@ impl ToyHost {
 
     /// The membership first: who is admitted must be known before anybody hears of the record.
     fn publish(&self, store: &ToyStore) {
-        let roster = Arc::new(Roster::new(MESH, roster_entries(store)));
+        let roster = Arc::new(Roster::new(MESH, roster_entries(store).into_iter().chain(self.brought.iter().cloned())));
         self.roster.send_if_modified(|known| {
             let is_new = **known != *roster;
             *known = roster;

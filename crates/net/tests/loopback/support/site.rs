@@ -64,7 +64,7 @@ impl Site {
 
     /// A replica with that number, and what proves it.
     pub(crate) fn new(number: u64, chain: Vec<Admission>) -> Self {
-        let host = Arc::new(ToyHost::new(number, key(number)));
+        let host = Arc::new(ToyHost::bringing(number, key(number), &chain));
         Self {
             id: id(number),
             key: key(number),

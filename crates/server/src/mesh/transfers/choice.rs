@@ -68,13 +68,14 @@ impl Need {
     }
 }
 
-/// What to do about `lacking`: floors of peers' logs that `own` does not include.
+/// What to do about `lacking`: floors of peers' logs that `own` does not include. One of the `parked` is asked only when no other can be: it has been away.
 pub(super) fn choose(
     need: &mut Need,
     now: Duration,
     own: &VersionVector,
     lacking: &BTreeMap<ReplicaId, VersionVector>,
     peers: &[PeerView],
+    parked: &BTreeSet<ReplicaId>,
 ) -> Choice {
     let still_for = need.stands_still(now, own);
     let Some((&of, _)) = lacking.first_key_value() else {
@@ -92,7 +93,9 @@ pub(super) fn choose(
     }
     let candidates: Vec<&PeerView> = there().filter(|peer| peer.status.own_needs_state).collect();
     let ready = candidates.iter().filter(|peer| need.may_be_asked(peer.replica, now));
-    match ready.max_by_key(|peer| (peer.status.own_behind.records, std::cmp::Reverse(peer.rtt))) {
+    match ready.max_by_key(|peer| {
+        (!parked.contains(&peer.replica), peer.status.own_behind.records, std::cmp::Reverse(peer.rtt))
+    }) {
         Some(peer) => Choice::From(peer.replica),
         // One that was cut off is given a moment before anybody is told.
         None if candidates.iter().any(|peer| need.failed.get(&peer.replica).is_some_and(|(times, _)| *times < 4)) => {
@@ -155,21 +158,34 @@ mod tests {
     fn nothing_is_taken_while_nothing_is_lacking() {
         let mut need = Need::default();
         let peers = [peer(1, &[(1, 90)], false, 90)];
-        assert_eq!(choose(&mut need, NOW, &vector(&[]), &BTreeMap::new(), &peers), Choice::Nothing);
+        assert_eq!(choose(&mut need, NOW, &vector(&[]), &BTreeMap::new(), &peers, &none()), Choice::Nothing);
     }
 
     #[test]
     fn it_is_taken_from_whoever_has_most() {
         let mut need = Need::default();
         let peers = [peer(1, &[(1, 60)], true, 60), peer(2, &[(1, 90)], true, 90), peer(3, &[(1, 10)], false, 10)];
-        assert_eq!(choose(&mut need, NOW, &vector(&[]), &lacking(), &peers), Choice::From(id(2)));
+        assert_eq!(choose(&mut need, NOW, &vector(&[]), &lacking(), &peers, &none()), Choice::From(id(2)));
         need.failed(id(2), NOW, false);
-        assert_eq!(choose(&mut need, NOW, &vector(&[]), &lacking(), &peers), Choice::From(id(1)));
+        assert_eq!(choose(&mut need, NOW, &vector(&[]), &lacking(), &peers, &none()), Choice::From(id(1)));
         need.failed(id(1), NOW, true);
-        assert_eq!(choose(&mut need, NOW, &vector(&[]), &lacking(), &peers), Choice::Wait);
+        assert_eq!(choose(&mut need, NOW, &vector(&[]), &lacking(), &peers, &none()), Choice::Wait);
         let later = NOW + PAUSE_CUT;
-        assert_eq!(choose(&mut need, later, &vector(&[]), &lacking(), &peers), Choice::From(id(2)));
+        assert_eq!(choose(&mut need, later, &vector(&[]), &lacking(), &peers, &none()), Choice::From(id(2)));
         assert_eq!(need.since(later), NOW, "it is one need");
+    }
+
+    fn none() -> BTreeSet<ReplicaId> {
+        BTreeSet::new()
+    }
+
+    #[test]
+    fn a_parked_peer_is_asked_when_no_other_can_be() {
+        let mut need = Need::default();
+        let peers = [peer(1, &[(1, 60)], true, 60), peer(2, &[(1, 90)], true, 90)];
+        let parked = [id(2)].into();
+        assert_eq!(choose(&mut need, NOW, &vector(&[]), &lacking(), &peers, &parked), Choice::From(id(1)));
+        assert_eq!(choose(&mut need, NOW, &vector(&[]), &lacking(), &peers[1..], &parked), Choice::From(id(2)));
     }
 
     #[test]
@@ -178,7 +194,7 @@ mod tests {
         let peers = [peer(1, &[(1, 90)], true, 90), peer(2, &[(1, 50)], false, 50)];
         let mut look = |seconds, seq| {
             let now = NOW + Duration::from_secs(seconds);
-            choose(&mut need, now, &vector(&[(1, seq)]), &lacking(), &peers)
+            choose(&mut need, now, &vector(&[(1, seq)]), &lacking(), &peers, &none())
         };
         assert_eq!(look(0, 1), Choice::Wait);
         assert_eq!(look(9, 1), Choice::Wait);
@@ -190,12 +206,12 @@ mod tests {
     #[test]
     fn when_nobody_can_be_asked_it_is_said_whose_log_has_forgotten_it() {
         let mut need = Need::default();
-        assert_eq!(choose(&mut need, NOW, &vector(&[]), &lacking(), &[]), Choice::Nobody { of: id(1) });
+        assert_eq!(choose(&mut need, NOW, &vector(&[]), &lacking(), &[], &none()), Choice::Nobody { of: id(1) });
         let mut gone = peer(1, &[(1, 60)], true, 60);
         gone.status.is_established = false;
-        assert_eq!(choose(&mut need, NOW, &vector(&[]), &lacking(), &[gone]), Choice::Nobody { of: id(1) });
+        assert_eq!(choose(&mut need, NOW, &vector(&[]), &lacking(), &[gone], &none()), Choice::Nobody { of: id(1) });
         let peers = [peer(1, &[(1, 60)], true, 60)];
         (0..4).for_each(|_| need.failed(id(1), NOW, true));
-        assert_eq!(choose(&mut need, NOW, &vector(&[]), &lacking(), &peers), Choice::Nobody { of: id(1) });
+        assert_eq!(choose(&mut need, NOW, &vector(&[]), &lacking(), &peers, &none()), Choice::Nobody { of: id(1) });
     }
 }
