@@ -34,6 +34,8 @@ pub(crate) struct Rot {
     commits: Mutex<BTreeSet<u64>>,
     /// The base row.
     base: Mutex<Option<u64>>,
+    /// Rows of signatures, by the commit that each came with.
+    signatures: Mutex<BTreeSet<u64>>,
     found: AtomicU64,
     mended: AtomicU64,
 }
@@ -67,10 +69,17 @@ impl Store {
         commits.into_iter().map(|commit| RottenRow { commit, keys: keys.remove(&commit).unwrap_or_default() }).collect()
     }
 
+    /// The commits with which signatures came that are rotten, as the scrubber has found at its last look. What they cover cannot be passed on; no
+    /// value is lost with them.
+    pub fn rotten_signatures(&self) -> Vec<u64> {
+        self.shared().rot.signatures.lock().iter().copied().collect()
+    }
+
     /// How much rot there is, and was. O(1).
     pub fn rot_counts(&self) -> RotCounts {
         let rot = &self.shared().rot;
-        let rotten = rot.commits.lock().len() as u64 + u64::from(rot.base.lock().is_some());
+        let rows = rot.commits.lock().len() + rot.signatures.lock().len();
+        let rotten = rows as u64 + u64::from(rot.base.lock().is_some());
         RotCounts { found: rot.found.load(Ordering::Relaxed), mended: rot.mended.load(Ordering::Relaxed), rotten }
     }
 
@@ -198,6 +207,14 @@ impl Shared {
             self.rot.found.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Takes note of all rows of signatures that are rotten.
+    pub(crate) fn note_signatures(&self, found: BTreeSet<u64>) {
+        let mut known = self.rot.signatures.lock();
+        self.rot.found.fetch_add(found.difference(&known).count() as u64, Ordering::Relaxed);
+        self.rot.mended.fetch_add(known.difference(&found).count() as u64, Ordering::Relaxed);
+        *known = found;
     }
 
     /// The commits whose rows are rotten.

@@ -3,6 +3,8 @@
 //! Rot in a row that nobody asks for is found before the last peer that holds the record has forgotten it. A step reads so many bytes and
 //! says how many; how often it is called is what bounds the rate. It has no clock, and begins anew when it has come to the end.
 
+use std::collections::BTreeSet;
+
 use crate::{
     Store,
     engine::EngineError,
@@ -126,12 +128,16 @@ impl Scrubber {
     fn others(&mut self) -> Result<(), EngineError> {
         let snapshot = self.store.shared().engine.snapshot();
         let mut newest_base = None;
+        let (mut signatures, mut after) = (BTreeSet::new(), 0);
         for (start, end) in [(vec![0], commit::key(0)), (Kind::Commit.end().to_vec(), vec![0xff].into())] {
             for row in snapshot.scan(&start, &end) {
                 let (key, row) = match row {
                     Ok(row) => row,
                     Err(error) if error.is_damage() => {
                         self.pass.rotten += 1;
+                        if start != [0] {
+                            signatures.insert(after);
+                        }
                         break;
                     }
                     Err(error) => return Err(error),
@@ -139,12 +145,18 @@ impl Scrubber {
                 self.pass.rows += 1;
                 self.pass.bytes += (key.len() + row.len()) as u64;
                 let Some((kind, number)) = Kind::of(&key) else { continue };
-                self.pass.rotten += u64::from(row::unseal(&row, number).is_none());
+                let is_rotten = row::unseal(&row, number).is_none();
+                self.pass.rotten += u64::from(is_rotten);
+                if kind == Kind::Heads {
+                    after = number + 1;
+                    signatures.extend(is_rotten.then_some(number));
+                }
                 if kind == Kind::Base {
                     newest_base = Some(number);
                 }
             }
         }
+        self.store.shared().note_signatures(signatures);
         // Older ones count for nothing, and what is staged of a transfer is asked for again.
         newest_base.map_or(Ok(()), |ordinal| self.store.shared().look_at_base(ordinal))
     }

@@ -26,6 +26,11 @@ pub(super) async fn run(replica: Arc<Replica>) {
             continue;
         }
         let rotten = replica.reads.apart(tombolo_storage::Store::rotten).await;
+        // The base is the committer's to mend, and signatures nobody's.
+        if rotten.is_empty() {
+            replica.keeper.rot.lock().clear();
+            continue;
+        }
         let commits: Vec<u64> = rotten.iter().map(|row| row.commit).collect();
         if commits != known {
             for row in rotten.iter().filter(|row| !known.contains(&row.commit)) {
@@ -72,6 +77,16 @@ pub(crate) fn text(row: &RottenRow) -> String {
         "the row of commit {} is rotten on this disk: it holds {keys}. It is put back when a peer has it: connect one; look at the disk",
         row.commit
     )
+}
+
+/// One sentence about signatures that are rotten.
+pub(crate) fn signatures_text(commits: &[u64]) -> Option<String> {
+    let first = commits.first()?;
+    Some(format!(
+        "the signatures that came with commit {first} are rotten on this disk, and {} more: nothing is lost, and what they cover is not passed on \
+         from here; this folder will not open again: look at the disk, and replace it by a site that joins with an empty one",
+        commits.len() - 1
+    ))
 }
 
 #[cfg(test)]

@@ -145,7 +145,8 @@ fn alarms(replica: &Replica) -> Vec<MeshAlarm> {
     };
     let fill = Fill::of(&replica.store.sizes()).filter(|fill| fill.is_high());
     let rotten: Vec<String> = replica.keeper.rot.lock().iter().map(keeper::mend::text).collect();
-    let rotten = rotten.into_iter().map(|text| (MeshAlarmKind::Corrupt, text));
+    let signatures = keeper::mend::signatures_text(&replica.store.rotten_signatures());
+    let rotten = rotten.into_iter().chain(signatures).map(|text| (MeshAlarmKind::Corrupt, text));
     let own = health.into_iter().chain(rotten).chain(fill.map(|fill| (MeshAlarmKind::Quota, fill.text())));
     let own = own.map(|(kind, text)| MeshAlarm { kind: kind.into(), text, ..Default::default() });
     own.chain(of_peers).collect()

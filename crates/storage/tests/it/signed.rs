@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use tombolo_crdt::{Chain, Dot, Hlc, Operation, Record, RecordHeader, ReplicaId, SignedHead, VersionVector};
 use tombolo_storage::{
-    ArrivalBudget, HistoryBudget, IngestError, KeyRange, ReadError, RefusedBatch, Slot, Store,
+    ArrivalBudget, HistoryBudget, IngestError, KeyRange, ReadError, RefusedBatch, Scrubber, Slot, Store,
     engine::Engine,
     restore::{RestoreOptions, restore},
 };
@@ -309,4 +309,27 @@ fn a_backup_of_signed_records_becomes_a_store_that_needs_no_signatures() {
     let (store, _committer) = open(folder.path());
     assert_eq!(all(&store), all(&bench.store));
     assert!(store.signed_heads().is_empty(), "they were given for another mesh");
+}
+
+#[test]
+fn signatures_that_rot_are_named_until_they_are_sound() {
+    let (mut bench, mut author) = (Bench::new(), Author::new(9));
+    for mark in 1..=4 {
+        let record = author.write("1");
+        ingest(&mut bench, vec![record], vec![author.head(mark)]);
+    }
+    let mut scrubber = Scrubber::new(&bench.store);
+    let mut pass = |bench: &Bench| {
+        while scrubber.step(1 << 20).unwrap().finished.is_none() {}
+        (bench.store.rotten_signatures(), bench.store.rot_counts().rotten)
+    };
+    assert_eq!(pass(&bench), (vec![], 0));
+    let key = Bytes::from([b"g", &3_u64.to_be_bytes()[..]].concat());
+    assert!(bench.engine.rot(&key, |row| row[4] ^= 1));
+    assert_eq!(pass(&bench), (vec![3], 1));
+    assert!(bench.engine.rot(&key, |row| row[4] ^= 1));
+    assert_eq!(pass(&bench), (vec![], 0));
+    bench.engine.spoil(&key, b"g\xff");
+    assert_eq!(pass(&bench), (vec![3], 1));
+    assert_eq!(bench.store.rot_counts().found, 2);
 }
