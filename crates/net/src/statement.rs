@@ -200,7 +200,7 @@ mod tests {
                 let mut changed = bytes.clone();
                 changed[at] ^= 1;
                 let read = Statement::decode(changed.into());
-                assert!(read.is_ok_and(|read| read.is_signed_by(&key)) == false, "byte {at} of {statement:?}");
+                assert!(!read.is_ok_and(|read| read.is_signed_by(&key)), "byte {at} of {statement:?}");
             }
         }
     }

@@ -356,7 +356,7 @@ async fn leases_of_a_removed_site_are_counted_by_its_heir() -> Result<()> {
     until(&mesh, 1, ship, |ship| ship.lease_heir == office).await?;
     let mut at_office = mesh.sites()[1].connect().await?;
     let request = LeaseTimeToLiveRequest { id: lease, keys: true };
-    let time = at_office.lease.lease_time_to_live(request.clone()).await?.into_inner();
+    let time = at_office.lease.lease_time_to_live(request).await?.into_inner();
     assert!((2..=4).contains(&time.ttl) && time.granted_ttl == 4 && time.keys == ["leased"], "{time:?}");
     for _ in 0..6 {
         assert_eq!(keep_alive(&mut factory, lease).await?, 4, "from anywhere");

@@ -14,8 +14,8 @@ pub struct Trace {
     lines: Option<VecDeque<String>>,
 }
 
-/// Lines kept for a report: enough to see what led to a violation.
-const LINES_MAX: usize = 4_000;
+/// Lines kept for a report: all there are, but of a run without end.
+const LINES_MAX: usize = 1_000_000;
 
 impl Trace {
     /// A trace that keeps its lines or only their hash.

@@ -20,8 +20,8 @@ async fn sites(count: usize, links: &[(usize, usize)]) -> Vec<Site> {
     }
     for at in 0..count {
         // Whoever dials must know where: the later one dials the earlier ones.
-        let dialed = links.iter().filter_map(|&(left, right)| (left.max(right) == at).then(|| left.min(right)));
-        let dialed: Vec<usize> = dialed.collect();
+        let dialed = links.iter().filter(|(left, right)| *left.max(right) == at);
+        let dialed: Vec<usize> = dialed.map(|(left, right)| *left.min(right)).collect();
         let contacts = dialed.iter().map(|peer| sites[*peer].contact()).collect();
         sites[at].start(contacts);
         let (own, sites) = (&sites[at], &sites);

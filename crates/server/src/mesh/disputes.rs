@@ -69,12 +69,11 @@ pub(super) fn dispute(replica: &Replica, peer: ReplicaId, fault: &Fault) {
 
 /// The record that a peer's words for [`Fault::Forked`] name.
 fn named_in(text: &str) -> Option<Dot> {
-    let named = text.split_whitespace().find_map(|word| {
+    text.split_whitespace().find_map(|word| {
         let (replica, seq) = word.strip_prefix('r')?.split_once(':')?;
         let replica = ReplicaId::new(u64::from_str_radix(replica, 16).ok().filter(|_| replica.len() == 16)?)?;
         Some(Dot::new(replica, seq.parse().ok().filter(|seq| *seq > 0)?))
-    });
-    named
+    })
 }
 
 impl Mesh {

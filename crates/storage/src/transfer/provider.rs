@@ -79,12 +79,14 @@ impl Provider {
                 found.map_or(Page::Refusal(Refusal::Gone), |pinned| pinned.header_page())
             }
             Ask::Close(snapshot) => {
-                self.pins.lock().retain(|pin| pin.pinned.snapshot != snapshot);
+                self.forget(snapshot);
                 Page::Refusal(Refusal::Gone)
             }
-            Ask::Elements { snapshot, from, to } => {
-                self.find(now, snapshot).map_or(Ok(Page::Refusal(Refusal::Gone)), |pinned| pinned.elements(from, to))?
-            }
+            Ask::Elements { snapshot, from, to } => match self.find(now, snapshot) {
+                None => Page::Refusal(Refusal::Gone),
+                // In this moment the row stays damaged, also when it is put back: whoever comes again gets another moment.
+                Some(pinned) => pinned.elements(from, to).inspect_err(|_| self.forget(snapshot))?,
+            },
             Ask::Fingerprints { snapshot, half, ranges } => match self.find(now, snapshot) {
                 None => Page::Refusal(Refusal::Gone),
                 Some(pinned) => {
@@ -148,6 +150,10 @@ impl Provider {
             pins.retain(|pin| pin.used != oldest);
         }
         pins.len() < PINS_MAX
+    }
+
+    fn forget(&self, snapshot: u64) {
+        self.pins.lock().retain(|pin| pin.pinned.snapshot != snapshot);
     }
 
     fn find(&self, now: Duration, snapshot: u64) -> Option<Arc<Pinned>> {

@@ -243,9 +243,15 @@ fn rot_is_named_and_not_handed_on() {
     (0..10).for_each(|key| drop(from.run(put(&format!("k{key}"), "1"))));
     let row = [b"c".as_slice(), &4_u64.to_be_bytes()].concat();
     assert!(from.engine.rot(&row, |row| row[30] ^= 1));
+    let provider = Provider::new(&from.store);
     let mut receiver = Receiver::resume(&to.store).unwrap();
-    let fault = pull(&Provider::new(&from.store), &mut receiver, &mut to, |page| page).unwrap_err();
+    let fault = pull(&provider, &mut receiver, &mut to, |page| page).unwrap_err();
     assert!(matches!(fault, TransferFault::Read(ReadError::Rot { commit: 4 })), "{fault}");
+    // When the row is whole again, whoever goes on is given a moment in which it is.
+    assert!(from.engine.rot(&row, |row| row[30] ^= 1));
+    receiver.cut();
+    pull(&provider, &mut receiver, &mut to, |page| page).unwrap();
+    assert!(receiver.complete().unwrap().is_some());
 }
 
 #[test]

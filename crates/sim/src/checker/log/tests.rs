@@ -261,7 +261,7 @@ fn what_a_transfer_brings_beyond_its_lease_is_told_and_then_removed() {
     let own = [removal];
     join(&own, &[transfer.clone(), removed.clone()]).expect("it is as it must be");
     assert!(join(&own, &[removed.clone(), transfer.clone()]).is_err(), "in another order");
-    assert!(join(&own, &[transfer.clone()]).is_err(), "the removal is not told of");
+    assert!(join(&own, std::slice::from_ref(&transfer)).is_err(), "the removal is not told of");
     assert!(join(&[], &[transfer.clone(), removed]).is_err(), "there is no record of the removal");
     assert!(join(&[], &[transfer]).is_err(), "what outlived its lease is shown");
 }
