@@ -46,8 +46,9 @@ pub use tail::{
     TailStream, TailWrite,
 };
 pub use transfer::{
-    BroughtSystem, CollectedTransfer, CompleteTransfer, ElementRange, Fingerprint, Preparation, Provider,
-    PublishedTransfer, Pull, Receiver, Refusal, StagedPage, TransferError, TransferFault, TransferProgress,
+    BroughtSystem, CollectedTransfer, CompleteTransfer, Disagreement, ElementRange, Examination, Examined, Fingerprint,
+    Preparation, Provider, PublishedTransfer, Pull, Receiver, Refusal, StagedPage, TransferError, TransferFault,
+    TransferProgress,
 };
 
 mod answer;

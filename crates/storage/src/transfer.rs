@@ -12,6 +12,7 @@
 
 pub use self::{
     collected::{BroughtSystem, CollectedTransfer, CompleteTransfer},
+    examine::{Disagreement, Examination, Examined},
     fault::{Refusal, TransferFault},
     fingerprint::{ElementRange, Fingerprint},
     prepare::Preparation,
@@ -24,6 +25,7 @@ pub use self::{
 mod body;
 mod collected;
 mod compare;
+mod examine;
 mod fault;
 mod fingerprint;
 mod fragment;

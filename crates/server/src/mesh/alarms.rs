@@ -40,6 +40,12 @@ impl Alarms {
         self.raised.insert(place, Raised { kind, peer, text, since });
     }
 
+    /// Says more of an alarm, if it is on still. Answers whether that is news.
+    pub(crate) fn amend(&mut self, kind: MeshAlarmKind, peer: ReplicaId, text: &str) -> bool {
+        let raised = self.raised.get_mut(&(kind as i32, peer)).filter(|raised| raised.text != text);
+        raised.map(|raised| raised.text = text.to_owned()).is_some()
+    }
+
     /// Lowers an alarm, if it is on.
     pub(crate) fn lower(&mut self, kind: MeshAlarmKind, peer: ReplicaId) {
         self.raised.remove(&(kind as i32, peer));
@@ -72,8 +78,14 @@ mod tests {
         alarms.raise(MeshAlarmKind::Skew, peer, "11s".into(), Duration::from_secs(1));
         alarms.raise(MeshAlarmKind::Skew, peer, "12s".into(), Duration::from_secs(2));
         alarms.raise(MeshAlarmKind::Corrupt, peer, "bad".into(), Duration::from_secs(3));
+        assert!(alarms.amend(MeshAlarmKind::Corrupt, peer, "bad at 7"));
+        assert!(
+            !alarms.amend(MeshAlarmKind::Corrupt, peer, "bad at 7")
+                && !alarms.amend(MeshAlarmKind::Forked, peer, "none")
+        );
         let list = alarms.list();
         assert_eq!(list.len(), 2);
+        assert!(list.iter().any(|raised| raised.text == "bad at 7" && raised.since == Duration::from_secs(3)));
         let skew = list.iter().find(|raised| raised.kind == MeshAlarmKind::Skew).unwrap();
         assert_eq!((skew.text.as_str(), skew.since), ("12s", Duration::from_secs(1)));
         alarms.lower(MeshAlarmKind::Skew, peer);

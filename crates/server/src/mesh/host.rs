@@ -107,6 +107,7 @@ impl Host for PeerHost {
                      compare both with a third site, and replace the folder that differs"
                 );
                 raise(MeshAlarmKind::Corrupt, text);
+                transfers::examining::begin(&self.replica, peer);
             }
             Event::Upgrade { dot, kind } => {
                 let text = format!(

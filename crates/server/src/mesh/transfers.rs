@@ -5,7 +5,11 @@
 //! restart as well. Readers and writers are served all the while. What is interesting lies in `tombolo-storage`; the pages travel as
 //! `tombolo-net` carries them.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -25,6 +29,7 @@ use super::{Link, disputes};
 use crate::{committer::Step, replica::Replica};
 
 mod choice;
+pub(super) mod examining;
 mod progress;
 mod taking;
 
@@ -35,12 +40,20 @@ pub(crate) struct Transfers {
     lacking: Mutex<BTreeMap<ReplicaId, VersionVector>>,
     wake: Notify,
     progress: Mutex<Option<Progress>>,
+    /// With whom it is being found out where the data differ.
+    examined: Mutex<BTreeSet<ReplicaId>>,
 }
 
 impl Transfers {
     pub(super) fn new(store: &Store) -> Self {
         let provider = Arc::new(Provider::new(store));
-        Self { provider, lacking: Mutex::default(), wake: Notify::new(), progress: Mutex::default() }
+        Self {
+            provider,
+            lacking: Mutex::default(),
+            wake: Notify::new(),
+            progress: Mutex::default(),
+            examined: Mutex::default(),
+        }
     }
 
     /// A peer's log has forgotten what we lack.

@@ -10,7 +10,7 @@ use tombolo_crdt::Element;
 
 use super::{
     ElementRange, Fingerprint, TransferFault,
-    body::{Names, RANGES_MAX, check_of},
+    body::{Ask, Half, Names, Page, RANGES_MAX, check_of},
     list::{Listed, fingerprint, within},
 };
 
@@ -31,6 +31,8 @@ pub(crate) struct Comparison {
     promised: u64,
     told: u64,
     found: Difference,
+    /// The first range of all that are known to differ.
+    first: Option<ElementRange>,
 }
 
 /// What a comparison has found.
@@ -62,6 +64,7 @@ impl Comparison {
             promised: theirs.count,
             told: 0,
             found: Difference::default(),
+            first: None,
         };
         // It promises what it promises.
         let _ = comparison.sum(ElementRange::ALL, 0, theirs);
@@ -78,6 +81,19 @@ impl Comparison {
         };
         self.asked += 1;
         Some(question)
+    }
+
+    /// Takes the answer to a question about a moment.
+    pub(crate) fn answer(&mut self, question: Question, asked: u64, answer: Page) -> Result<(), TransferFault> {
+        match (question, answer) {
+            (Question::Sums(ranges), Page::Fingerprints { snapshot, sums }) if snapshot == asked => {
+                self.sums(&ranges, &sums)
+            }
+            (Question::Names(ranges), Page::Names { snapshot, names }) if snapshot == asked => {
+                self.names(&ranges, &names)
+            }
+            _ => Err(TransferFault::WrongAnswer),
+        }
     }
 
     /// Takes the sums of the ranges that were asked about.
@@ -123,13 +139,18 @@ impl Comparison {
         let mut there = Vec::new();
         for (place, (element, check)) in (names.first..).zip(&names.names) {
             while let Some(listed) = own.next_if(|listed| listed.element < *element) {
+                differs(&mut self.first, only(listed.element));
                 self.found.only_here.push(*listed);
             }
             match own.next_if(|listed| listed.element == *element) {
-                Some(listed) if check_of(listed.share) != *check => self.found.differing.push((*element, place)),
-                Some(_) => {}
+                Some(listed) if check_of(listed.share) == *check => continue,
+                Some(_) => self.found.differing.push((*element, place)),
                 None => there.push(place),
             }
+            differs(&mut self.first, only(*element));
+        }
+        if let Some(listed) = own.peek() {
+            differs(&mut self.first, only(listed.element));
         }
         self.found.only_here.extend(own);
         there.into_iter().try_for_each(|place| self.only_there(place, 1))
@@ -138,6 +159,11 @@ impl Comparison {
     /// What was found, once there is nothing more to ask.
     pub(crate) fn done(&self) -> Option<&Difference> {
         (self.asked == 0 && self.open.is_empty() && self.leaves.is_empty()).then_some(&self.found)
+    }
+
+    /// The first range that differs, once all is known: of what is told by name one element, and otherwise what is here or there alone.
+    pub(crate) fn first(&self) -> Option<ElementRange> {
+        self.first
     }
 
     /// Takes note of elements that are there and not here.
@@ -155,6 +181,9 @@ impl Comparison {
         let ours = fingerprint(own);
         if ours == theirs {
             return Ok(());
+        }
+        if ours.count == 0 || theirs.count == 0 {
+            differs(&mut self.first, range);
         }
         if ours.count == 0 {
             self.only_there(first, theirs.count)?;
@@ -176,6 +205,28 @@ impl Comparison {
         }
         Ok(())
     }
+}
+
+impl Question {
+    /// The same to a provider that holds on to a moment.
+    pub(crate) fn ask(self, snapshot: u64, half: Half) -> Ask {
+        match self {
+            Self::Sums(ranges) => Ask::Fingerprints { snapshot, half, ranges },
+            Self::Names(ranges) => Ask::Names { snapshot, half, ranges },
+        }
+    }
+}
+
+/// Takes note of a range that differs.
+fn differs(first: &mut Option<ElementRange>, range: ElementRange) {
+    if first.is_none_or(|first| range.from < first.from) {
+        *first = Some(range);
+    }
+}
+
+/// The range of one element.
+fn only(element: Element) -> ElementRange {
+    ElementRange { from: Some(element), to: Some(after(element)) }
 }
 
 /// Where a range is cut: into equal parts of our own elements or, when there are few of them, around each.

@@ -256,11 +256,7 @@ impl Receiver {
         let snapshot = taking.snapshot;
         for (half, comparison) in [(Half::Above, &mut taking.above), (Half::Within, &mut taking.within)] {
             if let Some(question) = comparison.ask() {
-                let ask = match question.clone() {
-                    Question::Sums(ranges) => Ask::Fingerprints { snapshot, half, ranges },
-                    Question::Names(ranges) => Ask::Names { snapshot, half, ranges },
-                };
-                return Some((ask, Asked::Compared { half, question }));
+                return Some((question.clone().ask(snapshot, half), Asked::Compared { half, question }));
             }
         }
         let (from, to) = taking.next_elements()?;
@@ -343,15 +339,7 @@ impl Receiver {
             Half::Above => &mut taking.above,
             Half::Within => &mut taking.within,
         };
-        match (question, answer) {
-            (Question::Sums(ranges), Page::Fingerprints { snapshot, sums }) if snapshot == taking.snapshot => {
-                comparison.sums(&ranges, &sums)?;
-            }
-            (Question::Names(ranges), Page::Names { snapshot, names }) if snapshot == taking.snapshot => {
-                comparison.names(&ranges, &names)?;
-            }
-            _ => return Err(TransferFault::WrongAnswer),
-        }
+        comparison.answer(question, taking.snapshot, answer)?;
         self.settle()?;
         Ok(Vec::new())
     }

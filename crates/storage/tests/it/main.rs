@@ -40,4 +40,5 @@ mod transfer;
 mod transfer_beside;
 mod transfer_crash;
 mod transfer_engine;
+mod transfer_examine;
 mod transfer_laws;

@@ -223,7 +223,7 @@ async fn stage(replica: &Replica, pages: Vec<StagedPage>) -> Result<(), Interrup
     }
 }
 
-fn pull(
+pub(super) fn pull(
     replica: &Replica,
     provider: ReplicaId,
     body: Bytes,
@@ -241,7 +241,7 @@ fn pull(
 }
 
 /// Does work that may take long where it holds up nobody.
-async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Interrupted> {
+pub(super) async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Interrupted> {
     match task::spawn_blocking(work).await {
         Ok(done) => Ok(done),
         Err(failure) if failure.is_panic() => std::panic::resume_unwind(failure.into_panic()),

@@ -1,0 +1,85 @@
+//! A site whose data are others than those of the sites that have applied the same records: it is told where they begin to differ, and who is right.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tombolo_proto::{etcdserverpb::PutRequest, v1::MeshAlarmKind};
+use tombolo_rig::{
+    mesh::{Mesh, Shape},
+    process::Server,
+};
+use tombolo_storage::engine::{Change, Engine, Persist, fjall::FjallEngine};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const RIGHT: &[u8] = b"the right one";
+const WRONG: &[u8] = b"the wrong one";
+
+/// Puts another value into the one row that holds it, with the hash that the row then has: nothing on this disk tells.
+fn falsify(server: &Server) -> Result<()> {
+    let engine = FjallEngine::open(&server.folder().join("engine"))?;
+    let rows = engine.snapshot().scan(b"c", b"d").collect::<Result<Vec<_>, _>>()?;
+    let holds = |row: &[u8]| row.windows(RIGHT.len()).position(|part| part == RIGHT);
+    let (key, row, at) = rows
+        .into_iter()
+        .find_map(|(key, row)| holds(&row).map(|at| (key, row.to_vec(), at)))
+        .context("a row holds the value")?;
+    let number = u64::from_be_bytes(key[1..].try_into()?);
+    let mut content = row[..row.len() - 8].to_vec();
+    ensure!(
+        row[content.len()..] == xxh3_64_with_seed(&content, number).to_be_bytes(),
+        "this is not how rows are hashed"
+    );
+    content[at..at + WRONG.len()].copy_from_slice(WRONG);
+    let hash = xxh3_64_with_seed(&content, number);
+    content.extend_from_slice(&hash.to_be_bytes());
+    engine.write(vec![Change::Put(key, content.into())], Persist::Disk)?;
+    Ok(())
+}
+
+/// The texts of a site's alarms that its data are not another's.
+async fn corrupt(mesh: &Mesh, site: usize) -> Result<Vec<String>> {
+    let alarms = mesh.status(site).await?.alarms.into_iter();
+    Ok(alarms.filter(|alarm| alarm.kind() == MeshAlarmKind::Corrupt).map(|alarm| alarm.text).collect())
+}
+
+/// Waits until a site has so many of these alarms, each of them with this in it.
+async fn until_told(mesh: &Mesh, site: usize, count: usize, parts: &[&str]) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        let told = corrupt(mesh, site).await?;
+        if told.len() == count && told.iter().all(|text| parts.iter().all(|part| text.contains(part))) {
+            return Ok(());
+        }
+        if started.elapsed() > PATIENCE {
+            bail!("site {site} says {told:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_site_that_holds_another_value_is_found_with_the_place_and_told_apart_by_a_third() -> Result<()> {
+    let mut mesh = Mesh::prepare(&Server::tombolo().in_memory(), &["factory", "office", "ship"], Shape::full(3), 5)?;
+    mesh.start().await?;
+    let mut factory = mesh.sites()[0].connect().await?;
+    for index in 0..300 {
+        let value = if index == 170 { RIGHT.to_vec() } else { format!("value {index}").into_bytes() };
+        let put = PutRequest { key: format!("k{index:03}").into(), value: value.into(), ..Default::default() };
+        factory.kv.put(put).await?;
+    }
+    mesh.converge(PATIENCE).await?;
+    let replica = mesh.status(0).await?.replica;
+    mesh.site(2).stop()?;
+    falsify(&mesh.sites()[2])?;
+    mesh.site(2).restart().await?;
+    let place = format!("first at r{replica:016x}:");
+    let counts = "1 elements hold other values, 0 are here alone and 0 there";
+    for site in [0, 1] {
+        let other = ["office", "factory"][site];
+        let ally = format!("; {other} (");
+        until_told(&mesh, site, 1, &[&place, counts, &ally, "agrees with this site: replace the peer's folder"])
+            .await?;
+    }
+    until_told(&mesh, 2, 2, &[&place, counts, "differs from this site too: replace this site's folder"]).await
+}

@@ -1,0 +1,158 @@
+//! What this replica makes of a peer that has applied the same records and holds different data: where they begin to differ, and with whom others agree.
+//!
+//! It asks as for a transfer and takes nothing. As long as one of the two applies something at every moment they cannot be compared; it is tried
+//! again while the alarm is on. Nothing is mended here: which of two values is right is not to be seen from either.
+
+use std::{sync::Arc, time::Duration};
+
+use tombolo_crdt::ReplicaId;
+use tombolo_net::{Digests, PeerView};
+use tombolo_proto::v1::MeshAlarmKind;
+use tombolo_storage::{Disagreement, ElementRange, Examination, Examined, ReadError};
+use tracing::{debug, error};
+
+use super::taking::{Interrupted, beside, pull};
+use crate::replica::Replica;
+
+/// Looks for it beside everything else, until it is found or the alarm has ended.
+pub(in super::super) fn begin(replica: &Arc<Replica>, peer: ReplicaId) {
+    if !replica.mesh.transfers.examined.lock().insert(peer) {
+        return;
+    }
+    let replica = Arc::clone(replica);
+    tokio::spawn(async move {
+        look(&replica, peer).await;
+        replica.mesh.transfers.examined.lock().remove(&peer);
+    });
+}
+
+/// It ends when a third site has told who is right, too. One that could may be away for now.
+async fn look(replica: &Arc<Replica>, peer: ReplicaId) {
+    let mut pause = PAUSE;
+    while is_on(replica, peer) {
+        match examine(replica, peer).await {
+            Ok(Examined::Differs(found)) => {
+                let verdict = verdict(replica, peer);
+                say(replica, peer, of_difference(&found, verdict.as_deref()));
+                if verdict.is_some() {
+                    return;
+                }
+            }
+            Err(Interrupted::Read(ReadError::Rot { .. })) => return say(replica, peer, OF_OURSELVES.to_owned()),
+            Err(Interrupted::Stopping) => return,
+            Ok(examined) => debug!(peer = %replica.mesh.call(peer), ?examined, "two sites could not be compared yet"),
+            Err(why) => debug!(peer = %replica.mesh.call(peer), %why, "two sites could not be compared"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+fn say(replica: &Replica, peer: ReplicaId, finding: String) {
+    if replica.mesh.alarms.lock().amend(MeshAlarmKind::Corrupt, peer, &finding) {
+        error!(peer = %replica.mesh.call(peer), "{finding}");
+    }
+}
+
+fn is_on(replica: &Replica, peer: ReplicaId) -> bool {
+    let alarms = replica.mesh.alarms();
+    alarms.iter().any(|raised| raised.kind == MeshAlarmKind::Corrupt && raised.peer == peer)
+}
+
+async fn examine(replica: &Arc<Replica>, peer: ReplicaId) -> Result<Examined, Interrupted> {
+    let store = replica.store.clone();
+    let mut examination = beside(move || Examination::begin(&store)).await??;
+    let examined = loop {
+        let Some(asked) = examination.ask() else { break examination.examined().ok_or(Interrupted::Incomplete) };
+        let page = pull(replica, peer, asked).await?;
+        let taken;
+        (examination, taken) = beside(move || {
+            let taken = examination.take(page);
+            (examination, taken)
+        })
+        .await?;
+        if let Err(fault) = taken {
+            break Err(fault.into());
+        }
+    };
+    if let Some(farewell) = examination.farewell() {
+        // Whoever does not hear it lets go of the moment by itself.
+        drop(pull(replica, peer, farewell).await);
+    }
+    examined
+}
+
+fn of_difference(found: &Disagreement, verdict: Option<&str>) -> String {
+    let verdict = verdict.unwrap_or("compare both with a third site, and replace the folder that differs");
+    let Disagreement { first, only_here, only_there, differing } = found;
+    format!(
+        "both have applied the same records and hold different data, first {}: {differing} elements hold other values, {only_here} are here \
+         alone and {only_there} there; {verdict}",
+        told(first)
+    )
+}
+
+fn told(range: &ElementRange) -> String {
+    match (range.from, range.to) {
+        (Some(from), Some(to)) if from.dot == to.dot && from.index + 1 == to.index => format!("at {from}"),
+        (from, to) => {
+            let from = from.map_or_else(|| "the beginning".to_owned(), |from| from.to_string());
+            let to = to.map_or_else(|| "the end".to_owned(), |to| to.to_string());
+            format!("somewhere from {from} to before {to}")
+        }
+    }
+}
+
+/// What third sites say, as far as they have applied the same.
+fn verdict(replica: &Replica, peer: ReplicaId) -> Option<String> {
+    let views = replica.mesh.peers();
+    let others = |outcome| {
+        let others = views.iter().filter(move |view| view.replica != peer && view.status.digests == outcome);
+        others.map(|view: &PeerView| replica.mesh.call(view.replica).to_string()).collect::<Vec<_>>()
+    };
+    weigh(&others(Digests::Equal), &others(Digests::Different))
+}
+
+/// Whom to believe, of those that agree with us and those that do not, the peer in question aside.
+fn weigh(equal: &[String], different: &[String]) -> Option<String> {
+    match (equal, different) {
+        ([], []) => None,
+        ([], different) => {
+            Some(format!("{} differs from this site too: replace this site's folder", different.join(", ")))
+        }
+        (equal, _) => Some(format!("{} agrees with this site: replace the peer's folder", equal.join(", "))),
+    }
+}
+
+/// Between the first attempts, and later: each looks at every key.
+const PAUSE: Duration = Duration::from_secs(2);
+const PAUSE_MAX: Duration = Duration::from_secs(300);
+const OF_OURSELVES: &str = "both have applied the same records and hold different data: this site's own elements do not add up to its digest, so that \
+                            the fault is here; restart it, and replace its folder if that does not help";
+
+#[cfg(test)]
+mod tests {
+    use tombolo_crdt::Dot;
+
+    use super::*;
+
+    #[test]
+    fn where_two_sites_differ_is_told_with_what_third_ones_say() {
+        let dot = Dot::new(ReplicaId::new(0xab).unwrap(), 5);
+        let (from, to) = (Some(dot.element(0)), Some(dot.element(1)));
+        let found = Disagreement { first: ElementRange { from, to }, only_here: 1, only_there: 2, differing: 3 };
+        assert_eq!(
+            of_difference(&found, weigh(&["office".into()], &["ship".into()]).as_deref()),
+            "both have applied the same records and hold different data, first at r00000000000000ab:5/0: 3 elements hold other values, 1 are here \
+             alone and 2 there; office agrees with this site: replace the peer's folder"
+        );
+        assert_eq!(told(&ElementRange { from, to: None }), "somewhere from r00000000000000ab:5/0 to before the end");
+        assert_eq!(told(&ElementRange::ALL), "somewhere from the beginning to before the end");
+        let alone = weigh(&[], &["ship".into()]);
+        assert_eq!(alone.as_deref(), Some("ship differs from this site too: replace this site's folder"));
+        assert!(
+            of_difference(&found, weigh(&[], &[]).as_deref())
+                .ends_with("compare both with a third site, and replace the folder that differs")
+        );
+    }
+}
