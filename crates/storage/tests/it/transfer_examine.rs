@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tombolo_crdt::Dot;
-use tombolo_storage::{Disagreement, ElementRange, Examination, Examined, Provider, Refusal, TransferFault};
+use tombolo_storage::{Disagreement, ElementRange, Examination, Examined, KeyRange, Provider, Refusal, TransferFault};
 
 use crate::{memory::Bench, support::*, transfer::sign, transfer_crash::send};
 
@@ -83,6 +83,19 @@ fn of_many_differences_the_first_is_named() {
     let (Examined::Differs(found), _) = examine(&there, &here) else { panic!("they differ") };
     assert_eq!(found.first, brought_by(&here, 21), "the record that put the twenty-first key");
     assert_eq!((found.only_here, found.only_there, found.differing), (4, 1, 0));
+}
+
+#[test]
+fn a_whole_stretch_that_one_lacks_is_the_first_as_well() {
+    let [here, there] = of_two_faced_author([&|author| drop(author.run(put("more", "1"))), &|author| {
+        drop(author.run(delete(KeyRange::before(bytes("k0000"), bytes("k0400")))))
+    }]);
+    for (one, other) in [(&here, &there), (&there, &here)] {
+        let (Examined::Differs(found), _) = examine(one, other) else { panic!("they differ") };
+        assert_eq!(found.only_here + found.only_there, 401);
+        let [first, last] = [1, KEYS + 1].map(|seq| brought_by(one, seq).from.unwrap());
+        assert!(found.first.contains(first) && !found.first.contains(last), "{:?}", found.first);
+    }
 }
 
 #[test]
