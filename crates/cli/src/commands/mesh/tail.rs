@@ -190,7 +190,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (store, mut committer) =
             Store::open(folder.path(), &tombolo_storage::OpenOptions::new(WallTime(5), [7; 32])).unwrap();
-        let (lease, previous) = (None, false);
+        let (lease, previous) = (Some(0), false);
         let put = tombolo_storage::Put { key: "a b".into(), value: Some("1\n".into()), lease, previous };
         committer.execute(WallTime(5), tombolo_storage::Request::Put(put)).unwrap();
         committer.commit().unwrap();

@@ -10,6 +10,9 @@ use tombolo_net::{
     Standing, SystemKey, sign_head,
 };
 
+/// The share of the digest that is in every member's state: who the members are. A digest of 0 would be none.
+const OF_MEMBERS: u128 = 1;
+
 /// One replica's records, a commit each.
 #[derive(Clone)]
 pub(crate) struct ToyStore {
@@ -124,7 +127,8 @@ impl ToyStore {
     }
 
     pub(crate) fn standing(&self) -> Arc<Standing> {
-        let digest = self.log.iter().map(|(dot, bytes)| share(*dot, bytes)).fold(self.rot, u128::wrapping_add);
+        let shares = self.log.iter().map(|(dot, bytes)| share(*dot, bytes));
+        let digest = shares.fold(OF_MEMBERS.wrapping_add(self.rot), u128::wrapping_add);
         Arc::new(Standing {
             commit: self.log.len() as u64,
             frontier: self.frontier.clone(),
