@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use tombolo_crdt::{VersionVector, mutation::Mutation};
 
-use self::reduce::{Fate, Needs, fate, forget, keys};
+use self::reduce::{Fate, Needs, fate, forget, keys, unlink};
 use crate::{
     CommitError, Committer, ReadError, WallTime,
     engine::Change,
@@ -294,13 +294,15 @@ impl Committer {
                     None => continue,
                 },
             };
-            let state = self.shared.state.read();
+            let mut state = self.shared.state.write();
             let needs = Needs { index: &state.index, system: &self.head.system, since: &self.head.since_base };
             let rest = match fate(&needs, number, row) {
                 Fate::Kept => continue,
                 Fate::Dropped => None,
-                Fate::Reduced(rest) => Some(rest.encode(number)),
+                Fate::Reduced(rest) => Some(rest),
             };
+            unlink(&mut state.index, number, row, rest.as_ref());
+            let rest = rest.map(|rest| rest.encode(number));
             slice.dropped.add(Tally::of(stored));
             slice.added.add(rest.as_ref().map_or(Tally::default(), |row| Tally::of(row)));
             let key = commit::key(number);

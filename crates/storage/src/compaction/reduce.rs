@@ -60,6 +60,18 @@ pub(super) fn forget(index: &mut Index, since: &SinceBase, key: &[u8], revision:
     lost
 }
 
+/// Has keys of which nothing is left in a row point to it no more: cuts are folded from the rows that keys point to. One that was not looked at
+/// for this sweep may have needed the row when it was looked at last, for a sibling that has gone since.
+pub(super) fn unlink(index: &mut Index, number: u64, row: &CommitRow, rest: Option<&CommitRow>) {
+    let left: HashSet<Bytes> = rest.into_iter().flat_map(keys).collect();
+    for key in keys(row).into_iter().filter(|key| !left.contains(key)) {
+        if let Some(entry) = index.entry_if_present(&key) {
+            entry.touches.retain(|touch| touch.commit != number || touch.view != View::Unchanged);
+        }
+        index.forget_if_empty(&key);
+    }
+}
+
 /// Who may need what a row added.
 pub(super) struct Needs<'a> {
     pub(super) index: &'a Index,

@@ -1,12 +1,13 @@
 //! Compaction forgets what nobody can ask for any more, and nothing else, wherever it is interrupted.
 
 use tombolo_storage::{
-    Event, HistoryBudget, KeyRange, Op, RangeQuery, ReadError, Request, Transaction, engine::Engine,
+    Event, HistoryBudget, KeyRange, Op, RangeQuery, ReadError, Request, Transaction, WallTime, engine::Engine,
 };
 
 use crate::{
     memory::{Bench, Stop},
     support::*,
+    transfer_crash::send,
 };
 
 /// Everything a client can see of a store.
@@ -365,6 +366,31 @@ fn a_sweep_that_met_a_damaged_row_goes_on_when_that_is_whole_as_if_nothing_had_b
     assert!(bench.engine.rot(&key, |row| *row = whole.to_vec()));
     bench.sweep();
     assert!(!bench.commit_rows().contains(&1), "what was removed leaves nothing");
+    let before = seen(&bench);
+    assert_eq!(seen(&bench.reopen(Stop::Crash)), before);
+}
+
+#[test]
+fn a_key_that_is_not_swept_points_to_no_row_that_goes_for_another_ones_sake() {
+    let (mut bench, mut other) = (Bench::of(1, NOW), Bench::of(2, WallTime(NOW.0 - 1_000)));
+    bench.run(put("y", "winner"));
+    let both = ["x", "y"].map(|key| Op::Put(put_op(key, "loser")));
+    other.run(Request::Txn(Transaction { then: both.to_vec(), ..Transaction::default() }));
+    // For `y` the row changes nothing that clients see; it is there for a sibling.
+    send(&other, &mut bench);
+    // The next sweep begins with the row of this revision.
+    let revision = bench.run(put("z", "1")).revision.get();
+    bench.compact(revision);
+    bench.sweep();
+    let revision = bench.run(put("x", "new")).revision.get();
+    bench.run(put("y", "new"));
+    bench.compact(revision);
+    bench.sweep();
+    let frontier = bench.store.frontier();
+    for key in ["x", "y"] {
+        let siblings = bench.store.read_at(key.as_bytes(), &frontier).unwrap();
+        assert_eq!(siblings.into_iter().map(|sibling| sibling.value).collect::<Vec<_>>(), ["new"], "{key}");
+    }
     let before = seen(&bench);
     assert_eq!(seen(&bench.reopen(Stop::Crash)), before);
 }
