@@ -294,14 +294,17 @@ impl Committer {
                     None => continue,
                 },
             };
-            let mut state = self.shared.state.write();
-            let needs = Needs { index: &state.index, system: &self.head.system, since: &self.head.since_base };
-            let rest = match fate(&needs, number, row) {
+            let fate = {
+                let state = self.shared.state.read();
+                let needs = Needs { index: &state.index, system: &self.head.system, since: &self.head.since_base };
+                fate(&needs, number, row)
+            };
+            let rest = match fate {
                 Fate::Kept => continue,
                 Fate::Dropped => None,
                 Fate::Reduced(rest) => Some(rest),
             };
-            unlink(&mut state.index, number, row, rest.as_ref());
+            unlink(&mut self.shared.state.write().index, number, row, rest.as_ref());
             let rest = rest.map(|rest| rest.encode(number));
             slice.dropped.add(Tally::of(stored));
             slice.added.add(rest.as_ref().map_or(Tally::default(), |row| Tally::of(row)));

@@ -104,7 +104,8 @@ impl Host for PeerHost {
             Event::Corrupt { own, peer: theirs, .. } => {
                 let text = format!(
                     "both have applied the same records and hold different data (digest {own:032x} here, {theirs:032x} there): \
-                     compare both with a third site, and replace the folder that differs"
+                     {}",
+                    transfers::examining::UNDECIDED
                 );
                 raise(MeshAlarmKind::Corrupt, text);
                 transfers::examining::begin(&self.replica, peer);

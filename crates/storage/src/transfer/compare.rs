@@ -97,7 +97,7 @@ impl Comparison {
     }
 
     /// Takes the sums of the ranges that were asked about.
-    pub(crate) fn sums(&mut self, ranges: &[ElementRange], sums: &[(u64, Fingerprint)]) -> Result<(), TransferFault> {
+    fn sums(&mut self, ranges: &[ElementRange], sums: &[(u64, Fingerprint)]) -> Result<(), TransferFault> {
         if ranges.len() != sums.len() {
             return Err(TransferFault::WrongAnswer);
         }
@@ -109,7 +109,7 @@ impl Comparison {
     }
 
     /// Takes the names of ranges, which may be those of the first ones alone.
-    pub(crate) fn names(&mut self, ranges: &[ElementRange], names: &[Names]) -> Result<(), TransferFault> {
+    fn names(&mut self, ranges: &[ElementRange], names: &[Names]) -> Result<(), TransferFault> {
         if names.is_empty() || names.len() > ranges.len() {
             return Err(TransferFault::WrongAnswer);
         }

@@ -83,7 +83,7 @@ async fn examine(replica: &Arc<Replica>, peer: ReplicaId) -> Result<Examined, In
 }
 
 fn of_difference(found: &Disagreement, verdict: Option<&str>) -> String {
-    let verdict = verdict.unwrap_or("compare both with a third site, and replace the folder that differs");
+    let verdict = verdict.unwrap_or(UNDECIDED);
     let Disagreement { first, only_here, only_there, differing } = found;
     format!(
         "both have applied the same records and hold different data, first {}: {differing} elements hold other values, {only_here} are here \
@@ -124,6 +124,8 @@ fn weigh(equal: &[String], different: &[String]) -> Option<String> {
     }
 }
 
+/// What to do as long as nobody tells who is right.
+pub(in super::super) const UNDECIDED: &str = "compare both with a third site, and replace the folder that differs";
 /// Between the first attempts, and later: each looks at every key.
 const PAUSE: Duration = Duration::from_secs(2);
 const PAUSE_MAX: Duration = Duration::from_secs(300);
