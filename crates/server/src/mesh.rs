@@ -13,7 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::{Mutex, RwLock};
@@ -95,7 +95,7 @@ pub(crate) struct Mesh {
     /// Whose leases the store was told somebody else counts.
     told_homes: Mutex<BTreeMap<ReplicaId, ReplicaId>>,
     /// Since when we know that we are parked, since the server started.
-    parked_since: Mutex<Option<Duration>>,
+    parked_since: Mutex<Option<Instant>>,
     /// A peer disputes what we wrote: see [`Mesh::disown`].
     is_disowned: AtomicBool,
     /// Turns true when the replica has to be opened anew, under another name.
@@ -106,7 +106,6 @@ pub(crate) struct Mesh {
     entering: Turn<()>,
     link: RwLock<Link>,
     pub(crate) transfers: Transfers,
-    uptime: Uptime,
 }
 
 /// The connection to the others.
@@ -204,7 +203,6 @@ impl Mesh {
             words: Words::new(uptime),
             told_homes: Mutex::default(),
             parked_since: Mutex::default(),
-            uptime,
             is_disowned: AtomicBool::new(false),
             name_lost: watch::Sender::new(false),
             handing_out: Turn::new(()),

@@ -39,7 +39,11 @@ pub struct PeerView {
 #[derive(Clone, Debug)]
 pub enum PeerState {
     /// It is.
-    Connected,
+    Connected {
+        /// Since when without a break. Whoever lost its connection and came again breaks it, also where the loss was not noticed
+        /// here.
+        since: Instant,
+    },
     /// Not yet; nothing has failed so far.
     Dialing,
     /// It is not.
@@ -77,6 +81,8 @@ pub(crate) struct Peer {
 #[derive(Debug, Default)]
 struct State {
     live: Vec<Live>,
+    /// Since when there has been one without a break.
+    since: Option<Instant>,
     lost: Option<(Instant, PeerError)>,
     status: PeerStatus,
     sent_bytes: u64,
@@ -87,6 +93,7 @@ struct State {
 struct Live {
     serial: u64,
     dialed: bool,
+    began: Instant,
     connection: Connection,
     session: Arc<Mutex<Session>>,
     asks: mpsc::Sender<Question>,
@@ -184,8 +191,13 @@ impl Peer {
             }
         }
         state.lost = None;
+        let began = Instant::now();
+        if state.live.iter().all(|older| is_comeback(older.dialed == dialed, began - older.began)) {
+            state.since = Some(began);
+        }
         let (supersede, superseded) = oneshot::channel();
-        state.live.push(Live { serial, dialed, connection, session, asks, pulls, link, supersede: Some(supersede) });
+        let supersede = Some(supersede);
+        state.live.push(Live { serial, dialed, began, connection, session, asks, pulls, link, supersede });
         self.connections.send_replace(state.live.len());
         superseded
     }
@@ -268,7 +280,7 @@ impl Peer {
         let mut view = PeerView {
             replica: self.replica,
             state: match (newest, &state.lost) {
-                (Some(_), _) => PeerState::Connected,
+                (Some(newest), _) => PeerState::Connected { since: state.since.unwrap_or(newest.began) },
                 (None, None) => PeerState::Dialing,
                 (None, Some((since, error))) => PeerState::Unreachable { since: *since, last_error: error.clone() },
             },
@@ -284,5 +296,26 @@ impl Peer {
             view.received_bytes += stats.udp_rx.bytes;
         }
         view
+    }
+}
+
+/// Whether a connection that enters beside another one tells that the peer had lost that: nobody dials who has one.
+/// `is_redialed`: both were dialed by the same end. Where they were not, each may have been dialed before the other one stood.
+fn is_comeback(is_redialed: bool, age_of_older: Duration) -> bool {
+    is_redialed || age_of_older > CROSSING_MAX
+}
+
+/// How long a dial is under way: some round trips. One that lost packets takes longer, and then a crossing passes for a comeback.
+const CROSSING_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_dials_again_has_lost_what_it_had_and_who_crosses_has_not() {
+        assert!(is_comeback(true, Duration::ZERO), "whichever end it is");
+        assert!(!is_comeback(false, CROSSING_MAX), "both dialed at once");
+        assert!(is_comeback(false, CROSSING_MAX + Duration::from_millis(1)), "it was dialed when the older one stood");
     }
 }

@@ -100,7 +100,7 @@ async fn two_nodes_exchange_what_they_had_and_what_they_write() {
     assert!(there.sent_bytes > 1 << 13 && here.received_bytes > 1 << 13);
     assert!(there.sent_bytes < 1 << 20, "one value resembles the other");
     assert!(there.rtt.unwrap() < Duration::from_secs(1));
-    assert!(there.status.is_established && matches!(here.state, PeerState::Connected));
+    assert!(there.status.is_established && matches!(here.state, PeerState::Connected { .. }));
 }
 
 #[tokio::test]

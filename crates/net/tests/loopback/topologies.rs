@@ -47,7 +47,7 @@ async fn check_converges(sites: &[Site], rounds: usize) {
 
 fn connections(site: &Site) -> usize {
     let views = site.node.as_ref().unwrap().peers();
-    views.iter().filter(|view| matches!(view.state, PeerState::Connected)).count()
+    views.iter().filter(|view| matches!(view.state, PeerState::Connected { .. })).count()
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Since when peers are connected, and how long those that are not have been lacking what is here.
+//! How long peers that are not connected have been lacking what is here.
 //!
 //! How far behind a connected peer is, its session measures.
 
@@ -10,48 +10,31 @@ use tombolo_net::{LagMeter, Moment};
 
 use crate::clock::Uptime;
 
-/// Who is there, and a meter for each peer that was and is not any more.
+/// A meter for each peer that was connected and is not any more.
 pub(crate) struct Away {
-    /// When each came, since the server started.
-    there: Mutex<BTreeMap<ReplicaId, Duration>>,
     meters: Mutex<BTreeMap<ReplicaId, LagMeter>>,
     uptime: Uptime,
 }
 
 impl Away {
     pub(super) fn new(uptime: Uptime) -> Self {
-        Self { there: Mutex::default(), meters: Mutex::default(), uptime }
+        Self { meters: Mutex::default(), uptime }
     }
 
     /// A peer has gone, while this replica is at `own`.
     pub(super) fn gone(&self, peer: ReplicaId, own: &VersionVector) {
-        self.there.lock().remove(&peer);
         let now = self.moment();
         self.meters.lock().entry(peer).or_insert_with(|| begun(now, own));
     }
 
-    /// A peer is back.
-    pub(super) fn back(&self, peer: ReplicaId) {
-        self.meters.lock().remove(&peer);
-        let now = self.uptime.now();
-        self.there.lock().entry(peer).or_insert(now);
-    }
-
-    /// A peer is none any more.
+    /// A peer is back, or is none any more.
     pub(super) fn forget(&self, peer: ReplicaId) {
-        self.there.lock().remove(&peer);
         self.meters.lock().remove(&peer);
     }
 
     /// The moment it is, since the server started.
     pub(super) fn now(&self) -> Duration {
         self.uptime.now()
-    }
-
-    /// How long a peer has been connected.
-    pub(crate) fn connected_for(&self, peer: ReplicaId) -> Option<Duration> {
-        let since = self.there.lock().get(&peer).copied();
-        since.map(|since| self.uptime.now().saturating_sub(since))
     }
 
     /// This replica has got to `own`. Costs nothing when nobody is away.
@@ -101,10 +84,7 @@ mod tests {
         std::thread::sleep(Duration::from_millis(30));
         let lag = away.lag_ms(peer, &at(2), &at(1));
         assert!(lag.is_some_and(|lag| (25..20_000).contains(&lag)), "{lag:?}");
-        away.back(peer);
+        away.forget(peer);
         assert_eq!(away.lag_ms(peer, &at(2), &at(1)), None);
-        assert!(away.connected_for(peer).is_some_and(|span| span < Duration::from_secs(20)));
-        away.gone(peer, &at(2));
-        assert_eq!(away.connected_for(peer), None);
     }
 }

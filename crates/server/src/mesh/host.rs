@@ -126,7 +126,7 @@ impl Host for PeerHost {
         let mesh = &self.replica.mesh;
         match report {
             Report::Connected { peer, address, dialed } => {
-                mesh.away.back(peer);
+                mesh.away.forget(peer);
                 mesh.welcome_back(peer);
                 debug!(peer = %mesh.call(peer), %address, dialed, "connected");
             }

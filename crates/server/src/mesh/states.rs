@@ -115,7 +115,7 @@ impl Mesh {
     /// Whether there is a connection to a member, or it is this replica.
     pub(super) fn is_present(&self, member: ReplicaId) -> bool {
         let connected =
-            |view: tombolo_net::PeerView| view.replica == member && matches!(view.state, PeerState::Connected);
+            |view: tombolo_net::PeerView| view.replica == member && matches!(view.state, PeerState::Connected { .. });
         member == self.own() || self.peers().into_iter().any(connected)
     }
 }

@@ -5,7 +5,11 @@
 //! more, then that is said in a record of our own. So whatever we ever took from it comes before that record, and whoever has that
 //! record has it all ([`tombolo_net::Roster::frozen`]).
 
-use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::Arc,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use tombolo_crdt::ReplicaId;
 use tombolo_net::{Member, MemberState, PeerState, Saying};
@@ -90,13 +94,7 @@ impl Mesh {
         let roster = self.roster();
         let is_parked = roster.member(self.own()).is_some_and(|own| own.place.state == MemberState::Parked);
         let mut since = self.parked_since.lock();
-        *since = if is_parked { since.or_else(|| Some(self.uptime.now())) } else { None };
-    }
-
-    /// How long this replica has known that it is parked.
-    fn parked_known_for(&self) -> Duration {
-        let since = *self.parked_since.lock();
-        since.map_or(Duration::ZERO, |since| self.uptime.now().saturating_sub(since))
+        *since = if is_parked { since.or_else(|| Some(Instant::now())) } else { None };
     }
 
     /// Does what is due, for ever. `park_after`: how long nothing may be heard of a member that holds back the log.
@@ -150,14 +148,14 @@ fn is_back(mesh: &Mesh, own: &Member) -> bool {
         return false;
     }
     let roster = mesh.roster();
-    let known_for = mesh.parked_known_for();
+    let parked_since = *mesh.parked_since.lock();
     mesh.peers().iter().any(|view| {
         let is_active = roster.member(view.replica).is_some_and(|member| member.place.state == MemberState::Active);
         let status = &view.status;
         let is_level = status.is_established && status.own_behind.records == 0;
-        let is_there = matches!(view.state, PeerState::Connected) && is_active && is_level;
-        let is_new = || mesh.away.connected_for(view.replica).is_some_and(|there| there < known_for);
-        is_there && (!was_present || is_new())
+        let PeerState::Connected { since } = view.state else { return false };
+        let is_new = parked_since.is_some_and(|parked| since > parked);
+        is_active && is_level && (!was_present || is_new)
     })
 }
 

@@ -122,7 +122,7 @@ impl Site {
 
     pub(crate) fn is_connected_to(&self, peer: &Self) -> bool {
         self.find_peer(peer)
-            .is_some_and(|view| matches!(view.state, PeerState::Connected) && view.status.is_established)
+            .is_some_and(|view| matches!(view.state, PeerState::Connected { .. }) && view.status.is_established)
     }
 
     /// A ticket that is good until [`Ticket::expires_ms`].

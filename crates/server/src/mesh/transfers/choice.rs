@@ -116,6 +116,8 @@ const LOG_PATIENCE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use tombolo_crdt::Dot;
     use tombolo_net::{PeerState, PeerStatus};
 
@@ -139,7 +141,7 @@ mod tests {
         status.own_behind.records = behind;
         PeerView {
             replica: id(replica),
-            state: PeerState::Connected,
+            state: PeerState::Connected { since: Instant::now() },
             status,
             address: None,
             rtt: None,

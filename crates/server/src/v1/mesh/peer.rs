@@ -29,9 +29,9 @@ pub(super) fn told(
     peer.rtt_us = view.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX));
     (peer.sent_bytes, peer.received_bytes) = (view.sent_bytes, view.received_bytes);
     match &view.state {
-        Seen::Connected => {
+        Seen::Connected { since } => {
             peer.set_state(PeerState::Connected);
-            peer.since_ms = mesh.away.connected_for(replica).map_or(0, millis);
+            peer.since_ms = millis(since.elapsed());
         }
         Seen::Dialing => {}
         Seen::Unreachable { since, last_error } => {
