@@ -64,6 +64,12 @@ impl VersionVector {
         }
     }
 
+    /// What both cover: the greatest vector that both include. Of two that are closed under dependencies it is, too. O(entries).
+    pub fn meet(&self, other: &Self) -> Self {
+        let shared = self.iter().map(|dot| Dot { seq: dot.seq.min(other.seq(dot.replica)), ..dot });
+        shared.filter(|dot| dot.seq > 0).collect()
+    }
+
     /// The named replicas and their seqs, ascending by replica.
     pub fn iter(&self) -> impl Iterator<Item = Dot> + '_ {
         self.entries.iter().map(|(&replica, &seq)| Dot { replica, seq })

@@ -3,10 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use tombolo_proto::{etcdserverpb::PutRequest, v1::MeshAlarmKind};
+use tokio::task::JoinHandle;
+use tombolo_proto::{
+    etcdserverpb::PutRequest,
+    v1::{DigestComparison, MeshAlarmKind},
+};
 use tombolo_rig::{
     mesh::{Mesh, Shape},
-    process::Server,
+    process::{Launch, Server},
 };
 use tombolo_storage::engine::{Change, Engine, Persist, fjall::FjallEngine};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -58,9 +62,8 @@ async fn until_told(mesh: &Mesh, site: usize, count: usize, parts: &[&str]) -> R
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_site_that_holds_another_value_is_found_with_the_place_and_told_apart_by_a_third() -> Result<()> {
-    let mut mesh = Mesh::prepare(&Server::tombolo().in_memory(), &["factory", "office", "ship"], Shape::full(3), 5)?;
+async fn mesh_with_the_value(launch: &Launch) -> Result<Mesh> {
+    let mut mesh = Mesh::prepare(launch, &["factory", "office", "ship"], Shape::full(3), 5)?;
     mesh.start().await?;
     let mut factory = mesh.sites()[0].connect().await?;
     for index in 0..300 {
@@ -69,6 +72,29 @@ async fn a_site_that_holds_another_value_is_found_with_the_place_and_told_apart_
         factory.kv.put(put).await?;
     }
     mesh.converge(PATIENCE).await?;
+    Ok(mesh)
+}
+
+/// Writes at a site without a pause.
+async fn keep_busy(mesh: &Mesh, site: usize) -> Result<JoinHandle<()>> {
+    let mut connection = mesh.sites()[site].connect().await?;
+    Ok(tokio::spawn(async move {
+        for value in 0_u64.. {
+            let put = PutRequest {
+                key: format!("busy{}", value % 20).into(),
+                value: format!("{site} {value}").into(),
+                ..Default::default()
+            };
+            if connection.kv.put(put).await.is_err() {
+                return;
+            }
+        }
+    }))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_site_that_holds_another_value_is_found_with_the_place_and_told_apart_by_a_third() -> Result<()> {
+    let mut mesh = mesh_with_the_value(&Server::tombolo().in_memory()).await?;
     let replica = mesh.status(0).await?.replica;
     mesh.site(2).stop()?;
     falsify(&mesh.sites()[2])?;
@@ -82,4 +108,29 @@ async fn a_site_that_holds_another_value_is_found_with_the_place_and_told_apart_
             .await?;
     }
     until_told(&mesh, 2, 2, &[&place, counts, "differs from this site too: replace this site's folder"]).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sites_that_are_written_to_without_a_pause_are_compared_and_a_difference_is_named() -> Result<()> {
+    let launch = Server::tombolo().in_memory().with("--compare-interval", "1s");
+    let mut mesh = mesh_with_the_value(&launch).await?;
+    // What one has written is with the others when it has written more.
+    mesh.change_links(|_, _, link| link.delay = Duration::from_millis(30))?;
+    let mut busy = vec![keep_busy(&mesh, 0).await?, keep_busy(&mesh, 1).await?];
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    for peer in mesh.status(0).await?.peers {
+        ensure!(peer.compared_ms.is_some_and(|ms| ms < 4_000), "not compared lately: {peer:?}");
+        ensure!(peer.digests() == DigestComparison::Equal, "{peer:?}");
+    }
+    mesh.site(2).stop()?;
+    falsify(&mesh.sites()[2])?;
+    mesh.site(2).restart().await?;
+    busy.push(keep_busy(&mesh, 2).await?);
+    let what = "of the records that both have applied, up to r";
+    for site in [0, 1] {
+        until_told(&mesh, site, 1, &[what, "agrees with this site: replace the peer's folder"]).await?;
+    }
+    until_told(&mesh, 2, 2, &[what, "differs from this site too: replace this site's folder"]).await?;
+    busy.iter().for_each(JoinHandle::abort);
+    Ok(())
 }

@@ -21,7 +21,7 @@ use thiserror::Error;
 use tokio::sync::{Mutex as Turn, watch};
 use tombolo_crdt::ReplicaId;
 use tombolo_net::{
-    Admission, Announcement, Digests, KeyPair, Limits, Member, Node, PeerView, PublicKey, Roster, RosterEntry, Signer,
+    Admission, Announcement, KeyPair, Limits, Member, Node, PeerView, PublicKey, Roster, RosterEntry, Signer,
     SlotRange, Stability, Standing, SystemKey, TicketId,
 };
 use tombolo_proto::v1::MeshAlarmKind;
@@ -31,6 +31,7 @@ use tracing::warn;
 use self::{
     alarms::{Alarms, Raised},
     away::Away,
+    comparisons::Comparisons,
     membership::Membership,
     transfers::Transfers,
     words::Words,
@@ -46,6 +47,7 @@ pub use self::{file::FileError, joining::JoinFailure, key::CreateError, salvage:
 pub(crate) mod alarms;
 pub(crate) mod aside;
 mod away;
+pub(crate) mod comparisons;
 mod copies;
 mod disputes;
 pub(crate) mod entering;
@@ -106,6 +108,8 @@ pub(crate) struct Mesh {
     entering: Turn<()>,
     link: RwLock<Link>,
     pub(crate) transfers: Transfers,
+    /// When our data were compared with whose.
+    pub(crate) comparisons: Comparisons,
 }
 
 /// The connection to the others.
@@ -209,6 +213,7 @@ impl Mesh {
             entering: Turn::new(()),
             link: RwLock::new(Link::Down("the server is starting".to_owned())),
             transfers: Transfers::new(store),
+            comparisons: Comparisons::default(),
         };
         mesh.hold_log(store);
         mesh.move_leases(store);
@@ -269,8 +274,11 @@ impl Mesh {
         };
         let mut alarms = self.alarms.lock();
         alarms.keep(MeshAlarmKind::Quarantined, |peer| quarantined.iter().any(|held| held.replica == peer));
-        for PeerView { replica, status, .. } in peers {
-            if status.digests == Digests::Equal {
+        let now = self.away.now();
+        for view in peers {
+            let compared = self.comparisons.latest(now, &view);
+            let PeerView { replica, status, .. } = view;
+            if status.is_established && compared.is_some_and(|compared| compared.is_equal) {
                 alarms.lower(MeshAlarmKind::Corrupt, replica);
             }
             if status.is_established && status.skew_ms.unsigned_abs() <= Limits::default().skew_ms {

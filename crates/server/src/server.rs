@@ -104,6 +104,9 @@ impl Running {
         Mesh::take_up(&replica);
         task::spawn(Mesh::keep_logs(Arc::clone(&replica)));
         task::spawn(mesh::transfers::keep_up(Arc::clone(&replica)));
+        if let Some(interval) = config.keeper.compare_interval {
+            task::spawn(mesh::transfers::meeting::keep_compared(Arc::clone(&replica), interval));
+        }
         task::spawn(Mesh::keep_states(Arc::clone(&replica), config.keeper.park_after));
         Keeper::start(&replica, &config.keeper);
         mesh::start(&replica, config).await?;

@@ -7,6 +7,8 @@ use smallvec::SmallVec;
 use tombolo_crdt::{Element, LeaseRef, Operation};
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
+mod cut;
+
 /// What tells a share of the system's data from that of a key: the word in ASCII.
 const SYSTEM_DOMAIN: u64 = u64::from_be_bytes(*b"\0\0system");
 
@@ -28,6 +30,11 @@ impl Digest {
         self.0 = self.0.wrapping_add(other.0);
     }
 
+    /// Takes a share out.
+    pub(crate) fn take_out(&mut self, share: u128) {
+        self.0 = self.0.wrapping_sub(share);
+    }
+
     /// Takes back that a share went.
     pub(crate) fn restore(&mut self, share: u128) {
         self.0 = self.0.wrapping_add(share);
@@ -36,7 +43,7 @@ impl Digest {
     /// Returns the share that went.
     pub(crate) fn remove(&mut self, element: Element, key: &[u8], payload: u64) -> u128 {
         let share = share(element, key, payload);
-        self.0 = self.0.wrapping_sub(share);
+        self.take_out(share);
         share
     }
 }

@@ -178,7 +178,7 @@ impl<'a> Merge<'a> {
             let is_left = Mutation::DigestDrifts.is_on() && element.dot.replica == own;
             if let Some(sum) = digest.as_deref_mut().filter(|_| !is_left) {
                 let share = sum.remove(element, key, sibling.value.payload);
-                departed.note(Gone { by: self.number, added, element, share });
+                departed.note(Gone { by: self.number, added, element, share, is_system: false });
             }
             detached.extend(sibling.value.lease.map(|lease| (lease, element)));
             if self.head.since_base.counts(added, self.number) && !was_shown(&entry.touches, self.number, element) {
@@ -218,7 +218,8 @@ impl<'a> Merge<'a> {
                     continue;
                 };
                 has_changed = true;
-                digest.remove(element, &key, digest::system_payload(&value));
+                let share = digest.remove(element, &key, digest::system_payload(&value));
+                self.index.departed.note(Gone { by: number, added: commit, element, share, is_system: true });
                 ended.push(Ended { added: commit, by: number });
                 if since_base.counts(commit, number) {
                     since_base.note_apart(element);
@@ -254,13 +255,14 @@ impl<'a> Merge<'a> {
 
     fn end(&mut self, lease: LeaseRef, elements: &[Element]) {
         let ended = self.index.end(lease, elements);
-        for (element, grant) in &ended {
+        for &(element, grant) in &ended {
             let payload = digest::grant_payload(grant.ttl_s);
-            let share = self.head.digest.remove(*element, &lease.id.to_be_bytes(), payload);
-            self.index.departed.note(Gone { by: self.number, added: grant.commit, element: *element, share });
+            let share = self.head.digest.remove(element, &lease.id.to_be_bytes(), payload);
+            let (by, added) = (self.number, grant.commit);
+            self.index.departed.note(Gone { by, added, element, share, is_system: false });
             self.head.ended.push(Ended { added: grant.commit, by: self.number });
             if self.head.since_base.counts(grant.commit, self.number) {
-                self.head.since_base.note_apart(*element);
+                self.head.since_base.note_apart(element);
             }
         }
         // What is left of it now is what is attached to it.

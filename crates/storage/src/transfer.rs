@@ -15,6 +15,7 @@ pub use self::{
     examine::{Disagreement, Examination, Examined},
     fault::{Refusal, TransferFault},
     fingerprint::{ElementRange, Fingerprint},
+    meet::{Meet, Met},
     prepare::Preparation,
     provider::Provider,
     publish::{PublishedTransfer, TransferError},
@@ -33,6 +34,7 @@ mod header;
 mod join;
 pub(crate) mod list;
 mod material;
+mod meet;
 pub(crate) mod prepare;
 mod provider;
 mod publish;

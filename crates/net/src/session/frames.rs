@@ -131,7 +131,7 @@ impl Session {
         let ours_ms = self.wall_ms(now);
         let Some(Open { peer, .. }) = &mut self.open else { return };
         let skew = peer.note_clock(wall_ms, ours_ms, &self.settings.limits);
-        let corrupt = self.comparison.compare(&peer.frontier, digest);
+        let corrupt = self.comparison.compare(now, &peer.frontier, digest);
         self.outputs.extend(skew.into_iter().chain(corrupt).map(Output::Event));
     }
 }

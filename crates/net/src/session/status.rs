@@ -26,6 +26,8 @@ pub struct PeerStatus {
     pub duplicates: u64,
     /// Whether both digests were equal when both had last applied the same records.
     pub digests: Digests,
+    /// How long ago that was found out, in milliseconds.
+    pub compared_ms: Option<u64>,
     /// How far the peer's clock is ahead of ours, in milliseconds, when last heard.
     pub skew_ms: i64,
     /// Whether the peer takes records.
@@ -105,6 +107,7 @@ impl Session {
             takes_records: self.links.takes(),
             duplicates: intake.duplicates(),
             digests: self.comparison.outcome(),
+            compared_ms: self.comparison.age_ms(now),
             skew_ms: peer.skew_ms,
             peer_readiness: peer.readiness,
             own_readiness: intake.readiness(),

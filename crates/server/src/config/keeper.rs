@@ -20,6 +20,8 @@ pub struct KeeperConfig {
     pub log_budget_bytes: u64,
     /// How long nothing may be heard of a member that holds back the log before it is parked; `None`: for ever.
     pub park_after: Option<Duration>,
+    /// How long data may go uncompared with a connected peer's; `None`: as long as frontiers are never equal.
+    pub compare_interval: Option<Duration>,
     /// Where the log goes, each once.
     pub log_outputs: Vec<LogOutput>,
 }
@@ -61,6 +63,10 @@ pub(super) struct KeeperFlags {
     /// Park a site that holds back the log when nothing was heard of it for so long; 0: never
     #[arg(long, env = "TOMBOLO_PARK_AFTER", value_name = "DURATION", value_parser = go_duration::parse, default_value = "72h")]
     park_after: Duration,
+
+    /// Compare data with every connected site at least so often, also while both are written to; 0: only when both stand still
+    #[arg(long, env = "TOMBOLO_COMPARE_INTERVAL", value_name = "DURATION", value_parser = go_duration::parse, default_value = "1h")]
+    compare_interval: Duration,
 
     /// Where the log goes: stderr, stdout or names of files
     #[arg(long, env = "TOMBOLO_LOG_OUTPUTS", alias = "log-output", value_delimiter = ',', default_value = "default")]
@@ -108,6 +114,7 @@ impl KeeperFlags {
             scrub_rate: self.scrub_rate,
             log_budget_bytes: self.log_budget,
             park_after: Some(self.park_after).filter(|after| !after.is_zero()),
+            compare_interval: Some(self.compare_interval).filter(|interval| !interval.is_zero()),
             log_outputs: self.outputs(remarks)?,
         })
     }
@@ -214,6 +221,9 @@ mod tests {
         let config = check(&["--log-budget=1000", "--park-after=0"]).unwrap();
         assert_eq!((config.log_budget_bytes, config.park_after), (1_000, None));
         assert_eq!(check(&["--park-after=90m"]).unwrap().park_after, Some(Duration::from_mins(90)));
+        assert_eq!(config.compare_interval, Some(Duration::from_hours(1)));
+        assert_eq!(check(&["--compare-interval=2s"]).unwrap().compare_interval, Some(Duration::from_secs(2)));
+        assert_eq!(check(&["--compare-interval=0"]).unwrap().compare_interval, None);
         assert!(check(&["--log-budget=-1"]).is_err() && check(&["--park-after=soon"]).is_err());
     }
 

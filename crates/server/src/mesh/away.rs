@@ -33,7 +33,7 @@ impl Away {
     }
 
     /// The moment it is, since the server started.
-    pub(super) fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         self.uptime.now()
     }
 

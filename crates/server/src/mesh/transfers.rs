@@ -30,6 +30,7 @@ use crate::{committer::Step, replica::Replica};
 
 mod choice;
 pub(super) mod examining;
+pub(crate) mod meeting;
 mod progress;
 mod taking;
 

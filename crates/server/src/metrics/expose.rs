@@ -196,13 +196,14 @@ fn mesh(page: &mut Page, replica: &Replica) {
     });
     let help = "Records of the peer that others had brought before, on its present connection.";
     gauge("tombolo_peer_duplicate_records", help, &|peer| Some(peer.duplicates? as f64));
-    let help =
-        "1 when both hold the same data at the same frontier, 0 when not; absent while they could not be compared.";
+    let help = "1 when both held the same data when they were last compared, 0 when not; absent while they were not.";
     gauge("tombolo_peer_digest_equal", help, &|peer| match peer.digests() {
         DigestComparison::Equal => Some(1.0),
         DigestComparison::Different => Some(0.0),
         DigestComparison::Unknown | DigestComparison::Unspecified => None,
     });
+    let help = "How long ago the data were last compared with the peer's.";
+    gauge("tombolo_peer_compared_seconds", help, &|peer| Some(peer.compared_ms? as f64 / 1_000.0));
     let help = "How far the peer's clock is ahead.";
     gauge("tombolo_clock_skew_seconds", help, &|peer| Some(peer.skew_ms? as f64 / 1_000.0));
     page.head("etcd_network_peer_sent_bytes_total", COUNTER, "Bytes sent to peers.");
@@ -220,6 +221,7 @@ fn mesh(page: &mut Page, replica: &Replica) {
     page.sample("tombolo_antientropy_bytes_total", &[("direction", "received")], received);
     let ingested = replica.metrics.records_ingested.get();
     page.single("tombolo_records_ingested_total", COUNTER, "Records of other replicas applied.", ingested);
+    meets(page, replica);
     transfers(page, replica);
     members(page, replica);
 }
@@ -261,6 +263,18 @@ fn members(page: &mut Page, replica: &Replica) {
         "1 when this replica was removed from the mesh, as far as it knows.",
         is_removed,
     );
+}
+
+/// Comparisons with peers whose frontier is never ours.
+fn meets(page: &mut Page, replica: &Replica) {
+    let metrics = &replica.metrics;
+    let name = "tombolo_meets_compared_total";
+    page.head(name, COUNTER, "Comparisons of what both this replica and a peer had applied, at different frontiers.");
+    for (outcome, count) in
+        [("equal", &metrics.meets_equal), ("different", &metrics.meets_different), ("put_off", &metrics.meets_put_off)]
+    {
+        page.sample(name, &[("outcome", outcome)], count.get());
+    }
 }
 
 /// What is taken and given when no log has what is lacking.

@@ -8,6 +8,7 @@
 //!   4 fingerprints  snapshot (8) ‖ part ‖ { range }    4 fingerprints  snapshot (8) ‖ { first ‖ fingerprint }
 //!   5 names         snapshot (8) ‖ part ‖ { range }    5 names         snapshot (8) ‖ { first ‖ whole (1) ‖ { element ‖ check (8) } }
 //!   6 close         snapshot (8)                       0 refusal       why (1)
+//!   7 meet          vector                             7 meet          vector ‖ digest (16)
 //! ```
 //!
 //! Lists in braces are counted, but for fragments, which go to the end. `docs/format.md` says what each means.
@@ -55,6 +56,8 @@ pub(crate) enum Ask {
     Names { snapshot: u64, half: Half, ranges: Vec<ElementRange> },
     /// Nothing more will be asked.
     Close(u64),
+    /// What is the digest of what we both have? This is what the asker has.
+    Meet(VersionVector),
 }
 
 /// What a provider answers.
@@ -81,6 +84,11 @@ pub(crate) enum Page {
     Names {
         snapshot: u64,
         names: Vec<Names>,
+    },
+    /// The digest at a cut that both have applied.
+    Meet {
+        cut: VersionVector,
+        digest: u128,
     },
 }
 
@@ -131,6 +139,10 @@ impl Ask {
                 ranges.iter().for_each(|range| range.encode(&mut out));
             }
             Self::Close(snapshot) => start(&mut out, 6, snapshot),
+            Self::Meet(vector) => {
+                out.push(7);
+                vector.encode(&mut out);
+            }
         }
         out.into()
     }
@@ -154,6 +166,7 @@ impl Ask {
                 }
             }
             6 => Self::Close(reader.u64(what)?),
+            7 => Self::Meet(VersionVector::decode(&mut reader)?),
             _ => return Err(DecodeError::NotCanonical { what }),
         };
         reader.finish(what)?;
@@ -193,6 +206,11 @@ impl Page {
                 put_varint(&mut out, names.len() as u64);
                 names.iter().for_each(|names| names.encode(&mut out));
             }
+            Self::Meet { cut, digest } => {
+                out.push(7);
+                cut.encode(&mut out);
+                out.extend_from_slice(&digest.to_be_bytes());
+            }
         }
         out.into()
     }
@@ -207,6 +225,7 @@ impl Page {
                 1 => Refusal::Busy,
                 2 => Refusal::Damaged,
                 3 => Refusal::Unproven,
+                4 => Refusal::OutOfReach,
                 _ => return Err(DecodeError::NotCanonical { what }),
             }),
             1 => Self::Header { snapshot: reader.u64(what)?, header: Header::decode(&mut reader)? },
@@ -227,6 +246,10 @@ impl Page {
                 let mut room = NAMES_MAX;
                 let names = (0..count).map(|_| Names::decode(&mut reader, &mut room)).collect::<Result<_, _>>()?;
                 Self::Names { snapshot, names }
+            }
+            7 => {
+                let cut = VersionVector::decode(&mut reader)?;
+                Self::Meet { cut, digest: u128::from_be_bytes(reader.array(what)?) }
             }
             _ => return Err(DecodeError::NotCanonical { what }),
         };

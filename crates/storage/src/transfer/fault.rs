@@ -111,4 +111,7 @@ pub enum Refusal {
     /// It holds records that came to it without their author's signature: ask somebody else.
     #[error("it cannot prove who wrote all that it holds")]
     Unproven,
+    /// What it has in common with the asker lies further back than it can tell: ask later.
+    #[error("what both have lies too far back")]
+    OutOfReach,
 }

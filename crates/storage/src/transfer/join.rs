@@ -173,7 +173,8 @@ impl Join {
         let Some((entry, departed)) = index.entry_and_departed_if_present(key) else { return };
         let Some(sibling) = entry.register.remove(element) else { return };
         let share = head.digest.remove(element, key, sibling.value.payload);
-        departed.note(Gone { by: self.last_before + 1, added: sibling.value.commit, element, share });
+        let (by, added) = (self.last_before + 1, sibling.value.commit);
+        departed.note(Gone { by, added, element, share, is_system: false });
         if let Some(lease) = sibling.value.lease {
             self.detached.push((lease, own_key(key), element));
         }
@@ -183,13 +184,14 @@ impl Join {
 
     fn remove_grant(&mut self, head: &mut Head, index: &mut Index, element: Element, lease: LeaseRef) {
         let ended = index.end(lease, &[element]);
-        for (element, grant) in &ended {
-            let share = head.digest.remove(*element, &lease.id.to_be_bytes(), grant_payload(grant.ttl_s));
-            index.departed.note(Gone { by: self.last_before + 1, added: grant.commit, element: *element, share });
+        for &(element, grant) in &ended {
+            let share = head.digest.remove(element, &lease.id.to_be_bytes(), grant_payload(grant.ttl_s));
+            let (by, added) = (self.last_before + 1, grant.commit);
+            index.departed.note(Gone { by, added, element, share, is_system: false });
             head.ended.push(Ended { added: grant.commit, by: NOT_YET });
             match self.apart.leases.iter_mut().find(|(known, _)| *known == lease) {
-                Some((_, elements)) => elements.push(*element),
-                None => self.apart.leases.push((lease, vec![*element])),
+                Some((_, elements)) => elements.push(element),
+                None => self.apart.leases.push((lease, vec![element])),
             }
             self.removed += 1;
         }

@@ -15,6 +15,7 @@ use super::{
     fragment,
     header::Header,
     list::{Listed, Moment, fingerprint, within},
+    meet,
 };
 use crate::{
     ReadError, Store,
@@ -101,6 +102,7 @@ impl Provider {
                 None => Page::Refusal(Refusal::Gone),
                 Some(pinned) => Page::Names { snapshot, names: pinned.names(half, &ranges) },
             },
+            Ask::Meet(vector) => meet::page(&self.store, &vector)?,
         };
         Ok(page.encode())
     }

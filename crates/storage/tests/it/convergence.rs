@@ -69,7 +69,7 @@ pub(crate) fn write(mesh: &mut Mesh, site: usize, random: &mut Random, counter: 
 
 /// Sites after so many random steps, all of which have everything.
 pub(crate) fn wandered(random: &mut Random, sites: u8, steps: usize) -> Mesh {
-    let mut run = Run { mesh: Mesh::new(sites, 1_000), counter: 0, cuts: Vec::new() };
+    let mut run = Run::new(sites, 1_000);
     for _ in 0..steps {
         run.step(random, false);
     }
@@ -78,14 +78,18 @@ pub(crate) fn wandered(random: &mut Random, sites: u8, steps: usize) -> Mesh {
     run.mesh
 }
 
-struct Run {
-    mesh: Mesh,
+pub(crate) struct Run {
+    pub(crate) mesh: Mesh,
     counter: u64,
     cuts: Vec<VersionVector>,
 }
 
 impl Run {
-    fn step(&mut self, random: &mut Random, compacts: bool) {
+    pub(crate) fn new(sites: u8, skew_ms: u64) -> Self {
+        Self { mesh: Mesh::new(sites, skew_ms), counter: 0, cuts: Vec::new() }
+    }
+
+    pub(crate) fn step(&mut self, random: &mut Random, compacts: bool) {
         let site = random.at(self.mesh.sites.len());
         match random.below(30) {
             0..18 => write(&mut self.mesh, site, random, &mut self.counter),
@@ -167,7 +171,7 @@ impl Run {
 
 fn run(random: &mut Random, sites: u8, compacts: bool) {
     let skew_ms = *random.pick(&[0, 1, 1000, 100_000_000]);
-    let mut run = Run { mesh: Mesh::new(sites, skew_ms), counter: 0, cuts: Vec::new() };
+    let mut run = Run::new(sites, skew_ms);
     for _ in 0..220 {
         run.step(random, compacts);
     }

@@ -18,6 +18,7 @@ mod groups;
 mod import;
 mod kept;
 mod leases;
+mod meet;
 mod members;
 mod memory;
 mod merge;

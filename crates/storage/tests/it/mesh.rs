@@ -129,6 +129,8 @@ fn winner(siblings: &[SiblingValue]) -> Option<&SiblingValue> {
 #[derive(Default)]
 pub(crate) struct Oracle {
     records: BTreeMap<Dot, (Record, VersionVector)>,
+    /// Their bytes.
+    written: BTreeMap<Dot, Bytes>,
     /// Who names which element.
     named: BTreeMap<(Bytes, Element), Vec<Dot>>,
     /// The grants that were ended.
@@ -165,6 +167,7 @@ impl Oracle {
             }
         }
         self.records.insert(dot, (record, context));
+        self.written.insert(dot, bytes.clone());
     }
 
     /// Takes in what the sites have written and not yet sent.
@@ -253,6 +256,13 @@ impl Oracle {
     /// Whether a record of the cut removes an element by its name.
     fn named(&self, key: &Bytes, element: Element, cut: &VersionVector) -> bool {
         self.named.get(&(key.clone(), element)).into_iter().flatten().any(|dot| cut.covers(*dot))
+    }
+
+    /// The records of a cut, each after its causes.
+    pub(crate) fn written(&self, cut: &VersionVector) -> Vec<Bytes> {
+        let mut dots: Vec<_> = self.records.iter().filter(|(dot, _)| cut.covers(**dot)).collect();
+        dots.sort_by_key(|(_, (_, context))| context.iter().map(|dot| dot.seq).sum::<u64>());
+        dots.into_iter().map(|(dot, _)| self.written[dot].clone()).collect()
     }
 
     /// The stamp of a record.

@@ -71,7 +71,7 @@ pub(crate) fn staged(from: &Bench, to: &mut Bench) -> CompleteTransfer {
 /// A way of joining a transfer.
 type Way = fn(&mut Bench, CompleteTransfer) -> Result<PublishedTransfer, TransferError>;
 
-fn at_once(to: &mut Bench, transfer: CompleteTransfer) -> Result<PublishedTransfer, TransferError> {
+pub(crate) fn at_once(to: &mut Bench, transfer: CompleteTransfer) -> Result<PublishedTransfer, TransferError> {
     to.committer.publish_transfer(to.wall, transfer)
 }
 

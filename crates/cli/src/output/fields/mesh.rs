@@ -126,6 +126,7 @@ fn peer(out: &mut impl Write, peer: &Peer) -> io::Result<()> {
     }
     number(out, "Duplicates", peer.duplicates)?;
     text(out, "Digests", mesh::digests(peer))?;
+    number(out, "ComparedMs", peer.compared_ms)?;
     number(out, "SkewMs", peer.skew_ms)?;
     number(out, "HeldBytes", peer.held_bytes)?;
     writeln!(out, "\"SentBytes\" : {}", peer.sent_bytes)?;

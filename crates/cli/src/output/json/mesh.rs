@@ -119,6 +119,7 @@ fn peer(peer: &Peer) -> String {
     let object = known(object, "bytes_in_flight", peer.bytes_in_flight);
     let object = known(object.string_unless_empty("link", mesh::link_word(peer)), "duplicates", peer.duplicates)
         .string("digests", mesh::digests(peer));
+    let object = known(object, "compared_ms", peer.compared_ms);
     let object = match peer.membership() {
         MemberState::Parked => object.string("membership", "parked"),
         _ => object,

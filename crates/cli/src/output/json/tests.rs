@@ -103,7 +103,7 @@ fn a_mesh_has_the_names_of_its_protocol_and_hexadecimal_ids() {
 
 #[test]
 fn of_a_peer_only_what_is_known_is_shown() {
-    let office = r#"{"replica":"00000000000000b2","name":"office","state":"connected","since_ms":9000,"address":"10.0.0.2:2380","rtt_us":18000,"lag_ms":0,"records_behind":0,"records_ahead":3,"bytes_behind":0,"bytes_ahead":600,"lag_ahead_ms":2000,"bytes_in_flight":0,"link":"both","duplicates":7,"digests":"equal","skew_ms":-2,"held_bytes":0,"sent_bytes":10,"received_bytes":20}"#;
+    let office = r#"{"replica":"00000000000000b2","name":"office","state":"connected","since_ms":9000,"address":"10.0.0.2:2380","rtt_us":18000,"lag_ms":0,"records_behind":0,"records_ahead":3,"bytes_behind":0,"bytes_ahead":600,"lag_ahead_ms":2000,"bytes_in_flight":0,"link":"both","duplicates":7,"digests":"equal","compared_ms":600,"skew_ms":-2,"held_bytes":0,"sent_bytes":10,"received_bytes":20}"#;
     let ship = r#"{"replica":"00000000000000c3","name":"ship","state":"unreachable","since_ms":7440000,"address":"10.0.0.3:2380","lag_ms":7430000,"records_behind":1204,"bytes_behind":240800,"digests":"unknown","membership":"parked","sent_bytes":0,"received_bytes":0,"last_error":"timed out"}"#;
     let alarm = r#"{"kind":"SKEW","peer":"00000000000000b2","text":"its clock is 70s ahead","since_ms":5000}"#;
     let transfer = r#"{"provider":"00000000000000b2","phase":"taking","since_ms":3000,"elements":1200,"elements_total":90000,"bytes":340000,"bytes_total":25000000}"#;

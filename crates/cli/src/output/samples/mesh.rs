@@ -85,6 +85,7 @@ pub(in super::super) fn status() -> MeshStatusResponse {
         last_error: String::new(),
         membership: MemberState::Active.into(),
         held_bytes: Some(0),
+        compared_ms: Some(600),
     };
     let ship = Peer {
         replica: 0xc3,

@@ -6,12 +6,15 @@
 use std::{sync::Arc, time::Duration};
 
 use tombolo_crdt::ReplicaId;
-use tombolo_net::{Digests, PeerView};
+use tombolo_net::PeerView;
 use tombolo_proto::v1::MeshAlarmKind;
 use tombolo_storage::{Disagreement, ElementRange, Examination, Examined, ReadError};
 use tracing::{debug, error};
 
-use super::taking::{Interrupted, beside, pull};
+use super::{
+    super::alarms::Raised,
+    taking::{Interrupted, beside, pull},
+};
 use crate::replica::Replica;
 
 /// Looks for it beside everything else, until it is found or the alarm has ended.
@@ -38,6 +41,8 @@ async fn look(replica: &Arc<Replica>, peer: ReplicaId) {
                     return;
                 }
             }
+            // Both have gone on at different records, as they do at every moment. Who is right may be known all the same.
+            Ok(Examined::Apart) => say_verdict(replica, peer),
             Err(Interrupted::Read(ReadError::Rot { .. })) => return say(replica, peer, OF_OURSELVES.to_owned()),
             Err(Interrupted::Stopping) => return,
             Ok(examined) => debug!(peer = %replica.mesh.call(peer), ?examined, "two sites could not be compared yet"),
@@ -48,15 +53,26 @@ async fn look(replica: &Arc<Replica>, peer: ReplicaId) {
     }
 }
 
+/// Says in the alarm as it is whom to believe, once that is known.
+fn say_verdict(replica: &Replica, peer: ReplicaId) {
+    let raised = replica.mesh.alarms().into_iter().find(|raised| is_corrupt(raised, peer));
+    if let (Some(raised), Some(verdict)) = (raised, verdict(replica, peer)) {
+        say(replica, peer, raised.text.replace(UNDECIDED, &verdict));
+    }
+}
+
+fn is_corrupt(raised: &Raised, peer: ReplicaId) -> bool {
+    raised.kind == MeshAlarmKind::Corrupt && raised.peer == peer
+}
+
 fn say(replica: &Replica, peer: ReplicaId, finding: String) {
     if replica.mesh.alarms.lock().amend(MeshAlarmKind::Corrupt, peer, &finding) {
         error!(peer = %replica.mesh.call(peer), "{finding}");
     }
 }
 
-fn is_on(replica: &Replica, peer: ReplicaId) -> bool {
-    let alarms = replica.mesh.alarms();
-    alarms.iter().any(|raised| raised.kind == MeshAlarmKind::Corrupt && raised.peer == peer)
+pub(super) fn is_on(replica: &Replica, peer: ReplicaId) -> bool {
+    replica.mesh.alarms().iter().any(|raised| is_corrupt(raised, peer))
 }
 
 async fn examine(replica: &Arc<Replica>, peer: ReplicaId) -> Result<Examined, Interrupted> {
@@ -105,12 +121,15 @@ fn told(range: &ElementRange) -> String {
 
 /// What third sites say, as far as they have applied the same.
 fn verdict(replica: &Replica, peer: ReplicaId) -> Option<String> {
-    let views = replica.mesh.peers();
-    let others = |outcome| {
-        let others = views.iter().filter(move |view| view.replica != peer && view.status.digests == outcome);
-        others.map(|view: &PeerView| replica.mesh.call(view.replica).to_string()).collect::<Vec<_>>()
+    let (mesh, now) = (&replica.mesh, replica.uptime.now());
+    let mut views = mesh.peers();
+    views.retain(|view| view.replica != peer && view.status.is_established);
+    let others = |is_equal| {
+        let outcome = |view: &PeerView| mesh.comparisons.latest(now, view).map(|compared| compared.is_equal);
+        let others = views.iter().filter(|view| outcome(view) == Some(is_equal));
+        others.map(|view| mesh.call(view.replica)).collect::<Vec<_>>()
     };
-    weigh(&others(Digests::Equal), &others(Digests::Different))
+    weigh(&others(true), &others(false))
 }
 
 /// Whom to believe, of those that agree with us and those that do not, the peer in question aside.

@@ -228,8 +228,18 @@ pub(super) fn pull(
     provider: ReplicaId,
     body: Bytes,
 ) -> impl Future<Output = Result<Bytes, AskError>> + Send + use<> {
+    pull_within(replica, provider, body, PATIENCE)
+}
+
+/// The same for who waits no longer than that.
+pub(super) fn pull_within(
+    replica: &Replica,
+    provider: ReplicaId,
+    body: Bytes,
+    patience: Duration,
+) -> impl Future<Output = Result<Bytes, AskError>> + Send + use<> {
     let page = match &*replica.mesh.link.read() {
-        Link::Up(node) => Some(node.pull(provider, body, PATIENCE)),
+        Link::Up(node) => Some(node.pull(provider, body, patience)),
         Link::Down(_) => None,
     };
     async move {

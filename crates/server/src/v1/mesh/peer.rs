@@ -1,11 +1,11 @@
 //! One peer as its operators see it: what its session says while it is connected, and what can be said without it when it is not.
 
 use tombolo_crdt::{ReplicaId, VersionVector};
-use tombolo_net::{Digests, Member as Known, PeerState as Seen, PeerStatus, PeerView};
+use tombolo_net::{Member as Known, PeerState as Seen, PeerStatus, PeerView};
 use tombolo_proto::v1::{DigestComparison, Peer, PeerLink, PeerState};
 
 use super::millis;
-use crate::mesh::Mesh;
+use crate::mesh::{Mesh, comparisons::Compared};
 
 /// What is told of a peer. `own` is where this replica stands.
 pub(super) fn told(
@@ -25,6 +25,9 @@ pub(super) fn told(
         ..Default::default()
     };
     let Some(view) = view else { return peer };
+    let now = mesh.away.now();
+    let compared = mesh.comparisons.latest(now, view);
+    peer.compared_ms = compared.map(|compared| millis(now.saturating_sub(compared.at)));
     peer.address = view.address.map_or(peer.address, |address| address.to_string());
     peer.rtt_us = view.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX));
     (peer.sent_bytes, peer.received_bytes) = (view.sent_bytes, view.received_bytes);
@@ -42,6 +45,11 @@ pub(super) fn told(
     }
     if view.status.is_established {
         connected(&mut peer, &view.status);
+        peer.set_digests(match compared {
+            None => DigestComparison::Unknown,
+            Some(Compared { is_equal: true, .. }) => DigestComparison::Equal,
+            Some(Compared { is_equal: false, .. }) => DigestComparison::Different,
+        });
     } else if !view.status.frontier.is_empty() {
         peer.records_behind = Some(missing(own, &view.status.frontier));
         peer.lag_ms = mesh.away.lag_ms(replica, own, &view.status.frontier);
@@ -68,11 +76,6 @@ fn connected(peer: &mut Peer, status: &PeerStatus) {
         (true, false) => PeerLink::Out,
         (false, true) => PeerLink::In,
         (false, false) => PeerLink::News,
-    });
-    peer.set_digests(match status.digests {
-        Digests::Unknown => DigestComparison::Unknown,
-        Digests::Equal => DigestComparison::Equal,
-        Digests::Different => DigestComparison::Different,
     });
 }
 
