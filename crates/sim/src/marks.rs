@@ -105,6 +105,8 @@ pub enum Mark {
     StoppedJoining,
     /// A restart found a transfer joined that nobody had been shown.
     JoinFound,
+    /// Two sites were compared at the meet of their frontiers.
+    Met,
 }
 
 /// How often each was met.
@@ -119,7 +121,7 @@ impl Default for Marks {
 
 impl Mark {
     /// All of them, in order.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::Conflict,
         Self::SystemConflict,
         Self::Uncovered,
@@ -169,6 +171,7 @@ impl Mark {
         Self::CheckpointJoined,
         Self::StoppedJoining,
         Self::JoinFound,
+        Self::Met,
     ];
 }
 

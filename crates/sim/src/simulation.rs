@@ -31,6 +31,7 @@ mod clients;
 mod committing;
 mod ending;
 mod lives;
+mod meets;
 mod peers;
 mod sessions;
 mod transfers;

@@ -280,6 +280,7 @@ impl Simulation<'_> {
             Err(error) => return self.cannot_write(site, &error).map(|()| false),
         };
         let arrivals = self.observe(site, &commits)?;
+        self.meet(site)?;
         self.note_compaction(site, &waiting);
         self.tell_watchers(site, &commits, Some(&arrivals))?;
         self.apply_leases(site, &commits);
