@@ -185,11 +185,12 @@ impl Shared {
         is_rotten
     }
 
-    /// Whether the value of some key lies in a commit's row. O(keys).
+    /// Whether the value of some key, or the grant of a lease, lies in a commit's row. O(keys).
     fn holds_value(&self, commit: u64) -> bool {
         let state = self.state.read();
         let all = state.index.after(None);
-        let mut held = all.flat_map(|(_, entry)| entry.register.siblings().map(|(_, sibling)| sibling.value.commit));
+        let values = all.flat_map(|(_, entry)| entry.register.siblings().map(|(_, sibling)| sibling.value.commit));
+        let mut held = values.chain(state.index.grants().flat_map(|(_, grants)| grants).map(|(_, grant)| grant.commit));
         held.any(|at| at == commit)
     }
 

@@ -96,8 +96,10 @@ impl Simulation<'_> {
         let Some(from) = taking.from.filter(|_| !taking.is_joining) else { return Ok(()) };
         let pulls = taking.receiver.next_pulls(PULLS);
         if pulls.is_empty() {
-            let complete = taking.receiver.complete();
-            let complete = complete.map_err(|fault| broken(site, &fault))?;
+            let complete = match taking.receiver.complete() {
+                Ok(complete) => complete,
+                Err(fault) => return self.interrupted(site, from, &fault),
+            };
             if let Some(transfer) = complete {
                 taking.is_joining = true;
                 self.note(format_args!("s{site} has all of the transfer"));
@@ -167,12 +169,19 @@ impl Simulation<'_> {
                 }
                 self.pull(site)
             }
-            Err(TransferFault::Refused(why)) => {
+            Err(fault) => self.interrupted(site, connection, &fault),
+        }
+    }
+
+    /// A page was not taken, or what has come is not whole: only a provider's right and damage here are reasons.
+    fn interrupted(&mut self, site: usize, connection: ConnectionId, fault: &TransferFault) -> Result<(), Violation> {
+        match fault {
+            TransferFault::Refused(why) => {
                 self.note(format_args!("s{site} is refused a page: {why}"));
                 self.cut_transfer(site, connection)
             }
-            Err(TransferFault::Read(error)) => self.cannot_take(site, &error),
-            Err(fault) => Err(broken(site, &fault)),
+            TransferFault::Read(error) => self.cannot_take(site, error),
+            fault => Err(broken(site, fault)),
         }
     }
 

@@ -15,10 +15,8 @@ use super::{
 use crate::{
     CommitError, ReadError,
     engine::{Change, EngineError},
-    row::{
-        Kind,
-        commit::{self, CommitRow, Layer, Part},
-    },
+    row::commit::{CommitRow, Layer, Part},
+    rows::CommitRows,
     store::Shared,
 };
 
@@ -41,10 +39,16 @@ pub(super) fn gone(
 ) -> Result<Vec<(Element, Holder)>, ReadError> {
     let CompleteTransfer { header, since, removed, staged, .. } = transfer;
     let mut gone = removed.clone();
-    let snapshot = shared.engine.snapshot();
-    for row in snapshot.scan(&commit::key(since + 1), &commit::key(last + 1)) {
-        let (key, row) = row?;
-        let number = Kind::Commit.number(&key).ok_or(ReadError::Rot { commit: since + 1 })?;
+    let (floor, snapshot) = (shared.state.read().floor.clone(), shared.engine.snapshot());
+    // Where compaction has come, rows may have gone. Above it, what stayed for want of its row would be here for ever, and nowhere else.
+    let must_be = |next: u64| floor.gaps.past(next.max(floor.commit + 1));
+    let mut expected = must_be(since + 1);
+    for row in CommitRows::new(&*snapshot, since + 1, last).readable() {
+        let (number, row) = row?;
+        if number > expected {
+            return Err(ReadError::Rot { commit: expected });
+        }
+        expected = must_be(number + 1);
         let row = CommitRow::decode(&row, number)?;
         for part in row.parts.iter().filter(|part| part.layer == Layer::Mesh && header.vector.covers(part.dot())) {
             let elements = part.numbered().map(|(at, operation)| (part.dot().element(at), operation));
@@ -53,7 +57,7 @@ pub(super) fn gone(
             gone.extend(lacking.filter_map(|(element, op)| Some((element, Holder::of(element, op)?))));
         }
     }
-    Ok(gone)
+    if expected <= last { Err(ReadError::Rot { commit: expected }) } else { Ok(gone) }
 }
 
 /// Has what is staged added, page by page, and writes the rows that come of it; the last of them are left in `join`. Reading and writing are two

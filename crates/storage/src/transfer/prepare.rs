@@ -94,7 +94,7 @@ impl Preparation {
     fn prepare(&mut self) -> Result<(), TransferError> {
         let Some(transfer) = self.transfer.take() else { return Ok(()) };
         self.copy();
-        for (element, holder) in material::gone(&self.shared, self.began, &transfer)? {
+        for (element, holder) in self.shared.noting(material::gone(&self.shared, self.began, &transfer))? {
             self.join.remove(&mut self.shadow, &mut self.index, element, &holder);
             if let Holder::Key(key) = holder {
                 self.gone.entry(key).or_default().push(element);

@@ -86,7 +86,10 @@ impl Provider {
             Ask::Elements { snapshot, from, to } => match self.find(now, snapshot) {
                 None => Page::Refusal(Refusal::Gone),
                 // In this moment the row stays damaged, also when it is put back: whoever comes again gets another moment.
-                Some(pinned) => pinned.elements(from, to).inspect_err(|_| self.forget(snapshot))?,
+                Some(pinned) => {
+                    let page = self.store.shared().noting(pinned.elements(from, to));
+                    page.inspect_err(|_| self.forget(snapshot))?
+                }
             },
             Ask::Fingerprints { snapshot, half, ranges } => match self.find(now, snapshot) {
                 None => Page::Refusal(Refusal::Gone),
@@ -224,7 +227,7 @@ impl Pinned {
         told
     }
 
-    fn elements(&self, from: u64, to: u64) -> Result<Page, TransferFault> {
+    fn elements(&self, from: u64, to: u64) -> Result<Page, ReadError> {
         let place = |at: u64| usize::try_from(at).map_or(self.above.len(), |at| at.min(self.above.len()));
         let wanted = &self.above[place(from)..place(to).max(place(from))];
         let mut out = Vec::new();

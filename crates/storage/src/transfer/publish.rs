@@ -139,7 +139,7 @@ impl Committer {
         let next = self.check(wall, &transfer.header)?;
         let (mut added, mut removed) = (0, 0);
         if !self.head.mesh.frontier().includes(&transfer.header.vector) {
-            let gone = material::gone(&self.shared, self.head.commit, &transfer)?;
+            let gone = self.shared.noting(material::gone(&self.shared, self.head.commit, &transfer))?;
             let joined = self.join(wall, &transfer, next, &gone);
             // From the first element on the state is neither the one nor the other.
             let join = joined.map_err(|error| match error {

@@ -232,7 +232,7 @@ impl Receiver {
         let complete = CompleteTransfer {
             header: taking.header.clone(),
             since: taking.since,
-            removed: self.holders(&removed, &taking.system)?,
+            removed: self.store.shared().noting(self.holders(&removed, &taking.system))?,
             staged: self.staged.clone(),
             crowded: self.staged.crowded(),
             end: self.next_row,
@@ -369,15 +369,20 @@ impl Receiver {
         listed: &[Listed],
         system: &HashMap<Element, Bytes>,
     ) -> Result<Vec<(Element, Holder)>, ReadError> {
-        let engine = &*self.store.shared().engine;
+        let shared = self.store.shared();
         let mut holders = Vec::new();
         for Listed { element, commit, .. } in listed {
             if let Some(key) = system.get(element) {
                 holders.push((*element, Holder::System(key.clone())));
                 continue;
             }
-            let Some(row) = engine.get(&commit::key(*commit))? else { continue };
-            let row = CommitRow::decode(&row, *commit)?;
+            let row = match shared.engine.get(&commit::key(*commit)) {
+                Ok(Some(row)) => CommitRow::decode(&row, *commit)?,
+                // What stayed for want of its row would be here for ever, and nowhere else.
+                Ok(None) if shared.look_again(*commit) => return Err(ReadError::Rot { commit: *commit }),
+                Ok(None) => continue,
+                Err(error) => return Err(ReadError::at(*commit, error)),
+            };
             holders.extend(row.operation(*element).and_then(|o| Holder::of(*element, o)).map(|h| (*element, h)));
         }
         Ok(holders)

@@ -43,3 +43,4 @@ mod transfer_crash;
 mod transfer_engine;
 mod transfer_examine;
 mod transfer_laws;
+mod transfer_rot;
