@@ -69,6 +69,9 @@ impl DotStore for DotSet {
     }
 }
 
+/// Elements up to which each is removed for itself.
+const FEW: usize = 4;
+
 /// Elements with a value each. An element is written once, so that equal elements carry equal values.
 ///
 /// Kept as a sorted list: nearly every store of this kind holds exactly one element. Finding one is O(log elements),
@@ -89,6 +92,18 @@ impl<V> DotFun<V> {
     /// Removes an element and returns its value.
     pub fn remove(&mut self, element: Element) -> Option<V> {
         self.position(element).ok().map(|at| self.entries.remove(at).1)
+    }
+
+    /// Removes elements, given ascending, and returns those that were there with their values. O(elements), here and given, but for a logarithm; O(1) when none is given.
+    pub fn remove_all(&mut self, ascending: &[Element]) -> SmallVec<[(Element, V); 1]> {
+        if ascending.len() <= FEW {
+            let found = ascending.iter().filter_map(|element| Some((*element, self.remove(*element)?)));
+            return found.collect();
+        }
+        let entries = std::mem::take(&mut self.entries);
+        let (gone, left) = entries.into_iter().partition(|(element, _)| ascending.binary_search(element).is_ok());
+        self.entries = left;
+        gone
     }
 
     /// The element's value.

@@ -41,6 +41,16 @@ impl<V> Register<V> {
         self.siblings.remove(element)
     }
 
+    /// Removes writes by name, given ascending, and returns those that were there. O(siblings), and those given, but for a logarithm.
+    pub fn remove_all(&mut self, ascending: &[Element]) -> impl IntoIterator<Item = (Element, Sibling<V>)> + use<V> {
+        self.siblings.remove_all(ascending)
+    }
+
+    /// Whether a write is among the siblings. O(log siblings).
+    pub fn holds(&self, element: Element) -> bool {
+        self.siblings.get(element).is_some()
+    }
+
     /// The write that etcd clients see: the one with the greatest [`Stamp`]. O(siblings).
     pub fn winner(&self) -> Option<(Element, &Sibling<V>)> {
         self.siblings.iter().max_by_key(|(element, sibling)| Stamp { hlc: sibling.hlc, element: *element })

@@ -47,11 +47,20 @@ pub(crate) struct Merged {
 /// Where the effects of a commit come from.
 enum Effects<'a> {
     /// From the state, as it changes.
-    Fresh(SmallVec<[Effect; 1]>),
+    Fresh(Changes),
     /// From the commit's row, by key.
     Stored(HashMap<&'a [u8], View>),
     /// From the row of a commit with one effect, as nearly all have.
     StoredOne(Option<(&'a [u8], View)>),
+}
+
+/// What clients see differently of keys, in the order of each one's last change.
+#[derive(Default)]
+struct Changes {
+    effects: SmallVec<[Effect; 1]>,
+    /// Keys that the commit has changed again, with the number of effects there were then. What is shown of such a key is known when the commit is
+    /// merged: to look for the winner each time would take the square of what one record can put under one key.
+    again: Vec<(usize, Bytes)>,
 }
 
 /// What an operation does to one key.
@@ -65,7 +74,7 @@ struct Write<'a> {
 impl<'a> Merge<'a> {
     /// A merge of new records, as commit `number`.
     pub(crate) fn fresh(head: &'a mut Head, index: &'a mut Index, number: u64, revision: Revision) -> Self {
-        Self::new(head, index, number, revision, Effects::Fresh(SmallVec::new()))
+        Self::new(head, index, number, revision, Effects::Fresh(Changes::default()))
     }
 
     /// A merge of records that were merged before.
@@ -120,11 +129,13 @@ impl<'a> Merge<'a> {
 
     /// What came of it all.
     pub(crate) fn finish(self) -> Merged {
+        let Self { index, revision, cleared, leases, system, .. } = self;
         let effects = match self.effects {
-            Effects::Fresh(effects) => effects,
+            Effects::Fresh(Changes { effects, again }) if again.is_empty() => effects,
+            Effects::Fresh(changes) => changes.settle(index, revision),
             Effects::Stored(_) | Effects::StoredOne(_) => SmallVec::new(),
         };
-        Merged { cleared: self.cleared, effects, leases: self.leases, system: self.system }
+        Merged { cleared, effects, leases, system }
     }
 
     /// `element` is the first that the operation adds, if it adds any.
@@ -172,8 +183,8 @@ impl<'a> Merge<'a> {
         // The private layer has no digest: nobody compares it.
         let mut digest = (layer == Layer::Mesh).then_some(&mut self.head.digest);
         let mut detached = Vec::new();
-        for &element in removes {
-            let Some(sibling) = entry.register.remove(element) else { continue };
+        let shown = if removes.is_empty() { None } else { shown_before(&entry.touches, self.number) };
+        for (element, sibling) in entry.register.remove_all(removes) {
             let added = sibling.value.commit;
             let is_left = Mutation::DigestDrifts.is_on() && element.dot.replica == own;
             if let Some(sum) = digest.as_deref_mut().filter(|_| !is_left) {
@@ -181,7 +192,7 @@ impl<'a> Merge<'a> {
                 departed.note(Gone { by: self.number, added, element, share, is_system: false });
             }
             detached.extend(sibling.value.lease.map(|lease| (lease, element)));
-            if self.head.since_base.counts(added, self.number) && !was_shown(&entry.touches, self.number, element) {
+            if self.head.since_base.counts(added, self.number) && shown != Some(element) {
                 self.head.since_base.note_write(key, element, added);
             }
         }
@@ -189,14 +200,14 @@ impl<'a> Merge<'a> {
             digest.into_iter().for_each(|sum| sum.add(element, key, held.payload));
             entry.register.add(element, hlc, held);
         }
-        // A record may change a key twice, when a lease holds two siblings of it: it is one change for clients.
-        if entry.touches.last().is_some_and(|touch| touch.commit == self.number) {
-            entry.touches.pop();
-            self.effects.retract(key);
+        // A record may change a key twice, as when a lease holds two siblings of it: it is one change for clients.
+        match entry.touches.last_mut().filter(|touch| touch.commit == self.number) {
+            Some(touch) => self.effects.look_again(key, touch),
+            None => {
+                let view = self.effects.view(key, || entry.next_view(self.revision.get()));
+                entry.touches.push(touch(self.number, self.revision, view));
+            }
         }
-        let view = self.effects.view(key, || entry.next_view(self.revision.get()));
-        let revision = if view == View::Unchanged { 0 } else { self.revision.get() };
-        entry.touches.push(Touch { commit: self.number, revision, view });
         for (lease, element) in detached {
             self.index.detach(lease, key, element);
         }
@@ -280,9 +291,9 @@ impl Effects<'_> {
     /// What clients see of a key from this commit on.
     fn view(&mut self, key: &Bytes, derive: impl FnOnce() -> View) -> View {
         match self {
-            Self::Fresh(effects) => {
+            Self::Fresh(changes) => {
                 let view = derive();
-                effects.extend(effect(key, view));
+                changes.effects.extend(effect(key, view));
                 view
             }
             Self::Stored(views) => views.get(key.as_ref()).copied().unwrap_or(View::Unchanged),
@@ -291,18 +302,48 @@ impl Effects<'_> {
         }
     }
 
-    /// Takes back what an earlier operation of the same commit did to a key.
-    fn retract(&mut self, key: &Bytes) {
-        if let Self::Fresh(effects) = self {
-            effects.retain(|effect| effect.key() != key);
+    /// Takes note that an operation changes a key which an earlier one of the same commit has changed. A row says how that ended.
+    fn look_again(&mut self, key: &Bytes, known: &mut Touch) {
+        if let Self::Fresh(Changes { effects, again }) = self {
+            (known.revision, known.view) = (0, View::Unchanged);
+            again.push((effects.len(), key.clone()));
         }
     }
 }
 
-/// Whether clients were shown an element until commit `number`.
-fn was_shown(touches: &[Touch], number: u64, element: Element) -> bool {
-    let before = touches.iter().rev().find(|touch| touch.revision != 0 && touch.commit < number);
-    before.is_some_and(|touch| matches!(touch.view, View::Shown(shown) if shown.at.element == element))
+impl Changes {
+    /// The effects, with those of keys that were changed more than once where they were changed last.
+    fn settle(self, index: &mut Index, revision: Revision) -> SmallVec<[Effect; 1]> {
+        let Self { effects, again } = self;
+        let last: HashMap<&Bytes, usize> = again.iter().enumerate().map(|(at, (_, key))| (key, at)).collect();
+        let mut settled = SmallVec::new();
+        let mut effects = effects.into_iter().enumerate().peekable();
+        for (_, (before, key)) in again.iter().enumerate().filter(|(at, (_, key))| last.get(key) == Some(at)) {
+            let earlier = std::iter::from_fn(|| effects.next_if(|(place, _)| place < before));
+            settled.extend(earlier.map(|(_, effect)| effect).filter(|effect| !last.contains_key(effect.key())));
+            let entry = index.entry(key);
+            let view = entry.next_view(revision.get());
+            if let Some(known) = entry.touches.last_mut() {
+                *known = touch(known.commit, revision, view);
+            }
+            settled.extend(effect(key, view));
+        }
+        settled.extend(effects.map(|(_, effect)| effect).filter(|effect| !last.contains_key(effect.key())));
+        settled
+    }
+}
+
+/// What a commit did to a key.
+fn touch(commit: u64, revision: Revision, view: View) -> Touch {
+    Touch { commit, revision: if view == View::Unchanged { 0 } else { revision.get() }, view }
+}
+
+/// The element that clients were shown until commit `number`.
+fn shown_before(touches: &[Touch], number: u64) -> Option<Element> {
+    match touches.iter().rev().find(|touch| touch.revision != 0 && touch.commit < number)?.view {
+        View::Shown(shown) => Some(shown.at.element),
+        View::Gone | View::Unchanged => None,
+    }
 }
 
 /// What a range removal removes: the elements in the range that its author had seen.

@@ -78,7 +78,7 @@ impl SystemRegisters {
 
     /// Whether an element is live.
     pub(crate) fn holds(&self, key: &Bytes, element: Element) -> bool {
-        self.get(key).is_some_and(|register| register.siblings().any(|(live, _)| live == element))
+        self.get(key).is_some_and(|register| register.holds(element))
     }
 
     /// What a key holds, as readers are told it.

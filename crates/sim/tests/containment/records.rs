@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use tombolo_crdt::{
-    Chain, ContextFault, DecodeError, Hlc, LEASE_TTL_S_MAX, LeaseRef, Operation, RangeRemove, SYSTEM_KEY_BYTES_MAX,
-    SYSTEM_VALUE_BYTES_MAX,
+    Chain, ContextFault, DecodeError, Hlc, LEASE_TTL_S_MAX, LeaseRef, Operation, RECORD_OPERATIONS_MAX, RangeRemove,
+    SYSTEM_KEY_BYTES_MAX, SYSTEM_VALUE_BYTES_MAX,
 };
 use tombolo_net::{BadRecord, Event, Fault, Message};
 
@@ -295,15 +295,14 @@ fn stamps_of_whatever_time_are_taken_and_draw_our_clock_by_a_minute() {
 }
 
 #[test]
-fn ten_thousand_siblings_in_one_record_are_taken_in_bounded_time() {
+fn as_many_siblings_as_a_record_can_bring_are_taken_in_bounded_time() {
     let mut scene = Scene::open();
-    let crowd = (0..10_000).map(|_| put("crowd", "")).collect();
+    let crowd = (0..RECORD_OPERATIONS_MAX).map(|_| put("crowd", "")).collect();
     let record = scene.two.write(crowd);
     let head = scene.two.head();
     let began = std::time::Instant::now();
     scene.send(vec![record], vec![head]);
     assert_eq!((scene.closed.take(), scene.store.frontier().seq(id(2))), (None, 3));
-    assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
     // A range removal of whoever has seen them ends them all.
     let record = scene.three.write_after(
         &[(2, 3)],
@@ -312,6 +311,8 @@ fn ten_thousand_siblings_in_one_record_are_taken_in_bounded_time() {
     let head = scene.three.head();
     scene.send(vec![record], vec![head]);
     assert_eq!(scene.store.frontier().seq(id(3)), 3);
+    // Half of their square, each step as short as it can be, would take longer.
+    assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn is_needed(needs: &Needs<'_>, element: Element, operation: &Operation) -> bool
         Operation::SystemPut { key, .. } => needs.system.holds(key, element),
         Operation::Put { key, .. } => index.get(key).is_some_and(|entry| {
             let shows = |touch: &Touch| matches!(touch.view, View::Shown(shown) if shown.at.element == element);
-            entry.register.siblings().any(|(live, _)| live == element) || entry.touches.iter().any(shows)
+            entry.register.holds(element) || entry.touches.iter().any(shows)
         }),
         Operation::LeaseGrant { id, .. } => {
             let lease = LeaseRef { home: element.dot.replica, id: *id };

@@ -24,7 +24,7 @@ fn put_operation(key: &str, supersedes: Vec<Element>) -> Operation {
 }
 
 /// Writes the streams of replicas that do not exist.
-struct Author {
+pub(crate) struct Author {
     replica: ReplicaId,
     seq: u64,
     chain: Chain,
@@ -32,11 +32,11 @@ struct Author {
 }
 
 impl Author {
-    fn new(replica: u64) -> Self {
+    pub(crate) fn new(replica: u64) -> Self {
         Self { replica: id(replica), seq: 0, chain: Chain::BEGINNING, clock: Clock::default() }
     }
 
-    fn write(&mut self, seen: &[(u64, u64)], operations: Vec<Operation>) -> Bytes {
+    pub(crate) fn write(&mut self, seen: &[(u64, u64)], operations: Vec<Operation>) -> Bytes {
         self.seq += 1;
         let (bytes, chain) = self.record(self.seq, seen, operations).encode(&self.chain);
         self.chain = chain;

@@ -5,6 +5,7 @@
 mod against_model;
 mod compaction;
 mod convergence;
+mod crowds;
 mod defragment;
 mod engine;
 mod faults;
