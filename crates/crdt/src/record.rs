@@ -62,6 +62,14 @@ impl Record {
     /// (lists ascending, no number 0, no kind known here as [`Operation::Unknown`]): no replica could read anything else, and
     /// a debug build says so at once.
     pub fn encode(&self, previous: &Chain) -> (Bytes, Chain) {
+        let mut out = self.encode_unbound();
+        let chain = Self::bind(&mut out, previous);
+        (out.into(), chain)
+    }
+
+    /// As [`encode`](Self::encode), but with nothing where the chain belongs, until [`bind`](Self::bind) is told what came before. Computing a
+    /// chain is most of the work that encoding is, and only its author's next record waits for it.
+    pub fn encode_unbound(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(64 + self.operations.iter().map(size_hint).sum::<usize>());
         let RecordHeader { dot, hlc, context_delta, .. } = &self.header;
         out.push(VERSION);
@@ -77,14 +85,24 @@ impl Record {
         for operation in &self.operations {
             operation.encode(dot.replica, &mut out);
         }
-        let chain = previous.link(&out);
-        out.extend_from_slice(chain.as_bytes());
-        let bytes = Bytes::from(out);
+        out.extend_from_slice(&[0; Chain::LEN]);
         debug_assert!(
-            self.is_beyond_limits(&bytes) || Self::decode(bytes.clone()).is_ok_and(|read| self.same_content(&read)),
+            self.is_beyond_limits(&out) || Self::decode(out.clone().into()).is_ok_and(|read| self.same_content(&read)),
             "nobody could read the record {dot} that is about to be written"
         );
-        (bytes, chain)
+        out
+    }
+
+    /// Writes the chain that follows `previous` to the end of an encoded record, and returns it. O(size).
+    ///
+    /// # Panics
+    ///
+    /// The bytes are shorter than a chain, and so no record.
+    pub fn bind(bytes: &mut [u8], previous: &Chain) -> Chain {
+        let (body, place) = bytes.split_last_chunk_mut::<{ Chain::LEN }>().expect("a record ends with a chain");
+        let chain = previous.link(body);
+        *place = *chain.as_bytes();
+        chain
     }
 
     /// Reads a record. O(size).
@@ -128,7 +146,7 @@ impl Record {
 }
 
 impl Record {
-    fn is_beyond_limits(&self, bytes: &Bytes) -> bool {
+    fn is_beyond_limits(&self, bytes: &[u8]) -> bool {
         bytes.len() > RECORD_BYTES_MAX || self.operations.len() > RECORD_OPERATIONS_MAX
     }
 

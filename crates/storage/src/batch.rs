@@ -50,6 +50,7 @@ impl Committer {
             return Err(RefusedBatch { at: 0, why: IngestError::Poisoned { cause } });
         }
         self.wall = wall;
+        self.bind();
         let news = self.judge(records, &heads)?;
         let (Some((at, _)), first) = (news.first(), self.head.commit + 1) else { return Ok(0) };
         if !self.space.has_room(wall, false, &self.shared.health) {
@@ -99,7 +100,10 @@ impl Committer {
             if revision.is_none() {
                 return Err(refused(IngestError::RevisionsExhausted));
             }
-            news.push((at, Part { layer: Layer::Mesh, record, bytes, indices: None, context: None }));
+            news.push((
+                at,
+                Part { layer: Layer::Mesh, record, bytes, indices: None, context: None, is_unbound: false },
+            ));
         }
         self.check_heads(&last, heads).map(|()| news)
     }

@@ -49,7 +49,7 @@ pub struct Committer {
     pub(crate) space: Space,
     pub(crate) fence: FenceKeeper,
     pub(crate) sync_timer: SyncTimer,
-    /// All commit rows in sum.
+    /// All commit rows in sum; their hashes as they were when they were [bound](Self::bind) last.
     pub(crate) tally: Tally,
     /// Staged rows below this ordinal have gone.
     pub(crate) staged_swept: u64,
@@ -71,6 +71,8 @@ pub(crate) struct Staged {
     pub(crate) heads: NewestHeads,
     /// What the last compaction asked for.
     pub(crate) base: Option<StagedBase>,
+    /// What of the hashes of rows that are bound is in the tally.
+    pub(crate) counted: u128,
     /// What was sealed before, and not published.
     pub(crate) under_way: UnderWay,
 }
@@ -178,15 +180,15 @@ impl Committer {
                 return Err(RequestError::TooManyOperations { count: operations.len(), max: RECORD_OPERATIONS_MAX });
             }
             let log = self.head.log(layer);
-            let (dot, previous) = (log.next_dot(), log.chain(log.own()));
-            let header = RecordHeader { dot, hlc, context_delta: log.risen().clone(), chain: Chain::BEGINNING };
-            let mut record = Record { header, operations };
-            let (bytes, chain) = record.encode(&previous);
+            let (dot, context_delta) = (log.next_dot(), log.risen().clone());
+            // The chain is computed when the row is written, which another thread may do.
+            let record =
+                Record { header: RecordHeader { dot, hlc, context_delta, chain: Chain::BEGINNING }, operations };
+            let bytes = Bytes::from(record.encode_unbound());
             if bytes.len() > RECORD_BYTES_MAX {
                 return Err(RequestError::RecordTooLarge { bytes: bytes.len(), max: RECORD_BYTES_MAX });
             }
-            record.header.chain = chain;
-            parts.push(Part { layer, record, bytes, indices: None, context: None });
+            parts.push(Part { layer, record, bytes, indices: None, context: None, is_unbound: true });
         }
         Ok(parts)
     }
@@ -202,6 +204,7 @@ impl Committer {
             return Err(IngestError::Poisoned { cause });
         }
         self.wall = wall;
+        self.bind();
         let record = Record::decode(bytes.clone())?;
         let dot = record.header.dot;
         self.check_name(dot)?;
@@ -221,7 +224,10 @@ impl Committer {
             return Err(IngestError::NoSpace);
         }
         self.head.clock.observe(wall.0, record.header.hlc);
-        self.append(vec![Part { layer: Layer::Mesh, record, bytes, indices: None, context: None }], None)?;
+        self.append(
+            vec![Part { layer: Layer::Mesh, record, bytes, indices: None, context: None, is_unbound: false }],
+            None,
+        )?;
         Ok(dot)
     }
 
@@ -257,7 +263,7 @@ impl Committer {
     fn stage_row(&mut self, row: CommitRow, leases: Vec<LeaseChange>, system: Vec<Bytes>) -> Result<(), ReadError> {
         let number = self.head.commit;
         let revision = row.revision;
-        self.tally.add(Tally::of(self.staged.rows.write(number, &row)));
+        self.tally.bytes = self.tally.bytes.saturating_add(self.staged.rows.write(number, &row));
         self.staged.system.extend(system.iter().cloned());
         // Only a removal that uncovers an older sibling reads here. When that fails, the commit stands and cannot be told.
         let events = events(row, &HeadRows { shared: &self.shared, staged: &self.staged });

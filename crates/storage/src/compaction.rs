@@ -234,6 +234,7 @@ impl Committer {
             self.write(std::mem::take(&mut changes), self.shared.durability.persist())?;
         }
         changes.extend(self.compaction.advance(last, &slice));
+        self.bind();
         self.tally.add(slice.added);
         self.tally.remove(slice.dropped);
         // Before the rows go: who looks in between must not find them missing.

@@ -19,7 +19,7 @@ use std::{
 };
 
 use parking_lot::{Condvar, Mutex};
-use tombolo_crdt::{Chain, ReplicaId};
+use tombolo_crdt::Chain;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{Revision, head::Head, log::Log};
@@ -78,17 +78,22 @@ impl Fence {
 
     /// The fence of a folder that is opened at `head`, with enough reserved to begin with.
     pub(crate) fn opened(self, head: &Head) -> Self {
-        let fence = self.at(head);
+        let fence = self.at(head, head.own_chains());
         Self { reserved: fence.reserved.max(fence.revision + RESERVE), ..fence }
     }
 
-    fn at(self, head: &Head) -> Self {
-        let position = |own: ReplicaId, log: &Log| Position { seq: log.frontier().seq(own), chain: log.chain(own) };
+    /// Takes the chains up to which the log is durable.
+    pub(crate) fn bind(&mut self, [mesh, private]: [Chain; 2]) {
+        (self.mesh.chain, self.private.chain) = (mesh, private);
+    }
+
+    fn at(self, head: &Head, [mesh, private]: [Chain; 2]) -> Self {
+        let position = |log: &Log, chain| Position { seq: log.frontier().seq(log.own()), chain };
         Self {
             commit: head.commit,
             revision: head.revision.get(),
-            mesh: position(head.mesh.own(), &head.mesh),
-            private: position(head.private.own(), &head.private),
+            mesh: position(&head.mesh, mesh),
+            private: position(&head.private, private),
             ..self
         }
     }
@@ -220,9 +225,9 @@ impl FenceKeeper {
         Self { fence: Fence::new(revision), mailbox: Arc::default(), thread: None }
     }
 
-    /// The fence at the head, for when the log is durable up to there.
+    /// The fence at the head, for when the log is durable up to there. Its chains are [told](Fence::bind) then: they are not computed yet.
     pub(crate) fn at(&self, head: &Head) -> Fence {
-        self.fence.at(head)
+        self.fence.at(head, [Chain::BEGINNING; 2])
     }
 
     /// Takes note that the log is durable up to where `fence` stands.
@@ -263,7 +268,7 @@ impl FenceKeeper {
 
     /// Writes the last fence of a clean stop.
     pub(crate) fn close(&mut self, head: &Head) -> io::Result<()> {
-        self.fence = Fence { is_clean: true, ..self.fence.at(head) };
+        self.fence = Fence { is_clean: true, ..self.fence.at(head, head.own_chains()) };
         match self.stop() {
             Some(mut file) => file.write(&self.fence),
             None => Ok(()),

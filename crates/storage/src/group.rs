@@ -23,7 +23,7 @@ use crate::{
     fence::Fence,
     heads::NewestHeads,
     import::UNDER_WAY,
-    log::Stream,
+    log::{Log, Stream},
     outbox::{self, Batch},
     row::sheet::SealedSheet,
     store::{Published, Shared},
@@ -35,6 +35,7 @@ use crate::{
 pub struct Group {
     shared: Arc<Shared>,
     number: u64,
+    rows: Arc<SealedSheet>,
     commits: Vec<Arc<Commit>>,
     landmark: Landmark,
 }
@@ -50,6 +51,7 @@ struct Landmark {
     /// Who signed what came from peers, newest of each author.
     signed: NewestHeads,
     row_bytes: u64,
+    /// The hashes of the rows that were there when the store was opened, and what has come of compactions and transfers since.
     row_hashes: u128,
     base: Option<StagedBase>,
     fence: Fence,
@@ -137,6 +139,7 @@ impl Committer {
         let rows = Arc::new(self.staged.rows.seal());
         let changes = std::mem::take(&mut self.staged.changes);
         let batch = Batch { group: number, rows: Arc::clone(&rows), changes };
+        self.staged.under_way.sheets.push_back(Arc::clone(&rows));
         self.prepare_write(batch.bytes())?;
         let is_weak = self.shared.durability.is_weak();
         self.shared.outbox.put(batch);
@@ -147,18 +150,32 @@ impl Committer {
             self.shared.reached.note_durable(number);
         }
         self.shared.reached.note_sealed(number);
+        if Mutation::VectorBeforeData.is_on() {
+            self.bind();
+        }
         let landmark = self.landmark();
         if Mutation::VectorBeforeData.is_on() {
             let mut state = self.shared.state.write();
             landmark.heads.iter().for_each(|(last, chain)| state.advance(*last, chain.clone()));
         }
-        self.staged.under_way.sheets.push_back(rows);
         self.staged.under_way.bases += u64::from(landmark.base.is_some());
         let commits = std::mem::take(&mut self.staged.commits);
-        Ok(Some(Group { shared: Arc::clone(&self.shared), number, commits, landmark }))
+        Ok(Some(Group { shared: Arc::clone(&self.shared), number, rows, commits, landmark }))
     }
 
-    /// Where everything stands now.
+    /// Binds everything executed so far: for who needs a chain of this replica's records, or the hashes of rows, before a group is published.
+    pub(crate) fn bind(&mut self) {
+        let Shared { outbox, .. } = &*self.shared;
+        self.staged.under_way.sheets.iter().for_each(|sheet| sheet.bind(&outbox.bound));
+        let mut bound = outbox.bound.lock();
+        self.staged.rows.bind(&mut bound);
+        let last = |log: &Log| log.frontier().seq(log.own());
+        self.head.bind([last(&self.head.mesh), last(&self.head.private)], bound.chains());
+        self.tally.hashes = self.tally.hashes.wrapping_add(bound.hashes.wrapping_sub(self.staged.counted));
+        self.staged.counted = bound.hashes;
+    }
+
+    /// Where everything stands now, but for what binding the rows will tell.
     fn landmark(&mut self) -> Landmark {
         let head = &self.head;
         let changed = std::mem::take(&mut self.staged.system);
@@ -169,7 +186,7 @@ impl Committer {
             system: changed.into_iter().map(|key| (key.clone(), head.system.told(&key))).collect(),
             signed: std::mem::take(&mut self.staged.heads),
             row_bytes: self.tally.bytes,
-            row_hashes: self.tally.hashes,
+            row_hashes: self.tally.hashes.wrapping_sub(self.staged.counted),
             base: self.staged.base.take(),
             fence: self.fence.at(head),
         }
@@ -189,13 +206,20 @@ impl Committer {
         let outcome = self.shared.reached.outcome(group.number);
         let outcome = outcome.unwrap_or_else(|| Err("a group was published that is not on disk".to_owned()));
         outcome.map_err(|cause| self.poison(cause))?;
-        let Landmark { published, heads, digest, system, signed, row_bytes, row_hashes, base, fence } = group.landmark;
+        let Landmark { published, mut heads, digest, system, signed, row_bytes, row_hashes, base, mut fence } =
+            group.landmark;
+        let bound = group.rows.bound().expect("a group that is on disk was bound before it was written");
+        let chains @ [mesh, _] = bound.chains();
+        let own = self.head.mesh.own();
+        heads.iter_mut().filter(|(last, _)| last.replica == own).for_each(|(_, stream)| stream.chain = mesh);
+        fence.bind(chains);
+        self.head.bind([fence.mesh.seq, fence.private.seq], chains);
         self.staged.under_way.pass(group.number, base.is_some());
         let is_importing = system.iter().find(|(key, _)| *key == UNDER_WAY).map(|(_, held)| !held.is_empty());
         {
             let mut state = self.shared.state.write();
             (state.published, state.digest, state.row_bytes) = (published, digest, row_bytes);
-            state.row_hashes = row_hashes;
+            state.row_hashes = row_hashes.wrapping_add(bound.hashes);
             heads.into_iter().for_each(|(last, stream)| state.advance(last, stream));
             state.heads.extend(signed);
             state.pass_milestone();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use tombolo_crdt::{Clock, LeaseRef, ReplicaId};
+use tombolo_crdt::{Chain, Clock, LeaseRef, ReplicaId};
 
 use crate::{
     Revision,
@@ -92,6 +92,17 @@ impl Head {
         }
     }
 
+    /// The chains of this replica's last records, of the mesh layer and of the private one.
+    pub(crate) fn own_chains(&self) -> [Chain; 2] {
+        [self.mesh.chain(self.mesh.own()), self.private.chain(self.private.own())]
+    }
+
+    /// Takes note of the chains of this replica's records of these numbers.
+    pub(crate) fn bind(&mut self, [mesh_seq, private_seq]: [u64; 2], [mesh, private]: [Chain; 2]) {
+        self.mesh.bind(mesh_seq, mesh);
+        self.private.bind(private_seq, private);
+    }
+
     /// Applies records that passed the gate as the next commit, and returns its row, what changed among leases, and the keys of
     /// the system's data that changed.
     ///
@@ -115,7 +126,12 @@ impl Head {
         }
         let Merged { cleared, effects, leases, system } = merge.finish();
         for part in &parts {
-            self.log_mut(part.layer).advance(&part.record.header);
+            let log = self.log_mut(part.layer);
+            if part.is_unbound {
+                log.advance_unbound(&part.record.header);
+            } else {
+                log.advance(&part.record.header);
+            }
         }
         self.commit = number;
         if !effects.is_empty() || given.is_some() {

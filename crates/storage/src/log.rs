@@ -18,6 +18,8 @@ pub(crate) struct Log {
     streams: BTreeMap<ReplicaId, Stream>,
     /// The entries of the frontier that rose since this replica's last record.
     risen: VersionVector,
+    /// The last of this replica's records whose chain has been computed, and is that of its stream.
+    bound: u64,
 }
 
 /// Where one author's stream stands.
@@ -42,7 +44,7 @@ pub(crate) enum Refusal {
 
 impl Log {
     pub(crate) fn new(own: ReplicaId) -> Self {
-        Self { own, frontier: VersionVector::new(), streams: BTreeMap::new(), risen: VersionVector::new() }
+        Self { own, frontier: VersionVector::new(), streams: BTreeMap::new(), risen: VersionVector::new(), bound: 0 }
     }
 
     pub(crate) fn restore(own: ReplicaId, streams: BTreeMap<ReplicaId, (u64, Stream)>, risen: VersionVector) -> Self {
@@ -50,7 +52,8 @@ impl Log {
         // Who writes here for the first time has told nobody yet what it had seen.
         let risen = if streams.contains_key(&own) { risen } else { frontier.clone() };
         let streams = streams.into_iter().map(|(replica, (_, stream))| (replica, stream)).collect();
-        Self { own, frontier, streams, risen }
+        let bound = frontier.seq(own);
+        Self { own, frontier, streams, risen, bound }
     }
 
     pub(crate) fn own(&self) -> ReplicaId {
@@ -66,13 +69,24 @@ impl Log {
     }
 
     /// Where each author's stream stands, with its seq.
+    ///
+    /// # Panics
+    ///
+    /// As [`chain`](Self::chain).
     pub(crate) fn streams(&self) -> impl ExactSizeIterator<Item = (Dot, &Stream)> {
+        self.assert_bound();
+        self.unbound_streams()
+    }
+
+    /// The same while the chain of this replica's own stream may be an earlier one.
+    fn unbound_streams(&self) -> impl ExactSizeIterator<Item = (Dot, &Stream)> {
         self.streams.iter().map(|(&replica, stream)| (Dot::new(replica, self.frontier.seq(replica)), stream))
     }
 
-    /// Where the streams stand of the authors that stand above `frontier`. O(authors, and their contexts).
+    /// Where the streams stand of the authors that stand above `frontier`; the chain of this replica's own may be an earlier one. O(authors, and
+    /// their contexts).
     pub(crate) fn heads_above(&self, frontier: &VersionVector) -> Vec<(Dot, Stream)> {
-        let above = self.streams().filter(|(last, _)| !frontier.covers(*last));
+        let above = self.unbound_streams().filter(|(last, _)| !frontier.covers(*last));
         above.map(|(last, stream)| (last, stream.clone())).collect()
     }
 
@@ -93,7 +107,14 @@ impl Log {
     }
 
     /// The chain of an author's last record.
+    ///
+    /// # Panics
+    ///
+    /// It is this replica's and has not been computed yet: who looks at it has the committer [bind](crate::Committer::bind) first.
     pub(crate) fn chain(&self, replica: ReplicaId) -> Chain {
+        if replica == self.own {
+            self.assert_bound();
+        }
         self.streams.get(&replica).map_or(Chain::BEGINNING, |stream| stream.chain)
     }
 
@@ -129,15 +150,44 @@ impl Log {
     /// Takes note that a record which passed the gate is applied.
     pub(crate) fn advance(&mut self, header: &RecordHeader) {
         let dot = header.dot;
+        self.step(header).chain = header.chain;
+        if dot.replica == self.own {
+            self.bound = self.bound.max(dot.seq);
+        }
+    }
+
+    /// The same of one of this replica's records, whose chain is still to be computed.
+    pub(crate) fn advance_unbound(&mut self, header: &RecordHeader) {
+        self.step(header);
+    }
+
+    fn step(&mut self, header: &RecordHeader) -> &mut Stream {
+        let dot = header.dot;
         self.frontier.raise(dot.replica, dot.seq);
-        let stream = self.streams.entry(dot.replica).or_default();
-        stream.chain = header.chain;
-        stream.context.join(&header.context_delta);
         if dot.replica == self.own {
             self.risen = VersionVector::new();
         } else {
             self.risen.raise(dot.replica, dot.seq);
         }
+        let stream = self.streams.entry(dot.replica).or_default();
+        stream.context.join(&header.context_delta);
+        stream
+    }
+
+    /// Takes note of the chain of this replica's record `seq`, of which it has one.
+    pub(crate) fn bind(&mut self, seq: u64, chain: Chain) {
+        if seq > self.bound {
+            self.bound = seq;
+            self.streams.entry(self.own).or_default().chain = chain;
+        }
+    }
+
+    fn assert_bound(&self) {
+        assert_eq!(
+            self.bound,
+            self.frontier.seq(self.own),
+            "the chain of a record was asked for that is not computed yet"
+        );
     }
 }
 

@@ -11,10 +11,11 @@ use std::sync::{
 };
 
 use parking_lot::Mutex;
+use tombolo_crdt::Chain;
 
 use crate::{
     engine::{Change, EngineError, Persist},
-    row::sheet::SealedSheet,
+    row::{bound::Bound, sheet::SealedSheet},
     store::Shared,
 };
 
@@ -35,6 +36,8 @@ pub(crate) struct Outbox {
     written: Mutex<u64>,
     /// Threads that wait for the disk, and so write nothing.
     syncing: AtomicU32,
+    /// How far the rows are bound, those that are here and those that are in no group yet.
+    pub(crate) bound: Mutex<Bound>,
 }
 
 impl Batch {
@@ -44,7 +47,7 @@ impl Batch {
     }
 
     fn into_changes(mut self) -> Vec<Change> {
-        self.changes.extend(self.rows.changes());
+        self.rows.add_changes(&mut self.changes);
         self.changes
     }
 }
@@ -59,6 +62,11 @@ pub(crate) fn bytes(changes: &[Change]) -> u64 {
 }
 
 impl Outbox {
+    /// Nothing has been sealed since records with these chains.
+    pub(crate) fn after(chains: [Chain; 2]) -> Self {
+        Self { bound: Bound::after(chains).into(), ..Self::default() }
+    }
+
     /// Takes a group, the next one.
     pub(crate) fn put(&self, batch: Batch) {
         self.batches.lock().push(batch);
@@ -78,6 +86,7 @@ impl Shared {
         self.reached.failure().map_or(Ok(()), |cause| Err(cause.to_owned()))?;
         for batch in std::mem::take(&mut *self.outbox.batches.lock()) {
             let group = batch.group;
+            batch.rows.bind(&self.outbox.bound);
             self.write(batch.into_changes(), Persist::Os)?;
             *written = group;
         }

@@ -12,6 +12,7 @@ use tombolo_crdt::{
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 pub(crate) mod base;
+pub(crate) mod bound;
 pub(crate) mod commit;
 pub(crate) mod heads;
 pub(crate) mod sheet;
@@ -71,6 +72,14 @@ impl Kind {
 pub(crate) fn seal(out: &mut Vec<u8>, start: usize, number: u64) {
     let hash = xxh3_64_with_seed(&out[start..], number);
     out.extend_from_slice(&hash.to_be_bytes());
+}
+
+/// Writes that hash to the end of a row that has room for it, and returns it.
+fn fill_hash(row: &mut [u8], number: u64) -> u64 {
+    let (content, place) = row.split_last_chunk_mut::<HASH_LEN>().expect("a row ends with a hash");
+    let hash = xxh3_64_with_seed(content, number);
+    *place = hash.to_be_bytes();
+    hash
 }
 
 /// The content of a row, if it carries the hash of the row with this number.

@@ -29,6 +29,7 @@ impl Committer {
     /// Makes `revision` the oldest readable one. Where nothing lies below it but what it shows, `is_bare`, there is nothing to sweep.
     pub(crate) fn rebase(&mut self, wall: WallTime, revision: i64, is_bare: bool) -> Result<(), ReadError> {
         let (first, horizon) = self.horizon(revision)?;
+        self.bind();
         self.head.compacted = revision;
         let progress = self.compaction.progress();
         let progress = if is_bare { Progress { next: horizon + 1, ..progress } } else { progress };

@@ -169,7 +169,7 @@ impl Again {
             return Err(MendError::Foreign { dot });
         }
         self.chains.insert(dot.replica, record.header.chain);
-        let mut part = Part { layer: Layer::Mesh, record, bytes, indices: None, context: None };
+        let mut part = Part { layer: Layer::Mesh, record, bytes, indices: None, context: None, is_unbound: false };
         if part.removes_ranges() {
             part.context = if is_above { Some(head.mesh.context(&part.record.header)) } else { context };
         }

@@ -18,7 +18,7 @@ use crate::{
 /// Makes a row again. `before` is the revision of the row before it.
 pub(super) fn remake(survey: &Survey, commit: u64, material: &Material, before: Revision) -> Result<Bytes, MendError> {
     let Material { bytes, record, context, indices } = material.clone();
-    let part = Part { layer: Layer::Mesh, record, bytes, indices, context };
+    let part = Part { layer: Layer::Mesh, record, bytes, indices, context, is_unbound: false };
     let dot = part.dot();
     let is_whole = part.indices.is_none()
         && part.record.operations.iter().all(|operation| operation.adds() > 0)

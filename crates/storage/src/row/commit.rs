@@ -22,6 +22,8 @@
 //! Effects are this replica's own: another one may apply the same record to other effects. They are what makes history
 //! replayable without the state it was made from.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use smallvec::SmallVec;
 use tombolo_crdt::{
@@ -79,6 +81,8 @@ pub(crate) struct Part {
     pub(crate) indices: Option<Vec<u32>>,
     /// What the author had seen, when the record removes a range: at a cut, the range says what goes, not the state of here.
     pub(crate) context: Option<VersionVector>,
+    /// Whether the record was written here and has no chain yet: see [`Bound`](super::bound::Bound).
+    pub(crate) is_unbound: bool,
 }
 
 /// What is replicated, and what stays at home.
@@ -176,7 +180,7 @@ impl Part {
         let mut record = Record { header, operations };
         let (bytes, chain) = record.encode(&Chain::BEGINNING);
         record.header.chain = chain;
-        Self { layer, record, bytes, indices: Some(indices), context: None }
+        Self { layer, record, bytes, indices: Some(indices), context: None, is_unbound: false }
     }
 
     pub(crate) fn removes_ranges(&self) -> bool {
@@ -230,13 +234,13 @@ impl CommitRow {
 
     pub(crate) fn encode(&self, number: u64) -> Bytes {
         let mut out = Vec::new();
-        self.write(number, &mut out);
+        self.write(number, &mut out, |_, _| debug_assert!(false, "a row of its own has all chains"));
+        seal(&mut out, 0, number);
         out.into()
     }
 
-    /// Appends the row to `out`.
-    pub(super) fn write(&self, number: u64, out: &mut Vec<u8>) {
-        let start = out.len();
+    /// Appends the row to `out`, all but its hash. Tells where records lie that are still to be bound.
+    pub(super) fn write(&self, number: u64, out: &mut Vec<u8>, mut unbound: impl FnMut(Layer, Range<usize>)) {
         out.reserve(self.parts.iter().map(|part| part.bytes.len() + 8).sum::<usize>() + 64);
         let is_whole = self.parts.iter().all(|part| part.indices.is_none());
         let form = if is_whole { WHOLE } else { REMAINDER };
@@ -250,6 +254,9 @@ impl CommitRow {
         out.push(self.parts.iter().fold(0, |flags, part| flags | part.layer.flag()));
         for part in &self.parts {
             put_bytes(out, &part.bytes);
+            if part.is_unbound {
+                unbound(part.layer, out.len() - part.bytes.len()..out.len());
+            }
             if !is_whole {
                 put_indices(out, part);
             }
@@ -272,7 +279,6 @@ impl CommitRow {
         } else {
             self.ordinals.iter().for_each(|ordinal| put_varint(out, u64::from(*ordinal)));
         }
-        seal(out, start, number);
     }
 
     /// Reads a row; what does not carry its own hash is rot, not data.
@@ -389,7 +395,7 @@ fn read_part(reader: &mut Reader, layer: Layer, form: u8) -> Result<Part, Decode
         }
         indices = Some((0..count).map(|_| index(reader)).collect::<Result<_, _>>()?);
     }
-    let mut part = Part { layer, record, bytes, indices, context: None };
+    let mut part = Part { layer, record, bytes, indices, context: None, is_unbound: false };
     if part.removes_ranges() {
         part.context = Some(read_vector(reader)?);
     }

@@ -9,8 +9,14 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
-use super::{KEY_LEN, Kind, commit::CommitRow};
+use super::{
+    HASH_LEN, KEY_LEN, Kind,
+    bound::Bound,
+    commit::{CommitRow, Layer},
+    fill_hash,
+};
 use crate::engine::Change;
 
 /// The largest group for whose like room is made beforehand.
@@ -25,13 +31,35 @@ pub(crate) struct Sheet {
     bytes: Vec<u8>,
     /// Where each row ends.
     ends: Vec<usize>,
+    /// The records that are not bound yet, in order.
+    unbound: Vec<Unbound>,
+    /// How many rows are bound.
+    bound: usize,
 }
 
-/// The rows of a group, which does not change any more.
+/// A record that has no chain yet.
+struct Unbound {
+    /// Which of the rows it is in.
+    row: usize,
+    layer: Layer,
+    place: Range<usize>,
+}
+
+/// The rows of a group, which do not change any more but for being bound.
 pub(crate) struct SealedSheet {
-    first: u64,
-    bytes: Bytes,
-    ends: Vec<usize>,
+    len: u64,
+    content: Mutex<Content>,
+}
+
+enum Content {
+    Unbound(Sheet),
+    Bound {
+        first: u64,
+        bytes: Bytes,
+        ends: Vec<usize>,
+        /// Where the last row stands.
+        after: Bound,
+    },
 }
 
 impl Sheet {
@@ -43,64 +71,118 @@ impl Sheet {
         self.ends.len()
     }
 
-    /// Writes the row of commit `number`, the next one, and returns it.
-    pub(crate) fn write(&mut self, number: u64, row: &CommitRow) -> &[u8] {
+    /// Writes the row of commit `number`, the next one. Returns its bytes.
+    pub(crate) fn write(&mut self, number: u64, row: &CommitRow) -> u64 {
         if self.is_empty() {
             self.first = number;
         }
         debug_assert_eq!(number, self.first + self.len() as u64, "rows are found by their place");
+        let at = self.len();
         self.bytes.extend_from_slice(&Kind::Commit.key_bytes(number));
         let start = self.bytes.len();
-        row.write(number, &mut self.bytes);
+        let unbound = &mut self.unbound;
+        row.write(number, &mut self.bytes, |layer, place| unbound.push(Unbound { row: at, layer, place }));
+        self.bytes.extend_from_slice(&[0; HASH_LEN]);
         self.ends.push(self.bytes.len());
-        &self.bytes[start..]
+        (self.bytes.len() - start) as u64
     }
 
-    /// A copy of a row that is here.
+    /// Binds the rows that are not bound yet, those of earlier sheets being bound.
+    pub(crate) fn bind(&mut self, bound: &mut Bound) {
+        let mut records = self.unbound.drain(..).peekable();
+        for (at, number) in (self.bound..self.ends.len()).zip(self.first + self.bound as u64..) {
+            while let Some(record) = records.next_if(|record| record.row == at) {
+                bound.record(record.layer, &mut self.bytes[record.place]);
+            }
+            bound.row(&mut self.bytes[place_of(&self.ends, at)], number);
+        }
+        self.bound = self.ends.len();
+    }
+
+    /// A copy of a row that is here. One that is not bound has its hash all the same, but a record in it may have no chain.
     pub(crate) fn row(&self, number: u64) -> Option<Bytes> {
-        Some(Bytes::copy_from_slice(&self.bytes[place(self.first, &self.ends, number)?]))
+        let at = place(self.first, &self.ends, number)?;
+        let mut row = self.bytes[place_of(&self.ends, at)].to_vec();
+        if at >= self.bound {
+            fill_hash(&mut row, number);
+        }
+        Some(row.into())
     }
 
     /// Takes all rows off.
     pub(crate) fn seal(&mut self) -> SealedSheet {
         // The next group is about as large.
         let room = (self.bytes.len() + self.bytes.len() / 8).min(ROOM_BYTES_MAX);
-        let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(room));
-        let count = self.ends.len();
-        let ends = std::mem::replace(&mut self.ends, Vec::with_capacity(count));
-        SealedSheet { first: self.first, bytes: bytes.into(), ends }
+        let next = Self {
+            bytes: Vec::with_capacity(room),
+            ends: Vec::with_capacity(self.ends.len()),
+            unbound: Vec::with_capacity(self.ends.len()),
+            ..Self::default()
+        };
+        SealedSheet { len: self.bytes.len() as u64, content: Content::Unbound(std::mem::replace(self, next)).into() }
     }
 }
 
 impl SealedSheet {
     /// Bytes of all rows and their keys.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.len() as u64
+        self.len
     }
 
-    /// A row that is here.
+    /// Binds the rows, unless they are, those of earlier sheets being bound. On any thread.
+    pub(crate) fn bind(&self, bound: &Mutex<Bound>) {
+        let mut bound = bound.lock();
+        let content = &mut *self.content.lock();
+        if let Content::Unbound(sheet) = content {
+            sheet.bind(&mut bound);
+            let Sheet { first, bytes, ends, .. } = std::mem::take(sheet);
+            *content = Content::Bound { first, bytes: bytes.into(), ends, after: *bound };
+        }
+    }
+
+    /// Where the last row stands; `None` while the rows are not bound.
+    pub(crate) fn bound(&self) -> Option<Bound> {
+        match &*self.content.lock() {
+            Content::Unbound(_) => None,
+            Content::Bound { after, .. } => Some(*after),
+        }
+    }
+
+    /// A row that is here, as [`Sheet::row`] has it.
     pub(crate) fn row(&self, number: u64) -> Option<Bytes> {
-        Some(self.bytes.slice(place(self.first, &self.ends, number)?))
+        match &*self.content.lock() {
+            Content::Unbound(sheet) => sheet.row(number),
+            Content::Bound { first, bytes, ends, .. } => {
+                Some(bytes.slice(place_of(ends, place(*first, ends, number)?)))
+            }
+        }
     }
 
-    /// How to write the rows.
-    pub(crate) fn changes(&self) -> impl ExactSizeIterator<Item = Change> {
-        let mut start = 0;
-        self.ends.iter().map(move |&end| {
-            let key_end = start + KEY_LEN;
-            let change = Change::Put(self.bytes.slice(start..key_end), self.bytes.slice(key_end..end));
-            start = end;
-            change
-        })
+    /// Adds how to write the rows.
+    ///
+    /// # Panics
+    ///
+    /// When they are not bound.
+    pub(crate) fn add_changes(&self, changes: &mut Vec<Change>) {
+        let content = self.content.lock();
+        let Content::Bound { bytes, ends, .. } = &*content else { panic!("rows are bound before they are written") };
+        changes.reserve(ends.len());
+        for row in (0..ends.len()).map(|at| place_of(ends, at)) {
+            changes.push(Change::Put(bytes.slice(row.start - KEY_LEN..row.start), bytes.slice(row)));
+        }
     }
 }
 
-/// Where the row of a commit lies, without its key.
-fn place(first: u64, ends: &[usize], number: u64) -> Option<Range<usize>> {
+/// Which of the rows is that of a commit.
+fn place(first: u64, ends: &[usize], number: u64) -> Option<usize> {
     let at = usize::try_from(number.checked_sub(first)?).ok()?;
-    let end = *ends.get(at)?;
+    (at < ends.len()).then_some(at)
+}
+
+/// Where a row lies, without its key.
+fn place_of(ends: &[usize], at: usize) -> Range<usize> {
     let start = at.checked_sub(1).map_or(0, |before| ends[before]);
-    Some(start + KEY_LEN..end)
+    start + KEY_LEN..ends[at]
 }
 
 #[cfg(test)]
@@ -110,7 +192,10 @@ mod tests {
     use super::*;
     use crate::{
         Revision,
-        row::commit::{self, Layer, Part},
+        row::{
+            Tally,
+            commit::{self, Layer, Part},
+        },
     };
 
     /// A commit that puts a value of so many bytes.
@@ -124,7 +209,7 @@ mod tests {
             Record { header, operations: vec![Operation::Put { key, value, lease: None, supersedes: Vec::new() }] };
         let (bytes, chain) = record.encode(&Chain::BEGINNING);
         record.header.chain = chain;
-        let part = Part { layer: Layer::Mesh, record, bytes, indices: None, context: None };
+        let part = Part { layer: Layer::Mesh, record, bytes, indices: None, context: None, is_unbound: false };
         let revision = Revision::new(number as i64).unwrap();
         CommitRow {
             revision,
@@ -136,14 +221,63 @@ mod tests {
         }
     }
 
+    /// The same of a commit whose record is still to be bound.
+    fn unbound(number: u64, value_bytes: usize) -> CommitRow {
+        let mut row = row(number, value_bytes);
+        let part = &mut row.parts[0];
+        (part.bytes, part.is_unbound) = (part.record.encode_unbound().into(), true);
+        row
+    }
+
+    #[test]
+    fn rows_are_bound_in_order_however_many_at_a_time() {
+        let (mut sheet, bound) = (Sheet::default(), Mutex::new(Bound::default()));
+        let (mut expected, mut chain) = (Vec::new(), Chain::BEGINNING);
+        let mut sealed = Vec::new();
+        for number in 1..=9 {
+            let mut alone = row(number, 300);
+            (alone.parts[0].bytes, chain) = alone.parts[0].record.encode(&chain);
+            expected.push(Change::Put(commit::key(number), alone.encode(number)));
+            sheet.write(number, &unbound(number, 300));
+            let read = sheet.row(number).map(|row| CommitRow::decode(&row, number).expect("it has its hash"));
+            assert_eq!(
+                read.map(|row| row.parts[0].record.operations.clone()),
+                Some(alone.parts[0].record.operations.clone())
+            );
+            match number {
+                2 => sheet.bind(&mut bound.lock()),
+                4 | 5 => sealed.push(sheet.seal()),
+                7 => {
+                    sealed.iter().for_each(|before| before.bind(&bound));
+                    sheet.bind(&mut bound.lock());
+                }
+                _ => {}
+            }
+        }
+        sealed.push(sheet.seal());
+        let mut changes = Vec::new();
+        for sheet in &sealed {
+            sheet.bind(&bound);
+            sheet.add_changes(&mut changes);
+        }
+        assert_eq!(changes, expected);
+        let hashes = expected.iter().map(|change| match change {
+            Change::Put(_, row) => Tally::of(row).hashes,
+            Change::Remove(_) => 0,
+        });
+        let bound = *bound.lock();
+        assert_eq!((bound.chains()[0], bound.hashes), (chain, hashes.sum()));
+        assert_eq!(sealed.last().and_then(SealedSheet::bound), Some(bound));
+    }
+
     #[test]
     fn rows_are_as_if_written_alone() {
-        let mut sheet = Sheet::default();
+        let (mut sheet, bound) = (Sheet::default(), Mutex::default());
         assert_eq!(sheet.row(0), None);
         for group in [1..2, 2..9, 9..10, 10..300] {
             let rows: Vec<_> = group.map(|number| (number, row(number, 3_000 % number as usize))).collect();
             for (number, row) in &rows {
-                assert_eq!(sheet.write(*number, row), row.encode(*number));
+                assert_eq!(sheet.write(*number, row), row.encode(*number).len() as u64);
             }
             for (number, row) in &rows {
                 assert_eq!(sheet.row(*number), Some(row.encode(*number)));
@@ -151,7 +285,12 @@ mod tests {
             assert_eq!((sheet.row(rows[0].0 - 1), sheet.row(rows[0].0 + rows.len() as u64)), (None, None));
             let expected = rows.iter().map(|(number, row)| Change::Put(commit::key(*number), row.encode(*number)));
             let sealed = sheet.seal();
-            assert!(sealed.changes().eq(expected));
+            assert_eq!(sealed.row(rows[0].0), Some(rows[0].1.encode(rows[0].0)), "a row is read before it is bound");
+            assert_eq!(sealed.bound(), None);
+            sealed.bind(&bound);
+            let mut changes = Vec::new();
+            sealed.add_changes(&mut changes);
+            assert!(changes.into_iter().eq(expected));
             for (number, row) in &rows {
                 assert_eq!(sealed.row(*number), Some(row.encode(*number)));
             }

@@ -49,7 +49,7 @@ pub(crate) fn read(reader: &mut Reader) -> Result<Part, DecodeError> {
         }
         indices.push(index);
     }
-    Ok(Part { layer: Layer::Mesh, record, bytes, indices: Some(indices), context: None })
+    Ok(Part { layer: Layer::Mesh, record, bytes, indices: Some(indices), context: None, is_unbound: false })
 }
 
 /// The elements of a remainder, with their shares.

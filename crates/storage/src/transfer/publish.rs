@@ -196,6 +196,7 @@ impl Committer {
 
     /// Refuses what cannot be joined. Returns the revision that a change will have.
     pub(super) fn check(&mut self, wall: WallTime, header: &Header) -> Result<Revision, TransferError> {
+        self.bind();
         let mesh = &self.head.mesh;
         let beyond = Dot::new(mesh.own(), header.vector.seq(mesh.own()));
         if !mesh.frontier().covers(beyond) {
@@ -268,6 +269,7 @@ impl Committer {
         if let Some(begins) = begins {
             join.begin_history(begins);
         }
+        self.bind();
         self.tally.add(join.tally);
         let head = &mut self.head;
         (head.commit, head.revision) = (join.number, begins.unwrap_or(revision));

@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use parking_lot::Mutex;
+use tombolo_crdt::{Chain, Record, VersionVector};
 use tombolo_storage::{
     CommitError, Event, Health, KeyValue, Request, RequestError, Store,
     engine::{Change, Engine, EngineError, Persist, Snapshot, memory::MemoryEngine},
@@ -122,6 +123,59 @@ fn a_slice_of_a_compaction_is_written_behind_what_was_sealed_before() {
     assert_eq!(value(&bench.store, "b"), None, "and has not published it");
     group.persist();
     bench.committer.publish(group).unwrap();
+}
+
+/// The last chain of a site's own records, each of which was found to follow from the one before.
+fn followed(bench: &Bench) -> Chain {
+    let own = bench.store.identity().replica;
+    let sent = bench.store.arrivals(&VersionVector::new(), 0, EVERYTHING).unwrap().records;
+    sent.iter().filter(|arrival| arrival.dot.replica == own).fold(Chain::BEGINNING, |chain, arrival| {
+        assert!(Record::follows(&arrival.bytes, &chain), "{} does not follow", arrival.dot);
+        Record::decode(arrival.bytes.clone()).unwrap().header.chain
+    })
+}
+
+#[test]
+fn records_follow_one_another_whatever_is_asked_for_before_they_are_written() {
+    let mut mesh = Mesh::new(2, 1000);
+    mesh.sites[1].run(put("lamp", "of another"));
+    let foreign = mesh.sites[1].store.arrivals(&mesh.sites[0].store.frontier(), 0, EVERYTHING).unwrap().records;
+    let bench = &mut mesh.sites[0];
+    let own = bench.store.identity().replica;
+    let mut groups = Vec::new();
+    for (round, between) in (1..).zip(["nothing", "a record of another", "a compaction", "nothing"]) {
+        bench.try_run(put("a", between)).unwrap();
+        // Of the private layer, which has a chain of its own.
+        bench.try_run(put("compact_rev_key", between)).unwrap();
+        match between {
+            "a record of another" => {
+                for arrival in &foreign {
+                    bench.committer.ingest(bench.wall, arrival.bytes.clone()).unwrap();
+                }
+            }
+            "a compaction" => drop(bench.try_run(Request::Compact { revision: 3 }).unwrap()),
+            _ => {}
+        }
+        bench.try_run(put("a", &round.to_string())).unwrap();
+        groups.push(bench.committer.seal().unwrap().expect("something was executed"));
+    }
+    bench.try_run(put("b", "in no group yet")).unwrap();
+    for mut group in groups {
+        group.persist();
+        bench.committer.publish(group).unwrap();
+        assert_eq!(
+            bench.store.standing().chains.get(&own),
+            Some(&followed(bench)),
+            "it is told where its stream stands"
+        );
+    }
+    bench.commit();
+    let told = followed(bench);
+    mesh.reopen(0, Stop::Crash);
+    let bench = &mut mesh.sites[0];
+    assert_eq!(bench.store.standing().chains.get(&own), Some(&told), "and a restart finds it there");
+    bench.run(put("a", "after a restart"));
+    assert_ne!(followed(bench), told);
 }
 
 /// An engine whose syncs tell that they have begun, and wait to be told to end.
