@@ -50,10 +50,13 @@ impl VersionVector {
 
     /// Raises one replica's entry; a lower seq changes nothing. Returns whether it rose.
     pub fn raise(&mut self, replica: ReplicaId, seq: u64) -> bool {
-        if seq <= self.seq(replica) {
-            return false;
+        // An entry that is there, as nearly every one is, is searched for once.
+        match self.entries.get_mut(&replica) {
+            Some(known) if seq <= *known => return false,
+            Some(known) => *known = seq,
+            None if seq == 0 => return false,
+            None => drop(self.entries.insert(replica, seq)),
         }
-        self.entries.insert(replica, seq);
         true
     }
 
