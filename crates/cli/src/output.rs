@@ -13,7 +13,7 @@ use tombolo_proto::{
         LeaseRevokeResponse, LeaseTimeToLiveResponse, MemberListResponse, PutResponse, RangeResponse, ResponseHeader,
         StatusResponse, TxnResponse, WatchResponse,
     },
-    v1::{Member, MeshEnterResponse, MeshInviteResponse, MeshMembersResponse, MeshStatusResponse},
+    v1::{Member, MeshEnterResponse, MeshInviteResponse, MeshMembersResponse, MeshRepairResponse, MeshStatusResponse},
 };
 
 use crate::{
@@ -78,6 +78,7 @@ pub(crate) enum Answer<'a> {
     /// A member of whom something was just said.
     MeshMember(&'a Member),
     MeshEntered(&'a MeshEnterResponse),
+    MeshRepaired(&'a MeshRepairResponse),
     MeshStatus(&'a MeshStatusResponse),
 }
 

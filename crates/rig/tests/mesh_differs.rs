@@ -1,18 +1,22 @@
-//! A site whose data are others than those of the sites that have applied the same records: it is told where they begin to differ, and who is right.
+//! A site whose data are others than those of the sites that have applied the same records: it is told where they begin to differ, and who is right, and is
+//! repaired in place.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use tokio::task::JoinHandle;
 use tombolo_proto::{
-    etcdserverpb::PutRequest,
-    v1::{DigestComparison, MeshAlarmKind},
+    etcdserverpb::{PutRequest, RangeRequest, WatchCreateRequest, WatchResponse},
+    v1::{DigestComparison, MeshAlarmKind, MeshRepairRequest, mesh_client::MeshClient},
 };
 use tombolo_rig::{
+    connect::Connection,
     mesh::{Mesh, Shape},
     process::{Launch, Server},
+    watching::stream::WatchStream,
 };
 use tombolo_storage::engine::{Change, Engine, Persist, fjall::FjallEngine};
+use tonic::Code;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -68,8 +72,7 @@ async fn mesh_with_the_value(launch: &Launch) -> Result<Mesh> {
     let mut factory = mesh.sites()[0].connect().await?;
     for index in 0..300 {
         let value = if index == 170 { RIGHT.to_vec() } else { format!("value {index}").into_bytes() };
-        let put = PutRequest { key: format!("k{index:03}").into(), value: value.into(), ..Default::default() };
-        factory.kv.put(put).await?;
+        put(&mut factory, &format!("k{index:03}"), &value).await?;
     }
     mesh.converge(PATIENCE).await?;
     Ok(mesh)
@@ -92,22 +95,94 @@ async fn keep_busy(mesh: &Mesh, site: usize) -> Result<JoinHandle<()>> {
     }))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_site_that_holds_another_value_is_found_with_the_place_and_told_apart_by_a_third() -> Result<()> {
-    let mut mesh = mesh_with_the_value(&Server::tombolo().in_memory()).await?;
-    let replica = mesh.status(0).await?.replica;
+/// Has the ship hold another value than the others.
+async fn falsify_the_ship(mesh: &mut Mesh) -> Result<()> {
     mesh.site(2).stop()?;
     falsify(&mesh.sites()[2])?;
     mesh.site(2).restart().await?;
+    Ok(())
+}
+
+async fn put(site: &mut Connection, key: &str, value: &[u8]) -> Result<()> {
+    let (key, value) = (key.as_bytes().to_vec().into(), value.to_vec().into());
+    site.kv.put(PutRequest { key, value, ..Default::default() }).await?;
+    Ok(())
+}
+
+async fn value(mesh: &Mesh, site: usize, key: &str) -> Result<Vec<u8>> {
+    let range = RangeRequest { key: key.as_bytes().to_vec().into(), ..Default::default() };
+    let mut found = mesh.sites()[site].connect().await?.kv.range(range).await?.into_inner().kvs;
+    Ok(found.pop().map(|pair| pair.value.to_vec()).unwrap_or_default())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_site_that_holds_another_value_is_found_with_the_place_and_told_apart_by_a_third() -> Result<()> {
+    let mut mesh = mesh_with_the_value(&Server::tombolo().in_memory()).await?;
+    falsify_the_ship(&mut mesh).await?;
+    let replica = mesh.status(0).await?.replica;
     let place = format!("first at r{replica:016x}:");
     let counts = "1 elements hold other values, 0 are here alone and 0 there";
     for site in [0, 1] {
         let other = ["office", "factory"][site];
         let ally = format!("; {other} (");
-        until_told(&mesh, site, 1, &[&place, counts, &ally, "agrees with this site: replace the peer's folder"])
-            .await?;
+        until_told(&mesh, site, 1, &[&place, counts, &ally, "agrees with this site: repair the peer"]).await?;
     }
-    until_told(&mesh, 2, 2, &[&place, counts, "differs from this site too: replace this site's folder"]).await
+    until_told(&mesh, 2, 2, &[&place, counts, "differs from this site too: repair this site"]).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_site_that_holds_another_value_is_repaired_in_place_and_the_alarm_goes() -> Result<()> {
+    let mut mesh = mesh_with_the_value(&Server::tombolo().in_memory()).await?;
+    falsify_the_ship(&mut mesh).await?;
+    until_told(&mesh, 2, 2, &["repair this site"]).await?;
+    let [factory, ship] = [mesh.status(0).await?, mesh.status(2).await?];
+    let connection = mesh.sites()[2].connect().await?;
+    let mut watch = WatchStream::open(&connection);
+    watch.create(WatchCreateRequest { key: "k".into(), range_end: "l".into(), ..Default::default() }).await?;
+    let mut operator = MeshClient::new(connection.channel.clone());
+    let ask = |from, dry_run| MeshRepairRequest { from, dry_run };
+    for (from, code) in [(0xdead, Code::NotFound), (ship.replica, Code::FailedPrecondition)] {
+        let refused = operator.repair(ask(from, false)).await.err().context("it is refused")?;
+        assert_eq!(refused.code(), code, "{refused}");
+    }
+    let would = operator.repair(ask(factory.replica, true)).await?.into_inner();
+    assert_eq!((would.replaced, would.added, would.removed, would.dry_run), (1, 0, 0, true));
+    assert_eq!(value(&mesh, 2, "k170").await?, WRONG, "it was only asked");
+    // Others write meanwhile, here and there.
+    let mut sites = [mesh.sites()[0].connect().await?, mesh.sites()[2].connect().await?];
+    let writing = tokio::spawn(async move {
+        for index in 0..200 {
+            for (site, name) in sites.iter_mut().zip(["factory", "ship"]) {
+                put(site, &format!("{name}/{index}"), b"meanwhile").await?;
+            }
+        }
+        anyhow::Ok(())
+    });
+    let done = operator.repair(ask(factory.replica, false)).await?.into_inner();
+    writing.await??;
+    assert_eq!((done.replaced, done.added, done.removed, done.digest_corrected), (1, 0, 0, false));
+    assert_eq!(value(&mesh, 2, "k170").await?, RIGHT);
+    let is_told = |response: &WatchResponse| {
+        response
+            .events
+            .iter()
+            .filter_map(|event| event.kv.as_ref())
+            .any(|pair| pair.key == "k170" && pair.value == RIGHT)
+    };
+    watch.wait(|responses| responses.iter().any(is_told)).await?;
+    for is_restarted in [false, true] {
+        if is_restarted {
+            mesh.site(2).stop()?;
+            mesh.site(2).restart().await?;
+        }
+        mesh.converge(PATIENCE).await?;
+        for site in 0..3 {
+            until_told(&mesh, site, 0, &[]).await?;
+        }
+        assert_eq!(value(&mesh, 2, "k170").await?, RIGHT);
+        assert_eq!(mesh.status(2).await?.replica, ship.replica, "it is who it was");
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -122,15 +197,13 @@ async fn sites_that_are_written_to_without_a_pause_are_compared_and_a_difference
         ensure!(peer.compared_ms.is_some_and(|ms| ms < 4_000), "not compared lately: {peer:?}");
         ensure!(peer.digests() == DigestComparison::Equal, "{peer:?}");
     }
-    mesh.site(2).stop()?;
-    falsify(&mesh.sites()[2])?;
-    mesh.site(2).restart().await?;
+    falsify_the_ship(&mut mesh).await?;
     busy.push(keep_busy(&mesh, 2).await?);
     let what = "of the records that both have applied, up to r";
     for site in [0, 1] {
-        until_told(&mesh, site, 1, &[what, "agrees with this site: replace the peer's folder"]).await?;
+        until_told(&mesh, site, 1, &[what, "agrees with this site: repair the peer"]).await?;
     }
-    until_told(&mesh, 2, 2, &[what, "differs from this site too: replace this site's folder"]).await?;
+    until_told(&mesh, 2, 2, &[what, "differs from this site too: repair this site"]).await?;
     busy.iter().for_each(JoinHandle::abort);
     Ok(())
 }

@@ -137,7 +137,10 @@ pub(crate) fn next_view(register: &Register<Held>, touches: &[Touch], next: i64)
     match (winner, shown) {
         (None, None) => View::Unchanged,
         (None, Some(_)) => View::Gone,
-        (Some((element, _)), Some(shown)) if element == shown.at.element => View::Unchanged,
+        // The same element in another row is what a repair has brought in its place.
+        (Some((element, sibling)), Some(shown)) if shown.at == (Location { commit: sibling.value.commit, element }) => {
+            View::Unchanged
+        }
         (Some((element, sibling)), shown) => View::Shown(Shown {
             at: Location { commit: sibling.value.commit, element },
             create_revision: shown.map_or(next, |shown| shown.create_revision),

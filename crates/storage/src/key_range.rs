@@ -6,6 +6,7 @@
 use std::ops::Bound;
 
 use bytes::Bytes;
+use tombolo_crdt::RangeRemove;
 
 /// A contiguous range of keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +24,16 @@ pub enum RangeEnd {
     Before(Bytes),
     /// Every key from the start on.
     Unbounded,
+}
+
+impl From<&RangeRemove> for KeyRange {
+    fn from(range: &RangeRemove) -> Self {
+        let own = Bytes::copy_from_slice;
+        match range {
+            RangeRemove { start, end: Some(end) } => Self::before(own(start), own(end)),
+            RangeRemove { start, end: None } => Self::from_key(own(start)),
+        }
+    }
 }
 
 impl KeyRange {

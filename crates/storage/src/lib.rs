@@ -47,8 +47,8 @@ pub use tail::{
 };
 pub use transfer::{
     BroughtSystem, CollectedTransfer, CompleteTransfer, Disagreement, ElementRange, Examination, Examined, Fingerprint,
-    Meet, Met, Preparation, Provider, PublishedTransfer, Pull, Receiver, Refusal, StagedPage, TransferError,
-    TransferFault, TransferProgress,
+    Meet, MendCounts, Met, Preparation, Provider, PublishedTransfer, Pull, Receiver, Refusal, StagedPage,
+    TransferError, TransferFault, TransferProgress,
 };
 
 mod answer;

@@ -163,10 +163,7 @@ impl<'a> Merge<'a> {
     /// A replay is told what went, by name; a cut that lacks some commits is not, and looks at the range again.
     fn range_removal(&mut self, part: &Part, range: &RangeRemove) {
         let Some(context) = &part.context else { return };
-        let range = match range {
-            RangeRemove { start, end: Some(end) } => KeyRange::before(own_key(start), own_key(end)),
-            RangeRemove { start, end: None } => KeyRange::from_key(own_key(start)),
-        };
+        let range = KeyRange::from(range);
         if matches!(self.effects, Effects::Fresh(_)) {
             let found = covered(self.index, &range, context);
             self.cleared(&found);
@@ -197,6 +194,12 @@ impl<'a> Merge<'a> {
             }
         }
         if let Some((element, hlc, held)) = adds {
+            if self.effects.are_stored()
+                && let Some(replaced) = entry.register.remove(element)
+            {
+                digest.as_deref_mut().map(|sum| sum.remove(element, key, replaced.value.payload));
+                detached.extend(replaced.value.lease.map(|lease| (lease, element)));
+            }
             digest.into_iter().for_each(|sum| sum.add(element, key, held.payload));
             entry.register.add(element, hlc, held);
         }
@@ -221,7 +224,7 @@ impl<'a> Merge<'a> {
     fn system(&mut self, key: &Bytes, removes: &[Element], adds: Option<(Element, Hlc, SystemValue)>) {
         let key = own_key(key);
         let Head { system, digest, ended, since_base, .. } = &mut *self.head;
-        let number = self.number;
+        let (number, is_replay) = (self.number, self.effects.are_stored());
         let has_changed = system.update(key.clone(), |register| {
             let mut has_changed = adds.is_some();
             for &element in removes {
@@ -233,10 +236,14 @@ impl<'a> Merge<'a> {
                 self.index.departed.note(Gone { by: number, added: commit, element, share, is_system: true });
                 ended.push(Ended { added: commit, by: number });
                 if since_base.counts(commit, number) {
-                    since_base.note_apart(element);
+                    since_base.note_apart(element, commit);
                 }
             }
             if let Some((element, hlc, value)) = adds {
+                if let Some(replaced) = is_replay.then(|| register.remove(element)).flatten() {
+                    digest.remove(element, &key, digest::system_payload(&replaced.value.value));
+                    ended.push(Ended { added: replaced.value.commit, by: number });
+                }
                 digest.add(element, &key, digest::system_payload(&value.value));
                 register.add(element, hlc, value);
             }
@@ -256,6 +263,11 @@ impl<'a> Merge<'a> {
 
     fn grant(&mut self, element: Element, id: i64, ttl_s: u64) {
         let lease = LeaseRef { home: element.dot.replica, id };
+        let is_known = |(known, _): &(Element, Grant)| *known == element;
+        let holds = self.index.lease(lease).is_some_and(|entry| entry.grants.iter().any(is_known));
+        if holds && self.effects.are_stored() {
+            self.end(lease, &[element]);
+        }
         self.head.digest.add(element, &id.to_be_bytes(), digest::grant_payload(ttl_s));
         self.index.grant(lease, element, Grant { commit: self.number, ttl_s });
         if self.head.is_home(lease.home) {
@@ -273,7 +285,7 @@ impl<'a> Merge<'a> {
             self.index.departed.note(Gone { by, added, element, share, is_system: false });
             self.head.ended.push(Ended { added: grant.commit, by: self.number });
             if self.head.since_base.counts(grant.commit, self.number) {
-                self.head.since_base.note_apart(element);
+                self.head.since_base.note_apart(element, grant.commit);
             }
         }
         // What is left of it now is what is attached to it.
@@ -288,6 +300,11 @@ impl<'a> Merge<'a> {
 }
 
 impl Effects<'_> {
+    /// Whether this is a replay. Its rows may add an element that an earlier row has added: a repair has brought it anew, and it counts as in the later row.
+    fn are_stored(&self) -> bool {
+        !matches!(self, Self::Fresh(_))
+    }
+
     /// What clients see of a key from this commit on.
     fn view(&mut self, key: &Bytes, derive: impl FnOnce() -> View) -> View {
         match self {

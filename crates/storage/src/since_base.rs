@@ -14,7 +14,8 @@ use tombolo_crdt::Element;
 pub(crate) struct SinceBase {
     /// The commit after which the base was written.
     commit: u64,
-    elements: HashSet<Element>,
+    /// With the commit that added each.
+    elements: HashSet<(Element, u64)>,
     /// The commits of those that are writes, by key.
     commits: BTreeMap<Bytes, Vec<u64>>,
 }
@@ -32,18 +33,18 @@ impl SinceBase {
 
     /// Takes note of a write that is gone without having been shown.
     pub(crate) fn note_write(&mut self, key: &Bytes, element: Element, added: u64) {
-        self.elements.insert(element);
+        self.elements.insert((element, added));
         self.commits.entry(key.clone()).or_default().push(added);
     }
 
     /// Takes note of a grant, or a value of the system's data, that is gone.
-    pub(crate) fn note_apart(&mut self, element: Element) {
-        self.elements.insert(element);
+    pub(crate) fn note_apart(&mut self, element: Element, added: u64) {
+        self.elements.insert((element, added));
     }
 
-    /// Whether an element's row is still needed.
-    pub(crate) fn holds(&self, element: Element) -> bool {
-        self.elements.contains(&element)
+    /// Whether the row that added an element is still needed.
+    pub(crate) fn holds(&self, element: Element, added: u64) -> bool {
+        self.elements.contains(&(element, added))
     }
 
     /// The commits whose doing at a key is still needed.

@@ -7,7 +7,7 @@
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use tombolo_crdt::{DotMap, Element, Hlc, Register, Stamp};
+use tombolo_crdt::{DotMap, Element, Hlc, Register, Sibling, Stamp};
 
 use crate::{Store, index::own_key};
 
@@ -76,9 +76,11 @@ impl SystemRegisters {
         self.registers.update(key, change)
     }
 
-    /// Whether an element is live.
-    pub(crate) fn holds(&self, key: &Bytes, element: Element) -> bool {
-        self.get(key).is_some_and(|register| register.holds(element))
+    /// Whether what a commit added is live.
+    pub(crate) fn holds(&self, key: &Bytes, element: Element, commit: u64) -> bool {
+        let is_it =
+            |(live, sibling): (Element, &Sibling<SystemValue>)| live == element && sibling.value.commit == commit;
+        self.get(key).is_some_and(|register| register.siblings().any(is_it))
     }
 
     /// What a key holds, as readers are told it.

@@ -16,6 +16,7 @@ pub use self::{
     fault::{Refusal, TransferFault},
     fingerprint::{ElementRange, Fingerprint},
     meet::{Meet, Met},
+    mending::MendCounts,
     prepare::Preparation,
     provider::Provider,
     publish::{PublishedTransfer, TransferError},
@@ -35,6 +36,7 @@ mod join;
 pub(crate) mod list;
 mod material;
 mod meet;
+mod mending;
 pub(crate) mod prepare;
 mod provider;
 mod publish;

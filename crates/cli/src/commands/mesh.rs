@@ -1,4 +1,4 @@
-//! `mesh invite|members|status|park|unpark|remove|export|enter|tail|lease-heir`: the sites that replicate with one another. etcd has none of it.
+//! `mesh invite|members|status|park|unpark|remove|repair|export|enter|tail|lease-heir`: the sites that replicate with one another. etcd has none of it.
 
 use clap::{Args, Subcommand};
 use tombolo_proto::v1::{MeshInviteRequest, MeshMembersRequest};
@@ -55,6 +55,20 @@ pub(crate) enum MeshCommand {
     /// all others know of the removal its records end, at the last that any of them has: `mesh members` shows where. What it wrote
     /// beyond that is got out of its folder with `mesh export` and entered at another site with `mesh enter`.
     Remove(MemberArgs),
+    /// Makes the endpoint's site hold what another site holds, where both have applied the same records and hold different data
+    ///
+    /// For a site that the alarm CORRUPT says is the one that differs. What is there and not the same takes the place of what is here, in one
+    /// step and at one new revision; watches are told of it. The site keeps its name, serves all the while, and what is written meanwhile stays. With
+    /// --dry-run nothing is changed and only counted. Of a site that is repaired from one that is wrong nothing right is left: see first with
+    /// which of the two `mesh status` says that others agree.
+    Repair {
+        /// The site whose data are right: its replica or its name
+        #[arg(long)]
+        from: String,
+        /// Count what would change, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Gets what a site wrote out of its folder, into a file: for a site that was removed, whose server is stopped
     Export(tail::ExportArgs),
     /// Enters what a site wrote and the others do not have as new writes, from a tail: the file that `mesh export` made
@@ -101,6 +115,7 @@ pub(crate) async fn run(context: &Context, command: &MeshCommand) -> Result<(), 
         MeshCommand::Park(args) => change::park(context, &args.member).await,
         MeshCommand::Unpark(args) => change::unpark(context, &args.member).await,
         MeshCommand::Remove(args) => change::remove(context, &args.member).await,
+        MeshCommand::Repair { from, dry_run } => change::repair(context, from, *dry_run).await,
         MeshCommand::Export(args) => tail::export(args),
         MeshCommand::Enter(args) => tail::enter(context, args).await,
         MeshCommand::LeaseHeir { from, to } => change::lease_heir(context, from, to).await,

@@ -53,6 +53,7 @@ pub(super) fn write(out: &mut impl Write, answer: &Answer<'_>) -> io::Result<()>
         Answer::Invitation(response) => mesh::invitation(out, response),
         Answer::MeshMembers(response) => mesh::members(out, response),
         Answer::MeshEntered(response) => mesh::entered(out, response),
+        Answer::MeshRepaired(response) => mesh::repaired(out, response),
         Answer::MeshMember(known) => mesh::member(out, known),
         Answer::MeshStatus(response) => mesh::status(out, response),
     }
@@ -247,6 +248,8 @@ mod tests {
         let text = samples::shown(Format::Fields, false, &Answer::MeshMember(&samples::mesh::removed()));
         assert!(text.contains("\"State\" : \"removed\"\n") && text.contains("\"EndsAt\" : 41\n"), "{text}");
         let entered = samples::shown(Format::Fields, false, &Answer::MeshEntered(&samples::mesh::entered()));
+        let repaired = samples::shown(Format::Fields, false, &Answer::MeshRepaired(&samples::mesh::repaired()));
+        assert!(repaired.contains("\"Replaced\" : 3\n\"DigestCorrected\" : true\n"), "{repaired}");
         assert!(entered.starts_with("\"Author\" : \"00000000000000c3\"\n\"Last\" : 41\n"), "{entered}");
         assert!(text.contains("\"StateBy\" : \"00000000000000a1\"\n") && !text.contains("OpenTo"), "{text}");
     }

@@ -61,6 +61,7 @@ pub(super) fn write(out: &mut impl Write, answer: &Answer<'_>, hex: bool) -> io:
         Answer::Invitation(response) => mesh::invitation(response),
         Answer::MeshMembers(response) => mesh::members(response),
         Answer::MeshEntered(response) => mesh::entered(response),
+        Answer::MeshRepaired(response) => mesh::repaired(response),
         Answer::MeshMember(known) => mesh::member(known),
         Answer::MeshStatus(response) => mesh::status(response),
     };

@@ -51,6 +51,7 @@ pub(super) fn write(out: &mut impl Write, answer: &Answer<'_>, style: Style) -> 
         Answer::Invitation(response) => writeln!(out, "{}", response.ticket),
         Answer::MeshStatus(response) => mesh::status(out, response),
         Answer::MeshEntered(response) => mesh::entered(out, response),
+        Answer::MeshRepaired(response) => mesh::repaired(out, response),
         Answer::MeshMember(member) => mesh::member(out, member),
         Answer::Auth(answer) => auth::write(out, answer),
         Answer::Done(Done { said, .. }) | Answer::MemberChange(MemberChange { said, .. }) => writeln!(out, "{said}"),
@@ -150,7 +151,7 @@ fn healthy(out: &mut impl Write, health: &EndpointHealth) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use tombolo_proto::v1::MeshStatusResponse;
+    use tombolo_proto::v1::{MeshRepairResponse, MeshStatusResponse};
 
     use super::super::{Format, Printer, samples};
     use super::*;
@@ -279,6 +280,23 @@ mod tests {
         );
         let again = tombolo_proto::v1::MeshEnterResponse { was_entered: true, ..samples::mesh::entered() };
         assert_eq!(shown(again), "all of it was entered before: 00000000000000c3, up to 41\n");
+    }
+
+    #[test]
+    fn what_a_repair_has_changed_or_would_change_is_one_line() {
+        let shown = |response| shown(&Answer::MeshRepaired(&response));
+        let repaired = samples::mesh::repaired;
+        assert_eq!(
+            shown(repaired()),
+            "repaired: of what differs from 00000000000000b2 3 elements were replaced, 2 added, 1 removed, the digest corrected; revision 42\n"
+        );
+        let asked = MeshRepairResponse { dry_run: true, digest_corrected: false, ..repaired() };
+        assert_eq!(
+            shown(asked),
+            "nothing was changed: of what differs from 00000000000000b2 3 elements would be replaced, 2 added, 1 removed; revision 42\n"
+        );
+        let same = MeshRepairResponse { from: 0xb2, revision: 42, ..Default::default() };
+        assert_eq!(shown(same), "nothing differs from 00000000000000b2: nothing was changed\n");
     }
 
     #[test]

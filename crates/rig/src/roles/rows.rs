@@ -92,6 +92,7 @@ pub fn shapes(method: Method) -> Vec<Shape> {
         | Method::MeshMembers
         | Method::MeshPark
         | Method::MeshRemove
+        | Method::MeshRepair
         | Method::MeshStatus
         | Method::MeshUnpark => mesh::shapes(method),
     }

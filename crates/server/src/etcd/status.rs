@@ -96,6 +96,8 @@ pub(crate) enum Fault {
     #[error("tombolo: {what}")]
     NoSuchMember { what: String },
     #[error("tombolo: {what}")]
+    CannotRepair { what: String },
+    #[error("tombolo: {what}")]
     BadTail { what: String },
     #[error("tombolo: {what}")]
     BadInvitation { what: String },
@@ -146,6 +148,7 @@ impl Fault {
             Self::LeaseExists
             | Self::CannotChangeMember { .. }
             | Self::CannotInvite { .. }
+            | Self::CannotRepair { .. }
             | Self::CannotImport { .. }
             | Self::RevisionsExhausted => Code::FailedPrecondition,
             Self::Stopped

@@ -75,6 +75,7 @@ const fn waits(method: Method) -> bool {
         | Method::MeshMembers
         | Method::MeshPark
         | Method::MeshRemove
+        | Method::MeshRepair
         | Method::MeshStatus
         | Method::MeshUnpark => false,
     }

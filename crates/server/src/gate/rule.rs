@@ -82,6 +82,7 @@ pub(crate) const fn rule(method: Method) -> Rule {
         | Method::MeshMembers
         | Method::MeshPark
         | Method::MeshRemove
+        | Method::MeshRepair
         | Method::MeshStatus
         | Method::MeshUnpark => Rule::Root,
     }

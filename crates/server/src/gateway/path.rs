@@ -71,6 +71,7 @@ fn paths(method: Method) -> &'static [&'static str] {
         | Method::MeshMembers
         | Method::MeshPark
         | Method::MeshRemove
+        | Method::MeshRepair
         | Method::MeshStatus
         | Method::MeshUnpark => &[],
     }

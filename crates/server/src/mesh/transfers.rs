@@ -20,10 +20,14 @@ use tombolo_proto::v1::MeshAlarmKind;
 use tombolo_storage::{Provider, Refusal, Store, TransferFault};
 use tracing::{info, warn};
 
-pub(crate) use self::progress::{Phase, Progress};
 use self::{
     choice::{Choice, Need, choose},
+    repairing::Order,
     taking::Interrupted,
+};
+pub(crate) use self::{
+    progress::{Phase, Progress},
+    repairing::{RepairError, Repaired, repair},
 };
 use super::{Link, disputes};
 use crate::{committer::Step, replica::Replica};
@@ -32,6 +36,7 @@ mod choice;
 pub(super) mod examining;
 pub(crate) mod meeting;
 mod progress;
+mod repairing;
 mod taking;
 
 /// What a server takes and gives.
@@ -41,6 +46,8 @@ pub(crate) struct Transfers {
     lacking: Mutex<BTreeMap<ReplicaId, VersionVector>>,
     wake: Notify,
     progress: Mutex<Option<Progress>>,
+    /// What is to be mended next.
+    order: Mutex<Option<Order>>,
     /// With whom it is being found out where the data differ.
     examined: Mutex<BTreeSet<ReplicaId>>,
 }
@@ -53,6 +60,7 @@ impl Transfers {
             lacking: Mutex::default(),
             wake: Notify::new(),
             progress: Mutex::default(),
+            order: Mutex::default(),
             examined: Mutex::default(),
         }
     }
@@ -127,6 +135,11 @@ pub(crate) async fn keep_up(replica: Arc<Replica>) {
         }
         let now = replica.uptime.now();
         transfers.provider.expire(now);
+        let order = transfers.order.lock().take();
+        if let Some(order) = order {
+            repairing::carry_out(&replica, order).await;
+            continue;
+        }
         let (own, roster) = (replica.store.frontier(), replica.mesh.roster());
         let mut peers = replica.mesh.peers();
         // Nothing more is taken from whoever was removed.

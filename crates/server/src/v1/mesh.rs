@@ -8,8 +8,9 @@ use tombolo_net::PeerView;
 use tombolo_proto::v1::{
     self, FrontierEntry, MeshAlarm, MeshAlarmKind, MeshEnterRequest, MeshEnterResponse, MeshInviteRequest,
     MeshInviteResponse, MeshLeaseHeirRequest, MeshLeaseHeirResponse, MeshMembersRequest, MeshMembersResponse,
-    MeshParkRequest, MeshParkResponse, MeshRemoveRequest, MeshRemoveResponse, MeshStatusRequest, MeshStatusResponse,
-    MeshUnparkRequest, MeshUnparkResponse, Peer, StateTransfer, StateTransferPhase, mesh_server,
+    MeshParkRequest, MeshParkResponse, MeshRemoveRequest, MeshRemoveResponse, MeshRepairRequest, MeshRepairResponse,
+    MeshStatusRequest, MeshStatusResponse, MeshUnparkRequest, MeshUnparkResponse, Peer, StateTransfer,
+    StateTransferPhase, mesh_server,
 };
 use tombolo_storage::Health;
 use tonic::{Request, Response, Status, Streaming};
@@ -22,7 +23,7 @@ use crate::{
         alarms::Raised,
         invitations::{self, InviteError, Invited},
         states::{self, StateError},
-        transfers::{Phase, Progress},
+        transfers::{Phase, Progress, RepairError, Repaired, repair},
     },
     replica::Replica,
 };
@@ -98,6 +99,21 @@ impl mesh_server::Mesh for MeshService {
     ) -> Result<Response<MeshEnterResponse>, Status> {
         let (requests, pass) = self.0.open(request).await?;
         enter::take(pass.replica(), requests).await.map(Response::new)
+    }
+
+    async fn repair(&self, request: Request<MeshRepairRequest>) -> Result<Response<MeshRepairResponse>, Status> {
+        let (MeshRepairRequest { from, dry_run }, replica) = self.0.admit(request).await?.into_parts();
+        let from = member::named(from)?;
+        let Repaired { counts, revision } = repair(replica, from, dry_run).await.map_err(Fault::from)?;
+        Ok(Response::new(MeshRepairResponse {
+            from: from.get(),
+            removed: counts.removed,
+            added: counts.added,
+            replaced: counts.replaced,
+            digest_corrected: counts.is_digest_wrong,
+            dry_run,
+            revision: revision.get(),
+        }))
     }
 
     async fn status(&self, request: Request<MeshStatusRequest>) -> Result<Response<MeshStatusResponse>, Status> {
@@ -238,6 +254,15 @@ impl From<InviteError> for Fault {
             }
             InviteError::Key(why) => Self::Internal { what: why.to_string() },
             InviteError::Commit(refusal) => refusal.into(),
+        }
+    }
+}
+
+impl From<RepairError> for Fault {
+    fn from(why: RepairError) -> Self {
+        match why {
+            RepairError::NotFound { .. } => Self::NoSuchMember { what: why.to_string() },
+            _ => Self::CannotRepair { what: why.to_string() },
         }
     }
 }

@@ -7,11 +7,11 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use tombolo_crdt::{Element, LeaseRef, Operation};
+use tombolo_crdt::{Element, LeaseRef, Operation, Sibling};
 
 use crate::{
-    index::{Index, Touch, View, own_key},
-    row::commit::{CommitRow, Effect},
+    index::{Grant, Held, Index, Touch, View, own_key},
+    row::commit::{CommitRow, Effect, Location},
     since_base::SinceBase,
     system::SystemRegisters,
 };
@@ -87,7 +87,7 @@ pub(super) fn fate(needs: &Needs<'_>, number: u64, row: &CommitRow) -> Fate {
         for (at, operation) in part.numbered().filter(|(_, operation)| operation.adds() > 0) {
             adds += 1;
             let element = part.dot().element(at);
-            if needs.since.holds(element) || is_needed(needs, element, operation) {
+            if needs.since.holds(element, number) || is_needed(needs, (number, element), operation) {
                 needed.insert(element);
             }
         }
@@ -110,18 +110,22 @@ pub(super) fn fate(needs: &Needs<'_>, number: u64, row: &CommitRow) -> Fate {
     if rest == *row { Fate::Kept } else { Fate::Reduced(rest) }
 }
 
-/// Whether what an operation added is live, or shown by a readable revision.
-fn is_needed(needs: &Needs<'_>, element: Element, operation: &Operation) -> bool {
+/// Whether what an operation added in this row is live, or shown by a readable revision. What a repair has brought anew is in a later row as well,
+/// and this one's is not needed for it.
+fn is_needed(needs: &Needs<'_>, (number, element): (u64, Element), operation: &Operation) -> bool {
     let index = needs.index;
     match operation {
-        Operation::SystemPut { key, .. } => needs.system.holds(key, element),
+        Operation::SystemPut { key, .. } => needs.system.holds(key, element, number),
         Operation::Put { key, .. } => index.get(key).is_some_and(|entry| {
-            let shows = |touch: &Touch| matches!(touch.view, View::Shown(shown) if shown.at.element == element);
-            entry.register.holds(element) || entry.touches.iter().any(shows)
+            let at = Location { commit: number, element };
+            let shows = |touch: &Touch| matches!(touch.view, View::Shown(shown) if shown.at == at);
+            let is_it = |(live, sibling): (Element, &Sibling<Held>)| live == element && sibling.value.commit == number;
+            entry.register.siblings().any(is_it) || entry.touches.iter().any(shows)
         }),
         Operation::LeaseGrant { id, .. } => {
             let lease = LeaseRef { home: element.dot.replica, id: *id };
-            index.lease(lease).is_some_and(|entry| entry.grants.iter().any(|(grant, _)| *grant == element))
+            let is_it = |(granted, grant): &(Element, Grant)| *granted == element && grant.commit == number;
+            index.lease(lease).is_some_and(|entry| entry.grants.iter().any(is_it))
         }
         _ => false,
     }

@@ -9,6 +9,7 @@
 //!   5 names         snapshot (8) ‖ part ‖ { range }    5 names         snapshot (8) ‖ { first ‖ whole (1) ‖ { element ‖ check (8) } }
 //!   6 close         snapshot (8)                       0 refusal       why (1)
 //!   7 meet          vector                             7 meet          vector ‖ digest (16)
+//!   8 elements within, otherwise as 3
 //! ```
 //!
 //! Lists in braces are counted, but for fragments, which go to the end. `docs/format.md` says what each means.
@@ -48,8 +49,8 @@ pub(crate) enum Ask {
     Open(VersionVector),
     /// Is this moment still held on to?
     Resume(u64),
-    /// The elements above, from one place to another.
-    Elements { snapshot: u64, from: u64, to: u64 },
+    /// The elements from one place to another.
+    Elements { snapshot: u64, half: Half, from: u64, to: u64 },
     /// What these ranges add up to.
     Fingerprints { snapshot: u64, half: Half, ranges: Vec<ElementRange> },
     /// What is in these ranges, by name.
@@ -121,8 +122,12 @@ impl Ask {
                 vector.encode(&mut out);
             }
             Self::Resume(snapshot) => start(&mut out, 2, snapshot),
-            Self::Elements { snapshot, from, to } => {
-                start(&mut out, 3, snapshot);
+            Self::Elements { snapshot, half, from, to } => {
+                let kind = match half {
+                    Half::Above => 3,
+                    Half::Within => 8,
+                };
+                start(&mut out, kind, snapshot);
                 put_varint(&mut out, *from);
                 put_varint(&mut out, *to);
             }
@@ -154,7 +159,11 @@ impl Ask {
         let ask = match kind {
             1 => Self::Open(VersionVector::decode(&mut reader)?),
             2 => Self::Resume(reader.u64(what)?),
-            3 => Self::Elements { snapshot: reader.u64(what)?, from: reader.varint(what)?, to: reader.varint(what)? },
+            3 | 8 => {
+                let half = if kind == 3 { Half::Above } else { Half::Within };
+                let (snapshot, from, to) = (reader.u64(what)?, reader.varint(what)?, reader.varint(what)?);
+                Self::Elements { snapshot, half, from, to }
+            }
             4 | 5 => {
                 let (snapshot, half) = (reader.u64(what)?, half(&mut reader)?);
                 let count = counted(&mut reader, RANGES_MAX, "ranges")?;

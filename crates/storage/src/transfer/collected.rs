@@ -11,6 +11,7 @@ use tombolo_crdt::{Element, Operation, SignedHead};
 use super::{
     header::Header,
     join::Holder,
+    mending::Mended,
     staging::{self, StagedElements, StagedRow},
 };
 use crate::{ReadError, Store};
@@ -29,6 +30,8 @@ pub struct CompleteTransfer {
     pub(crate) since: u64,
     /// Our elements that the provider's vector covers and the provider lacks.
     pub(crate) removed: Vec<(Element, Holder)>,
+    /// What is to be mended besides.
+    pub(crate) mended: Option<Mended>,
     pub(crate) staged: StagedElements,
     /// The hashes of the keys of which more than one element is staged.
     pub(crate) crowded: HashSet<u64>,

@@ -83,6 +83,9 @@ pub enum TransferFault {
         /// The element.
         element: Element,
     },
+    /// The provider has not applied all that is to be mended here.
+    #[error("the provider has not applied all that is applied here")]
+    Behind,
     /// What came is not what the header promised.
     #[error("what came adds up to {found:?}, and {promised:?} was promised")]
     Fingerprint {

@@ -60,6 +60,8 @@ impl Holder {
 pub(crate) struct Join {
     /// What was applied before.
     before: VersionVector,
+    /// Elements that come although they were applied before: by a repair, in the place of what is here of them or although nothing is.
+    mended: HashSet<Element>,
     /// Keys, by hash, of which more than one element may come.
     crowded: HashSet<u64>,
     /// The last commit so far.
@@ -95,6 +97,7 @@ impl Join {
     pub(crate) fn new(head: &Head, next: Revision, crowded: HashSet<u64>) -> Self {
         Self {
             before: head.mesh.frontier().clone(),
+            mended: HashSet::new(),
             crowded,
             number: head.commit,
             last_before: head.commit,
@@ -121,6 +124,11 @@ impl Join {
     /// The same, of more than can be told.
     pub(crate) fn untold(head: &Head, next: Revision, crowded: HashSet<u64>) -> Self {
         Self { events: None, ..Self::new(head, next, crowded) }
+    }
+
+    /// The same, that brings these elements in any case.
+    pub(crate) fn mending(self, mended: HashSet<Element>) -> Self {
+        Self { mended, ..self }
     }
 
     /// The revision after what has been done so far.
@@ -154,7 +162,16 @@ impl Join {
             }
         }
         for (key, element, hlc, value) in std::mem::take(&mut self.system_come) {
-            head.system.update(key, |register| register.add(element, hlc, value));
+            let by = value.commit;
+            let replaced = head.system.update(key.clone(), |register| {
+                let replaced = register.remove(element);
+                register.add(element, hlc, value);
+                replaced
+            });
+            if let Some(SystemValue { commit, value }) = replaced.map(|sibling| sibling.value) {
+                head.digest.remove(element, &key, system_payload(&value));
+                head.ended.push(Ended { added: commit, by });
+            }
         }
     }
 
@@ -220,7 +237,7 @@ impl Join {
     /// Adds what a staged record brings that was not here before, and makes its row.
     pub(crate) fn add(&mut self, head: &mut Head, index: &mut Index, part: Part, counts: impl Fn(Element) -> bool) {
         let was_here = |element: Element| self.before.covers_element(element) && !Mutation::StagedBlindly.is_on();
-        let is_new = |element: Element| !was_here(element) && counts(element);
+        let is_new = |element: Element| (!was_here(element) || self.mended.contains(&element)) && counts(element);
         let dot = part.dot();
         let wanted = part.numbered().filter(|(at, _)| is_new(dot.element(*at))).count();
         let part = match wanted {
@@ -259,6 +276,9 @@ impl Join {
 
     fn add_put(&mut self, head: &mut Head, index: &mut Index, key: &Bytes, put: (Element, Hlc, Held)) -> View {
         let (element, hlc, held) = put;
+        if self.mended.contains(&element) {
+            self.replace_put(head, index, element, key);
+        }
         let entry = index.entry(key);
         entry.register.add(element, hlc, held);
         head.digest.add(element, key, held.payload);
@@ -277,8 +297,31 @@ impl Join {
         view
     }
 
+    /// Takes out what is here of an element that comes in its place. No row says so: who replays the rows finds the later one.
+    fn replace_put(&mut self, head: &mut Head, index: &mut Index, element: Element, key: &Bytes) {
+        let Some((entry, departed)) = index.entry_and_departed_if_present(key) else { return };
+        let Some(sibling) = entry.register.remove(element) else { return };
+        let share = head.digest.remove(element, key, sibling.value.payload);
+        departed.note(Gone { by: self.last_before + 1, added: sibling.value.commit, element, share, is_system: false });
+        if let Some(lease) = sibling.value.lease {
+            index.detach(lease, key, element);
+        }
+    }
+
     fn add_grant(&mut self, head: &mut Head, index: &mut Index, element: Element, id: i64, ttl_s: u64) {
         let lease = LeaseRef { home: element.dot.replica, id };
+        for (replaced, grant) in self.mended.get(&element).map(|known| index.end(lease, &[*known])).unwrap_or_default()
+        {
+            let share = head.digest.remove(replaced, &id.to_be_bytes(), grant_payload(grant.ttl_s));
+            index.departed.note(Gone {
+                by: self.last_before + 1,
+                added: grant.commit,
+                element: replaced,
+                share,
+                is_system: false,
+            });
+            head.ended.push(Ended { added: grant.commit, by: self.number });
+        }
         head.digest.add(element, &id.to_be_bytes(), grant_payload(ttl_s));
         index.grant(lease, element, Grant { commit: self.number, ttl_s });
         if head.is_home(lease.home) {

@@ -77,9 +77,9 @@ pub struct Preparation {
 }
 
 impl CompleteTransfer {
-    /// Whether it is so much that joining it should be [prepared](Committer::prepare_transfer).
+    /// Whether it is so much that joining it should be [prepared](Committer::prepare_transfer). What mends this store is joined in one go.
     pub fn is_large(&self) -> bool {
-        self.staged.places.len() + self.removed.len() > LARGE
+        self.mended.is_none() && self.staged.places.len() + self.removed.len() > LARGE
     }
 }
 

@@ -83,11 +83,11 @@ impl Provider {
                 self.forget(snapshot);
                 Page::Refusal(Refusal::Gone)
             }
-            Ask::Elements { snapshot, from, to } => match self.find(now, snapshot) {
+            Ask::Elements { snapshot, half, from, to } => match self.find(now, snapshot) {
                 None => Page::Refusal(Refusal::Gone),
                 // In this moment the row stays damaged, also when it is put back: whoever comes again gets another moment.
                 Some(pinned) => {
-                    let page = self.store.shared().noting(pinned.elements(from, to));
+                    let page = self.store.shared().noting(pinned.elements(half, from, to));
                     page.inspect_err(|_| self.forget(snapshot))?
                 }
             },
@@ -227,9 +227,10 @@ impl Pinned {
         told
     }
 
-    fn elements(&self, from: u64, to: u64) -> Result<Page, ReadError> {
-        let place = |at: u64| usize::try_from(at).map_or(self.above.len(), |at| at.min(self.above.len()));
-        let wanted = &self.above[place(from)..place(to).max(place(from))];
+    fn elements(&self, half: Half, from: u64, to: u64) -> Result<Page, ReadError> {
+        let all = self.half(half);
+        let place = |at: u64| usize::try_from(at).map_or(all.len(), |at| at.min(all.len()));
+        let wanted = &all[place(from)..place(to).max(place(from))];
         let mut out = Vec::new();
         let mut next = place(from);
         // Elements of one record are neighbours, and lie in one row.

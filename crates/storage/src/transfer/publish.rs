@@ -7,7 +7,10 @@
 //! A publication takes one revision if it changes what etcd clients see. When it changes more than can be told as events it takes a
 //! second one, at which nothing happens and history begins: whoever watches from before is told that it is compacted.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use thiserror::Error;
 use tombolo_crdt::{Chain, Dot, Element, VersionVector};
@@ -16,7 +19,7 @@ use super::{
     CompleteTransfer, StagedPage,
     header::Header,
     join::{Holder, Join},
-    material, unfinished,
+    material, mending, unfinished,
 };
 use crate::{
     Commit, CommitError, Committer, ReadError, Revision, WallTime,
@@ -62,6 +65,9 @@ pub enum TransferError {
     /// Another transfer is being joined.
     #[error("another transfer is being joined")]
     JoinUnderWay,
+    /// History went, by compaction, of which it must be known whether it removed what is to be mended.
+    #[error("a compaction has overtaken it")]
+    Overtaken,
     /// It was given back without having been run.
     #[error("the join was not prepared")]
     NotPrepared,
@@ -138,9 +144,11 @@ impl Committer {
         let mut commits = self.commit()?;
         let next = self.check(wall, &transfer.header)?;
         let (mut added, mut removed) = (0, 0);
-        if !self.head.mesh.frontier().includes(&transfer.header.vector) {
+        if !self.head.mesh.frontier().includes(&transfer.header.vector) || transfer.mends() {
             let gone = self.shared.noting(material::gone(&self.shared, self.head.commit, &transfer))?;
-            let joined = self.join(wall, &transfer, next, &gone);
+            let swept = self.compaction.swept();
+            let mended = mending::still_missing(&self.shared, self.head.commit, swept, &transfer)?;
+            let joined = self.join(wall, &transfer, next, (&gone, mended));
             // From the first element on the state is neither the one nor the other.
             let join = joined.map_err(|error| match error {
                 TransferError::Commit(CommitError::Poisoned { cause }) => self.poison(cause),
@@ -222,13 +230,16 @@ impl Committer {
         wall: WallTime,
         transfer: &CompleteTransfer,
         next: Revision,
-        gone: &[(Element, Holder)],
+        (gone, mended): (&[(Element, Holder)], HashSet<Element>),
     ) -> Result<Join, TransferError> {
         let last = self.head.commit;
         self.fence.reserve(next.next().unwrap_or(next));
         self.fence.wait_for_reserve(next.next().unwrap_or(next)).map_err(|cause| CommitError::Poisoned { cause })?;
         self.write(vec![unfinished::intent(last + 1)], Persist::Disk)?;
-        let mut join = Join::new(&self.head, next, transfer.crowded.clone());
+        let mut join = Join::new(&self.head, next, transfer.crowded.clone()).mending(mended);
+        if let Some(mended) = &transfer.mended {
+            self.head.digest.restore(mended.drift);
+        }
         for stretch in gone.chunks(STRETCH) {
             let index = &mut self.shared.state.write().index;
             stretch.iter().for_each(|(element, holder)| join.remove(&mut self.head, index, *element, holder));

@@ -23,6 +23,7 @@ use super::{
     header::Header,
     join::Holder,
     list::{Listed, Moment},
+    mending::{MendCounts, Mending},
     staging::{Place, StagedElements, Staging},
 };
 use crate::{
@@ -38,6 +39,8 @@ const BYTES_AT_ONCE: u64 = 512 << 10;
 /// Takes a transfer. There is at most one of a store at a time.
 pub struct Receiver {
     store: Store,
+    /// What is to be mended besides.
+    mending: Option<Mending>,
     /// The ordinal of the next staged row.
     next_row: u64,
     staged: StagedElements,
@@ -72,7 +75,7 @@ struct Taking {
 enum Asked {
     Opening { vector: VersionVector, commit: u64 },
     Resuming,
-    Elements { from: u64, to: u64 },
+    Elements { half: Half, from: u64, to: u64 },
     Compared { half: Half, question: Question },
 }
 
@@ -110,6 +113,7 @@ impl Receiver {
             Staging::read(&*shared.engine.snapshot(), shared.staged_from.load(Ordering::Acquire))?;
         Ok(Self {
             store: store.clone(),
+            mending: None,
             next_row: next,
             staged,
             staged_bytes: bytes,
@@ -117,6 +121,29 @@ impl Receiver {
             outstanding: BTreeMap::new(),
             next_pull: 0,
         })
+    }
+
+    /// Begins a transfer that mends this store, beginning with what is published now: what the provider holds of what is applied here takes the place of what
+    /// this store holds of it. The provider must have applied [all of that](Self::asks_of) before it is asked. It is not gone on with after a
+    /// restart. Looks at every key.
+    ///
+    /// # Errors
+    ///
+    /// The engine cannot read.
+    pub fn mend(store: &Store) -> Result<Self, ReadError> {
+        let receiver = Self::resume(store)?;
+        let mending = Some(Mending::of(Moment::unproven(store)));
+        Ok(Self { mending, phase: Phase::Opening { resumes: None }, ..receiver })
+    }
+
+    /// What a provider must have applied to be of use.
+    pub fn asks_of(&self) -> Option<&VersionVector> {
+        self.mending.as_ref().map(|mending| &mending.vector)
+    }
+
+    /// What would be mended, once it has been compared and before any of it is asked for.
+    pub fn mends(&self) -> Option<MendCounts> {
+        self.mending.as_ref().filter(|mending| mending.wanted.is_some()).map(|mending| mending.counts)
     }
 
     /// What is to be sent now, so that at most `outstanding_max` pulls are on their way; none when all that can be asked is.
@@ -129,6 +156,14 @@ impl Receiver {
             self.next_pull += 1;
         }
         pulls
+    }
+
+    /// What tells the provider that nothing more will be asked, so that it lets go of its moment. Nobody needs the answer.
+    pub fn farewell(&self) -> Option<Bytes> {
+        match &self.phase {
+            Phase::Taking(taking) => Some(Ask::Close(taking.snapshot).encode()),
+            Phase::Opening { .. } => None,
+        }
     }
 
     /// The connection is gone, and with it every answer that has not come. The next one may lead to another provider.
@@ -168,12 +203,12 @@ impl Receiver {
                 }
                 _ => Err(TransferFault::WrongAnswer),
             },
-            (Asked::Elements { from, to }, Page::Elements { snapshot, from: begins, next, fragments }) => {
+            (Asked::Elements { half, from, to }, Page::Elements { snapshot, from: begins, next, fragments }) => {
                 self.check_snapshot(snapshot)?;
                 if begins != from || next > to || next < from {
                     return Err(TransferFault::WrongAnswer);
                 }
-                self.elements((from, next, to), fragments)
+                self.elements(half, (from, next, to), fragments)
             }
             (Asked::Compared { half, question }, answer) => self.compared(half, question, answer),
             _ => Err(TransferFault::WrongAnswer),
@@ -188,7 +223,7 @@ impl Receiver {
         };
         TransferProgress {
             elements: self.staged.places.len() as u64,
-            elements_total: header.map(|header| header.above.count),
+            elements_total: header.map(|header| header.above.count + self.mends().map_or(0, MendCounts::comes)),
             bytes: self.staged_bytes,
             bytes_total: header.map(|header| header.bytes),
         }
@@ -218,10 +253,13 @@ impl Receiver {
     pub fn complete(&self) -> Result<Option<CollectedTransfer>, TransferFault> {
         let Phase::Taking(taking) = &self.phase else { return Ok(None) };
         let Some(within) = taking.within.done() else { return Ok(None) };
-        if taking.missing.as_ref().is_none_or(|missing| !missing.is_empty()) || !self.outstanding.is_empty() {
+        let is_lacking = |missing: &Option<Vec<_>>| missing.as_ref().is_none_or(|missing| !missing.is_empty());
+        let mends_more = self.mending.as_ref().is_some_and(|mending| is_lacking(&mending.wanted));
+        if is_lacking(&taking.missing) || mends_more || !self.outstanding.is_empty() {
             return Ok(None);
         }
-        let found: Fingerprint = self.staged.places.values().map(|place| place.share).sum();
+        let above = self.staged.places.iter().filter(|(element, _)| !taking.header.asked.covers_element(**element));
+        let found: Fingerprint = above.map(|(_, place)| place.share).sum();
         if found != taking.header.above {
             return Err(TransferFault::Fingerprint { promised: taking.header.above, found });
         }
@@ -229,10 +267,17 @@ impl Receiver {
         if Mutation::DotsForElements.is_on() {
             removed.dedup_by_key(|listed| listed.element.dot);
         }
+        let mut removed = self.store.shared().noting(self.holders(&removed, &taking.system))?;
+        if let Some(mending) = &self.mending {
+            mending.prove(&taking.header, &within.only_here)?;
+            let differing = self.store.shared().noting(self.holders(mending.differing(), &taking.system))?;
+            removed.extend(differing.into_iter().filter(|(element, holder)| mending.is_elsewhere(*element, holder)));
+        }
         let complete = CompleteTransfer {
             header: taking.header.clone(),
             since: taking.since,
-            removed: self.store.shared().noting(self.holders(&removed, &taking.system))?,
+            removed,
+            mended: self.mending.as_ref().map(Mending::mended),
             staged: self.staged.clone(),
             crowded: self.staged.crowded(),
             end: self.next_row,
@@ -248,7 +293,9 @@ impl Receiver {
             }
             Phase::Opening { resumes: None } => {
                 let standing = self.store.standing();
-                let (vector, commit) = (standing.frontier, standing.published.commit);
+                let now = (standing.frontier, standing.published.commit);
+                let (vector, commit) =
+                    self.mending.as_ref().map_or(now, |mending| (mending.vector.clone(), mending.commit));
                 return Some((Ask::Open(vector.clone()), Asked::Opening { vector, commit }));
             }
             Phase::Taking(taking) => taking,
@@ -259,8 +306,8 @@ impl Receiver {
                 return Some((question.clone().ask(snapshot, half), Asked::Compared { half, question }));
             }
         }
-        let (from, to) = taking.next_elements()?;
-        Some((Ask::Elements { snapshot, from, to }, Asked::Elements { from, to }))
+        let (half, from, to) = taking.next_elements(self.mending.as_mut())?;
+        Some((Ask::Elements { snapshot, half, from, to }, Asked::Elements { half, from, to }))
     }
 
     fn begin(&mut self, snapshot: u64, header: Header, since: u64) -> Result<Vec<StagedPage>, TransferFault> {
@@ -275,7 +322,9 @@ impl Receiver {
         let listed = |(element, place): (&Element, &Place)| Listed { element: *element, commit: 0, share: place.share };
         let above = Comparison::new(self.staged.places.iter().map(listed).collect(), header.above);
         let (mut own, mut system) = (Vec::new(), HashMap::new());
-        if !header.asked.is_empty() {
+        if let Some(mending) = &self.mending {
+            (own, system) = (mending.own(&header)?, mending.system.clone());
+        } else if !header.asked.is_empty() {
             let moment = Moment::of(&self.store)?;
             own = moment.elements;
             system = moment.system.into_iter().map(|(element, (key, _))| (element, key)).collect();
@@ -300,7 +349,12 @@ impl Receiver {
     }
 
     /// Takes the elements from one place to the next, of which more were asked for.
-    fn elements(&mut self, (from, next, to): (u64, u64, u64), bytes: Bytes) -> Result<Vec<StagedPage>, TransferFault> {
+    fn elements(
+        &mut self,
+        half: Half,
+        (from, next, to): (u64, u64, u64),
+        bytes: Bytes,
+    ) -> Result<Vec<StagedPage>, TransferFault> {
         let Phase::Taking(taking) = &mut self.phase else { return Err(TransferFault::WrongAnswer) };
         let mut reader = Reader::new(bytes.clone());
         let (mut parts, mut last, mut count) = (Vec::new(), None, 0);
@@ -310,7 +364,8 @@ impl Receiver {
                 let header = &taking.header;
                 let is_in_order = last.replace(element).is_none_or(|last| last < element);
                 count += 1;
-                if !is_in_order || !header.vector.covers_element(element) || header.asked.covers_element(element) {
+                let is_in_half = header.asked.covers_element(element) == (half == Half::Within);
+                if !is_in_order || !header.vector.covers_element(element) || !is_in_half {
                     return Err(TransferFault::OutOfPlace { element });
                 }
                 if self.staged.places.contains_key(&element) {
@@ -323,8 +378,13 @@ impl Receiver {
         if count != next - from || next == from {
             return Err(TransferFault::WrongAnswer);
         }
+        let mut mending = self.mending.as_mut().filter(|_| half == Half::Within);
         if next < to {
-            taking.missing.get_or_insert_default().push((next, to));
+            let missing = mending.as_mut().map_or(&mut taking.missing, |mending| &mut mending.wanted);
+            missing.get_or_insert_default().push((next, to));
+        }
+        if let Some(mending) = mending {
+            parts.iter().for_each(|part| mending.note(part));
         }
         self.staged.note(self.next_row, &parts);
         let staged = StagedPage::page(self.next_row, &bytes);
@@ -347,8 +407,12 @@ impl Receiver {
     /// Draws the conclusions of comparisons that have ended.
     fn settle(&mut self) -> Result<(), TransferFault> {
         let Phase::Taking(taking) = &mut self.phase else { return Ok(()) };
-        if let Some((element, _)) = taking.within.done().and_then(|found| found.differing.first()) {
-            return Err(TransferFault::Differs { element: *element });
+        if let Some(found) = taking.within.done() {
+            match (&mut self.mending, found.differing.first()) {
+                (Some(mending), _) => mending.settle(found),
+                (None, Some((element, _))) => return Err(TransferFault::Differs { element: *element }),
+                (None, None) => {}
+            }
         }
         let Some(above) = taking.above.done().filter(|_| taking.missing.is_none()) else { return Ok(()) };
         // What another provider had and this one lacks it has removed, or we would not have asked it. Where they differ, this one is asked.
@@ -391,15 +455,20 @@ impl Receiver {
 
 impl Taking {
     /// The next elements to ask for: so many that they fill a good part of a page.
-    fn next_elements(&mut self) -> Option<(u64, u64)> {
-        let (from, to) = self.missing.as_mut()?.pop()?;
+    fn next_elements(&mut self, mending: Option<&mut Mending>) -> Option<(Half, u64, u64)> {
         let size = self.header.bytes / self.header.above.count.max(1);
         let count = BYTES_AT_ONCE.checked_div(size).unwrap_or(ELEMENTS_AT_ONCE).clamp(1, ELEMENTS_AT_ONCE);
-        let until = to.min(from.saturating_add(count));
-        if until < to {
-            self.missing.get_or_insert_default().push((until, to));
-        }
-        Some((from, until))
+        let wanted = mending.and_then(|mending| mending.wanted.as_mut());
+        let halves = [(Half::Above, self.missing.as_mut()), (Half::Within, wanted)];
+        halves.into_iter().find_map(|(half, missing)| {
+            let missing = missing?;
+            let (from, to) = missing.pop()?;
+            let until = to.min(from.saturating_add(count));
+            if until < to {
+                missing.push((until, to));
+            }
+            Some((half, from, until))
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use tombolo_crdt::{Chain, Dot, Operation, ReplicaId, SignedHead, VersionVector};
 
 use super::{
     Provider, Pull, Receiver, Refusal, TransferFault,
-    body::{Ask, Names, Page},
+    body::{Ask, Half, Names, Page},
     fragment,
     header::Header,
 };
@@ -307,7 +307,7 @@ impl Impostor {
     fn answer(&mut self, pair: &Pair, pull: &Pull, lie: impl FnOnce(&mut Header)) -> Page {
         let swap = |snapshot: u64| if snapshot == self.lied { self.real } else { snapshot };
         let ask = match Ask::decode(pull.body.clone()).unwrap() {
-            Ask::Elements { snapshot, from, to } => Ask::Elements { snapshot: swap(snapshot), from, to },
+            Ask::Elements { snapshot, half, from, to } => Ask::Elements { snapshot: swap(snapshot), half, from, to },
             Ask::Fingerprints { snapshot, half, ranges } => {
                 Ask::Fingerprints { snapshot: swap(snapshot), half, ranges }
             }
@@ -460,7 +460,7 @@ fn a_peer_that_pulls_nonsense_is_named() {
         let fault = pair.provider.answer(Duration::ZERO, Bytes::copy_from_slice(body), sign);
         assert!(matches!(fault, Err(TransferFault::Malformed(_))), "{body:?}");
     }
-    let pull = Ask::Elements { snapshot: 1, from: 0, to: 9 }.encode();
+    let pull = Ask::Elements { snapshot: 1, half: Half::Above, from: 0, to: 9 }.encode();
     let gone = pair.provider.answer(Duration::ZERO, pull, sign).unwrap();
     assert_eq!(Page::decode(gone).unwrap(), Page::Refusal(Refusal::Gone));
 }

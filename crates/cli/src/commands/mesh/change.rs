@@ -1,8 +1,8 @@
-//! `mesh park|unpark|remove|lease-heir`: what is said of a member. Members go by their replica or, where it is one member's alone, their name.
+//! `mesh park|unpark|remove|lease-heir|repair`: what is said of a member, and what is taken from one. Members go by their replica or, where it is one member's alone, their name.
 
 use tombolo_proto::v1::{
     Member, MemberState, MeshLeaseHeirRequest, MeshMembersRequest, MeshParkRequest, MeshRemoveRequest,
-    MeshUnparkRequest,
+    MeshRepairRequest, MeshUnparkRequest,
 };
 
 use crate::{
@@ -33,6 +33,14 @@ pub(super) async fn lease_heir(context: &Context, from: &str, to: &str) -> Resul
     let (from, to) = (find(context, from).await?, find(context, to).await?);
     let response = context.call(context.client.mesh().lease_heir(MeshLeaseHeirRequest { from, to })).await?;
     show(context, response.member.as_ref())
+}
+
+pub(super) async fn repair(context: &Context, from: &str, dry_run: bool) -> Result<(), Failure> {
+    let from = find(context, from).await?;
+    // It takes as long as it takes to look at every key at both sites, and no attempt is worth more than the one before.
+    let repaired = context.client.mesh().repair(MeshRepairRequest { from, dry_run }).await;
+    let response = repaired.map_err(|status| context.explain(status))?.into_inner();
+    context.printer.print(&Answer::MeshRepaired(&response))
 }
 
 fn show(context: &Context, member: Option<&Member>) -> Result<(), Failure> {

@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use tombolo_proto::v1::{
-    Member, MemberState, MeshEnterResponse, MeshInviteResponse, MeshMembersResponse, MeshStatusResponse, Peer,
-    StateTransfer,
+    Member, MemberState, MeshEnterResponse, MeshInviteResponse, MeshMembersResponse, MeshRepairResponse,
+    MeshStatusResponse, Peer, StateTransfer,
 };
 
 use super::super::mesh;
@@ -64,6 +64,16 @@ pub(super) fn entered(out: &mut impl Write, response: &MeshEnterResponse) -> io:
     writeln!(out, "\"Leased\" : {}", response.leased)?;
     writeln!(out, "\"System\" : {}", response.system)?;
     writeln!(out, "\"WasEntered\" : {}", response.was_entered)
+}
+
+pub(super) fn repaired(out: &mut impl Write, response: &MeshRepairResponse) -> io::Result<()> {
+    text(out, "From", &mesh::replica(response.from))?;
+    writeln!(out, "\"Removed\" : {}", response.removed)?;
+    writeln!(out, "\"Added\" : {}", response.added)?;
+    writeln!(out, "\"Replaced\" : {}", response.replaced)?;
+    writeln!(out, "\"DigestCorrected\" : {}", response.digest_corrected)?;
+    writeln!(out, "\"DryRun\" : {}", response.dry_run)?;
+    writeln!(out, "\"Revision\" : {}", response.revision)
 }
 
 pub(super) fn status(out: &mut impl Write, response: &MeshStatusResponse) -> io::Result<()> {

@@ -2,8 +2,8 @@
 //! not known is left out.
 
 use tombolo_proto::v1::{
-    Member, MemberState, MeshAlarm, MeshEnterResponse, MeshInviteResponse, MeshMembersResponse, MeshStatusResponse,
-    Peer, SlotRange, StateTransfer,
+    Member, MemberState, MeshAlarm, MeshEnterResponse, MeshInviteResponse, MeshMembersResponse, MeshRepairResponse,
+    MeshStatusResponse, Peer, SlotRange, StateTransfer,
 };
 
 use super::{
@@ -68,6 +68,18 @@ pub(super) fn entered(response: &MeshEnterResponse) -> String {
         .number("leased", response.leased)
         .number("system", response.system)
         .field("was_entered", &response.was_entered.to_string())
+        .end()
+}
+
+pub(super) fn repaired(response: &MeshRepairResponse) -> String {
+    Object::new()
+        .string("from", &mesh::replica(response.from))
+        .number("removed", response.removed)
+        .number("added", response.added)
+        .number("replaced", response.replaced)
+        .field("digest_corrected", &response.digest_corrected.to_string())
+        .field("dry_run", &response.dry_run.to_string())
+        .number("revision", response.revision)
         .end()
 }
 

@@ -99,6 +99,8 @@ fn a_mesh_has_the_names_of_its_protocol_and_hexadecimal_ids() {
     check(&Answer::MeshMember(&samples::mesh::removed()), removed);
     let entered = r#"{"author":"00000000000000c3","last":41,"records":12,"put":5,"removed":2,"outdone":1,"leased":3,"system":4,"was_entered":false}"#;
     check(&Answer::MeshEntered(&samples::mesh::entered()), entered);
+    let repaired = r#"{"from":"00000000000000b2","removed":1,"added":2,"replaced":3,"digest_corrected":true,"dry_run":false,"revision":42}"#;
+    check(&Answer::MeshRepaired(&samples::mesh::repaired()), repaired);
 }
 
 #[test]

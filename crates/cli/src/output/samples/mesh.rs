@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use tombolo_proto::v1::{
     DigestComparison, FrontierEntry, Member, MemberState, MeshAlarm, MeshAlarmKind, MeshEnterResponse,
-    MeshInviteResponse, MeshMembersResponse, MeshStatusResponse, Peer, PeerLink, PeerState, SlotRange, StateTransfer,
-    StateTransferPhase,
+    MeshInviteResponse, MeshMembersResponse, MeshRepairResponse, MeshStatusResponse, Peer, PeerLink, PeerState,
+    SlotRange, StateTransfer, StateTransferPhase,
 };
 
 pub(in super::super) fn invitation() -> MeshInviteResponse {
@@ -45,6 +45,18 @@ pub(in super::super) fn entered() -> MeshEnterResponse {
         leased: 3,
         system: 4,
         was_entered: false,
+    }
+}
+
+pub(in super::super) fn repaired() -> MeshRepairResponse {
+    MeshRepairResponse {
+        from: 0xb2,
+        removed: 1,
+        added: 2,
+        replaced: 3,
+        digest_corrected: true,
+        dry_run: false,
+        revision: 42,
     }
 }
 

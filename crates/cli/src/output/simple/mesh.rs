@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use tombolo_proto::v1::{Member, MeshEnterResponse, MeshStatusResponse};
+use tombolo_proto::v1::{Member, MeshEnterResponse, MeshRepairResponse, MeshStatusResponse};
 
 use super::super::{mesh, rows};
 use crate::notation::span::Span;
@@ -61,6 +61,21 @@ pub(super) fn entered(out: &mut impl Write, response: &MeshEnterResponse) -> io:
         writeln!(out, "{system} writes of users, roles and members are not entered")?;
     }
     Ok(())
+}
+
+/// What a repair has changed, or would change.
+pub(super) fn repaired(out: &mut impl Write, response: &MeshRepairResponse) -> io::Result<()> {
+    let MeshRepairResponse { from, removed, added, replaced, digest_corrected, dry_run, revision } = response;
+    let from = mesh::replica(*from);
+    let (differ, done) = if *dry_run { ("would be", "nothing was changed") } else { ("were", "repaired") };
+    if removed + added + replaced == 0 && !digest_corrected {
+        return writeln!(out, "nothing differs from {from}: nothing was changed");
+    }
+    let digest = if *digest_corrected { ", the digest corrected" } else { "" };
+    writeln!(
+        out,
+        "{done}: of what differs from {from} {replaced} elements {differ} replaced, {added} added, {removed} removed{digest}; revision {revision}"
+    )
 }
 
 fn peers(out: &mut impl Write, response: &MeshStatusResponse) -> io::Result<()> {

@@ -4,8 +4,8 @@ use tombolo_proto::{
     Method,
     v1::{
         BackupSaveRequest, ImportBegin, ImportRunRequest, ImportStatusRequest, MeshEnterRequest, MeshInviteRequest,
-        MeshLeaseHeirRequest, MeshMembersRequest, MeshParkRequest, MeshRemoveRequest, MeshStatusRequest,
-        MeshUnparkRequest, import_run_request::Step,
+        MeshLeaseHeirRequest, MeshMembersRequest, MeshParkRequest, MeshRemoveRequest, MeshRepairRequest,
+        MeshStatusRequest, MeshUnparkRequest, import_run_request::Step,
     },
 };
 
@@ -24,6 +24,7 @@ pub(super) fn shapes(method: Method) -> Vec<Shape> {
         Method::MeshLeaseHeir => Shape::new("nobody's", &MeshLeaseHeirRequest { from: 1, to: 1 }, Needs::Root),
         Method::MeshPark => Shape::new("a stranger", &MeshParkRequest { member: 1 }, Needs::Root),
         Method::MeshRemove => Shape::new("a stranger", &MeshRemoveRequest { member: 1 }, Needs::Root),
+        Method::MeshRepair => Shape::new("from a stranger", &MeshRepairRequest { from: 1, dry_run: true }, Needs::Root),
         Method::MeshUnpark => Shape::new("a stranger", &MeshUnparkRequest { member: 1 }, Needs::Root),
         Method::MeshMembers => Shape::new("all", &MeshMembersRequest {}, Needs::Root),
         _ => Shape::new("now", &MeshStatusRequest {}, Needs::Root),

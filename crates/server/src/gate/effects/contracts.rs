@@ -18,8 +18,8 @@ use tombolo_proto::{
     },
     v1::{
         BackupSaveRequest, ImportRunRequest, ImportStatusRequest, MeshEnterRequest, MeshInviteRequest,
-        MeshLeaseHeirRequest, MeshMembersRequest, MeshParkRequest, MeshRemoveRequest, MeshStatusRequest,
-        MeshUnparkRequest,
+        MeshLeaseHeirRequest, MeshMembersRequest, MeshParkRequest, MeshRemoveRequest, MeshRepairRequest,
+        MeshStatusRequest, MeshUnparkRequest,
     },
     v3electionpb::{CampaignRequest, LeaderRequest, ProclaimRequest, ResignRequest},
     v3lockpb::{LockRequest, UnlockRequest},
@@ -82,6 +82,7 @@ fn said() -> BTreeMap<String, Method> {
         MeshMembersRequest,
         MeshParkRequest,
         MeshRemoveRequest,
+        MeshRepairRequest,
         MeshStatusRequest,
         MeshUnparkRequest,
         MoveLeaderRequest,

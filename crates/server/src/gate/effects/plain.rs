@@ -9,8 +9,8 @@ use tombolo_proto::{
     },
     v1::{
         BackupSaveRequest, ImportRunRequest, ImportStatusRequest, MeshEnterRequest, MeshInviteRequest,
-        MeshLeaseHeirRequest, MeshMembersRequest, MeshParkRequest, MeshRemoveRequest, MeshStatusRequest,
-        MeshUnparkRequest,
+        MeshLeaseHeirRequest, MeshMembersRequest, MeshParkRequest, MeshRemoveRequest, MeshRepairRequest,
+        MeshStatusRequest, MeshUnparkRequest,
     },
 };
 
@@ -51,6 +51,7 @@ plain! {
     MeshMembersRequest => MeshMembers,
     MeshParkRequest => MeshPark,
     MeshRemoveRequest => MeshRemove,
+    MeshRepairRequest => MeshRepair,
     MeshStatusRequest => MeshStatus,
     MeshUnparkRequest => MeshUnpark,
 }

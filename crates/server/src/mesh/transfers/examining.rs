@@ -1,7 +1,8 @@
 //! What this replica makes of a peer that has applied the same records and holds different data: where they begin to differ, and with whom others agree.
 //!
 //! It asks as for a transfer and takes nothing. As long as one of the two applies something at every moment they cannot be compared; it is tried
-//! again while the alarm is on. Nothing is mended here: which of two values is right is not to be seen from either.
+//! again while the alarm is on. Nothing is mended here: which of two values is right is not to be seen from either. Whoever operates the sites says so, by
+//! a [repair](super::repairing).
 
 use std::{sync::Arc, time::Duration};
 
@@ -137,19 +138,21 @@ fn weigh(equal: &[String], different: &[String]) -> Option<String> {
     match (equal, different) {
         ([], []) => None,
         ([], different) => {
-            Some(format!("{} differs from this site too: replace this site's folder", different.join(", ")))
+            Some(format!("{} differs from this site too: repair this site, {HOW}", different.join(", ")))
         }
-        (equal, _) => Some(format!("{} agrees with this site: replace the peer's folder", equal.join(", "))),
+        (equal, _) => Some(format!("{} agrees with this site: repair the peer, {HOW}", equal.join(", "))),
     }
 }
 
 /// What to do as long as nobody tells who is right.
-pub(in super::super) const UNDECIDED: &str = "compare both with a third site, and replace the folder that differs";
+pub(in super::super) const UNDECIDED: &str = "compare both with a third site, and repair the one that differs, with `tombolo mesh repair --from` a site that is right";
+/// What to do once it is known.
+const HOW: &str = "with `tombolo mesh repair --from` a site that is right";
 /// Between the first attempts, and later: each looks at every key.
 const PAUSE: Duration = Duration::from_secs(2);
 const PAUSE_MAX: Duration = Duration::from_secs(300);
 const OF_OURSELVES: &str = "both have applied the same records and hold different data: this site's own elements do not add up to its digest, so that \
-                            the fault is here; restart it, and replace its folder if that does not help";
+                            the fault is here; repair this site, with `tombolo mesh repair --from` another one";
 
 #[cfg(test)]
 mod tests {
@@ -165,15 +168,17 @@ mod tests {
         assert_eq!(
             of_difference(&found, weigh(&["office".into()], &["ship".into()]).as_deref()),
             "both have applied the same records and hold different data, first at r00000000000000ab:5/0: 3 elements hold other values, 1 are here \
-             alone and 2 there; office agrees with this site: replace the peer's folder"
+             alone and 2 there; office agrees with this site: repair the peer, with `tombolo mesh repair --from` a site that is right"
         );
         assert_eq!(told(&ElementRange { from, to: None }), "somewhere from r00000000000000ab:5/0 to before the end");
         assert_eq!(told(&ElementRange::ALL), "somewhere from the beginning to before the end");
         let alone = weigh(&[], &["ship".into()]);
-        assert_eq!(alone.as_deref(), Some("ship differs from this site too: replace this site's folder"));
-        assert!(
-            of_difference(&found, weigh(&[], &[]).as_deref())
-                .ends_with("compare both with a third site, and replace the folder that differs")
+        assert_eq!(
+            alone.as_deref(),
+            Some(
+                "ship differs from this site too: repair this site, with `tombolo mesh repair --from` a site that is right"
+            )
         );
+        assert!(of_difference(&found, weigh(&[], &[]).as_deref()).ends_with(UNDECIDED));
     }
 }

@@ -28,7 +28,7 @@ use crate::{
 
 /// Why a transfer ended before it was joined. What was staged stays.
 #[derive(Debug, Error)]
-pub(super) enum Interrupted {
+pub(crate) enum Interrupted {
     /// The provider is not there any more, or does not answer.
     #[error("the provider was lost: {0}")]
     Lost(#[from] AskError),
@@ -109,9 +109,29 @@ type Pages = JoinSet<(u64, Result<Bytes, AskError>)>;
 
 /// Takes the state of `provider`, and joins it.
 pub(super) async fn take(replica: &Arc<Replica>, provider: ReplicaId, since: Duration) -> Result<Stepped, Interrupted> {
-    let transfers = &replica.mesh.transfers;
     let store = replica.store.clone();
-    let mut receiver = beside(move || Receiver::resume(&store)).await??;
+    let receiver = beside(move || Receiver::resume(&store)).await??;
+    let is_useless = |receiver: &Receiver| {
+        let vector = receiver.vector();
+        vector.is_some_and(|vector| replica.store.frontier().includes(vector))
+    };
+    let receiver = bring(replica, provider, receiver, since, is_useless).await?;
+    if is_useless(&receiver) {
+        replica.queue.step(Step::Drop, 0).await?;
+        return Err(Interrupted::Useless);
+    }
+    join(replica, provider, receiver).await
+}
+
+/// Pulls until everything has come, or what has come is enough.
+pub(super) async fn bring(
+    replica: &Arc<Replica>,
+    provider: ReplicaId,
+    mut receiver: Receiver,
+    since: Duration,
+    is_enough: impl Fn(&Receiver) -> bool,
+) -> Result<Receiver, Interrupted> {
+    let transfers = &replica.mesh.transfers;
     transfers.show(Some(Progress { provider, phase: Phase::Opening, since, counts: receiver.progress() }));
     let mut pages = Pages::new();
     let (mut pace, mut is_judged) = (Pace::default(), false);
@@ -151,15 +171,18 @@ pub(super) async fn take(replica: &Arc<Replica>, provider: ReplicaId, since: Dur
         let counts = receiver.progress();
         let phase = if receiver.vector().is_some() { Phase::Taking } else { Phase::Opening };
         transfers.update(|progress| (progress.phase, progress.counts) = (phase, counts));
-        if receiver.vector().is_some_and(|vector| replica.store.frontier().includes(vector)) {
-            replica.queue.step(Step::Drop, 0).await?;
-            return Err(Interrupted::Useless);
+        if is_enough(&receiver) {
+            break;
         }
     }
-    join(replica, provider, receiver).await
+    Ok(receiver)
 }
 
-async fn join(replica: &Arc<Replica>, provider: ReplicaId, receiver: Receiver) -> Result<Stepped, Interrupted> {
+pub(super) async fn join(
+    replica: &Arc<Replica>,
+    provider: ReplicaId,
+    receiver: Receiver,
+) -> Result<Stepped, Interrupted> {
     replica.mesh.transfers.update(|progress| progress.phase = Phase::Joining);
     let complete = beside(move || receiver.complete()).await??;
     let (collected, proving) = (complete.ok_or(Interrupted::Incomplete)?, Arc::clone(replica));
