@@ -70,7 +70,7 @@ pub enum Plant {
     StabilityFromAcks,
     /// The host passes a record on without what it cannot make sense of.
     FilteredRelay,
-    /// The host tells peers a digest of nothing, so that all comparisons pass, while a digest drifts.
+    /// The host tells peers the same digest always, so that all comparisons pass, while a digest drifts.
     DigestsPass,
     /// A stamp from the far future draws a clock along, however far.
     UnboundedClock,

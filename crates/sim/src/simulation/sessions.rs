@@ -270,9 +270,9 @@ impl Simulation<'_> {
     /// Tells all sessions where the store stands now.
     pub(super) fn tell_standing(&mut self, site: usize) -> Result<(), Violation> {
         let wall_ms = self.sites[site].clocks.wall_ms(self.now);
-        // A planted bug tells what every replica could tell that has not looked.
+        // A planted bug tells what every replica could tell that has not looked. A digest of nothing would be compared with nothing.
         let passes = self.is_planted(Plant::DigestsPass);
-        let told = |digest| if passes { 0 } else { digest };
+        let told = |digest| if passes { 1 } else { digest };
         let state = &mut self.sites[site];
         let Some(life) = &mut state.life else { return Ok(()) };
         life.standing = Arc::new(Standing { digest: told(life.store.digest()), ..standing(&life.store) });
