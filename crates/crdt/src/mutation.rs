@@ -40,6 +40,10 @@ pub enum Mutation {
     VectorAheadOfState,
     /// What a transfer brings changes what clients see at the revision that they were shown already.
     JoinTakesNoRevision,
+    /// Who goes on under another name counts on from what its log holds, and not from what was given out.
+    NumbersAgain,
+    /// Who goes on under another name does not count the leases that were granted under the old one.
+    LeasesLeftBehind,
 }
 
 /// Whether bugs can be switched on in this build. A shipped program refuses to be built so.

@@ -41,6 +41,8 @@ pub(crate) enum Happening {
     Parcel { connection: ConnectionId, at: End, turn: u64 },
     /// A site may need a transfer of state.
     TransferDue { site: usize, life: u64 },
+    /// The next step of a join that is being prepared.
+    Prepare { site: usize, life: u64 },
     /// A page that a peer pulls is read.
     Page { site: usize, connection: ConnectionId, id: u64, body: Bytes },
     /// A site tries to reach another one.

@@ -11,7 +11,10 @@ use std::sync::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tombolo_storage::engine::{Change, Engine, EngineError, Persist, Row, Snapshot, memory::MemoryEngine};
+use tombolo_storage::{
+    Papers,
+    engine::{Change, Engine, EngineError, Persist, Row, Snapshot, memory::MemoryEngine},
+};
 
 use crate::{Random, trouble::Stop};
 
@@ -21,6 +24,8 @@ pub(crate) struct Disk {
     faults: Mutex<Faults>,
     has_stopped: AtomicBool,
     habit: Habit,
+    /// What lies beside the rows, if replicas may lose their names.
+    papers: Option<Papers>,
 }
 
 /// What a disk does of its own accord.
@@ -83,24 +88,33 @@ struct Damaged {
 }
 
 impl Disk {
-    pub(crate) fn new(habit: Habit) -> Self {
-        Self::of(MemoryEngine::new(), habit)
+    pub(crate) fn new(habit: Habit, papers: Option<Papers>) -> Self {
+        Self::of(MemoryEngine::new(), habit, papers)
     }
 
-    fn of(engine: MemoryEngine, habit: Habit) -> Self {
-        Self { engine, faults: Mutex::default(), has_stopped: AtomicBool::new(false), habit }
+    fn of(engine: MemoryEngine, habit: Habit, papers: Option<Papers>) -> Self {
+        Self { engine, faults: Mutex::default(), has_stopped: AtomicBool::new(false), habit, papers }
     }
 
     /// A copy of what is on disk now.
     pub(crate) fn copy(&self) -> Self {
-        Self::of(self.engine.crash(), self.habit)
+        Self::of(self.engine.crash(), self.habit, self.papers.as_ref().map(Papers::image))
+    }
+
+    /// The same rows with other papers.
+    pub(crate) fn with_papers(&self, papers: Option<Papers>) -> Self {
+        Self::of(self.engine.kill(), self.habit, papers)
+    }
+
+    pub(crate) fn papers(&self) -> Option<&Papers> {
+        self.papers.as_ref()
     }
 
     /// What whoever starts again finds.
     pub(crate) fn restart(&self, how: Stop) -> Self {
         let faults = &mut *self.faults.lock();
         let left = faults.left.take().unwrap_or_else(|| self.left(faults, how));
-        let next = Self::of(left, self.habit);
+        let next = Self::of(left, self.habit, self.papers.as_ref().map(Papers::image));
         {
             let mut carried = next.faults.lock();
             // A stop that has not come yet may come while the store is opened.
@@ -203,6 +217,9 @@ impl Disk {
             carry_out(faults)?;
         }
         faults.left = Some(self.left(faults, how));
+        if let Some(papers) = &self.papers {
+            papers.stop();
+        }
         self.has_stopped.store(true, Ordering::Relaxed);
         Err(STOPPED)
     }
@@ -289,7 +306,7 @@ mod tests {
     #[test]
     fn the_machine_stops_before_or_after_the_call_that_was_arranged() {
         for is_after in [false, true] {
-            let disk = Disk::new(Habit::Sound);
+            let disk = Disk::new(Habit::Sound, None);
             disk.arrange(Some(Arranged { calls: 2, is_after, how: Stop::Crash }));
             assert!(write(&disk, "a"));
             assert!(!disk.has_stopped());
@@ -305,7 +322,7 @@ mod tests {
     fn every_damage_changes_a_row_and_is_healed() {
         let mut random = Random::new(1);
         for damage in Damage::ALL {
-            let disk = Disk::new(Habit::Sound);
+            let disk = Disk::new(Habit::Sound, None);
             for (key, value) in [("a", "first"), ("b", "second")] {
                 disk.write(vec![Change::Put(key.into(), value.into())], Persist::Disk).expect("it is sound");
             }
@@ -324,7 +341,7 @@ mod tests {
     #[test]
     fn the_end_of_a_log_is_not_lost_not_even_what_would_be_its_end_after_a_crash() {
         let mut random = Random::new(2);
-        let disk = Disk::new(Habit::Sound);
+        let disk = Disk::new(Habit::Sound, None);
         for (key, persist) in [("c1", Persist::Disk), ("c2", Persist::Disk), ("c3", Persist::Os)] {
             disk.write(vec![Change::Put(key.into(), key.into())], persist).expect("it is sound");
         }
@@ -337,7 +354,7 @@ mod tests {
     fn unsound_disks_do_what_they_are_said_to() {
         let pair = |keys: [&'static str; 2]| keys.map(|key| Change::Put(key.into(), "1".into())).to_vec();
         let left = |habit| {
-            let disk = Disk::new(habit);
+            let disk = Disk::new(habit, None);
             disk.write(pair(["a", "b"]), Persist::Os).expect("it is sound");
             disk.persist().expect("it is sound");
             disk.write(pair(["c", "d"]), Persist::Os).expect("it is sound");

@@ -1,18 +1,22 @@
 //! The keys of all sites, and the roster that everybody believes: the first site has founded the mesh and admitted the others.
 
+use std::collections::BTreeMap;
+
 use tombolo_crdt::ReplicaId;
 use tombolo_net::{Admission, AdmissionTerms, KeyPair, Roster, RosterEntry, Signer, SlotRange, SystemKey, TicketId};
 
-/// Makes the keys of a mesh, one after another.
+/// The keys of a mesh, and who was admitted by whom.
 pub(crate) struct Keys {
     mesh: u128,
     founder: Option<(ReplicaId, KeyPair)>,
     entries: Vec<RosterEntry>,
+    /// What everybody who ever had a name signs with, and under which terms it was admitted.
+    hands: BTreeMap<ReplicaId, (KeyPair, AdmissionTerms)>,
 }
 
 impl Keys {
     pub(crate) fn of(mesh: u128) -> Self {
-        Self { mesh, founder: None, entries: Vec::new() }
+        Self { mesh, founder: None, entries: Vec::new(), hands: BTreeMap::new() }
     }
 
     /// The hand of the next site, which signs by the key of this seed; `None` if the seed makes none.
@@ -30,16 +34,29 @@ impl Keys {
         let is_founder = *issuer == replica && by.public() == key.public();
         let admission =
             if is_founder { Admission::founder(self.mesh, replica, by) } else { Admission::sign(terms, by) };
+        Some(self.enter(admission, key))
+    }
+
+    /// The hand of whoever goes on in a replica's folder; `None` when nobody has that name.
+    pub(crate) fn succeed(&mut self, old: ReplicaId, new: ReplicaId, wall_ms: u64) -> Option<Signer> {
+        let (key, terms) = self.hands.get(&old)?.clone();
+        Some(self.enter(Admission::succession(&terms, new, &key, wall_ms), key))
+    }
+
+    fn enter(&mut self, admission: Admission, key: KeyPair) -> Signer {
+        let replica = admission.terms.replica;
         self.entries.push(RosterEntry {
             key: SystemKey::Admission(replica).to_string().into(),
-            author: *issuer,
+            author: admission.terms.issuer,
             seq: 0,
             value: admission.encode().into(),
         });
-        Some(Signer::new(self.mesh, replica, key))
+        self.hands.insert(replica, (key.clone(), admission.terms));
+        Signer::new(self.mesh, replica, key)
     }
 
-    pub(crate) fn roster(self) -> Roster {
-        Roster::new(self.mesh, self.entries)
+    /// Everybody who was ever admitted.
+    pub(crate) fn roster(&self) -> Roster {
+        Roster::new(self.mesh, self.entries.iter().cloned())
     }
 }

@@ -107,6 +107,18 @@ pub enum Mark {
     JoinFound,
     /// Two sites were compared at the meet of their frontiers.
     Met,
+    /// Clients wrote while a join was prepared.
+    WrittenBesideJoin,
+    /// A site went on under another name after a write to its disk had failed.
+    RenamedAfterFailure,
+    /// A site went on under another name after it had lost the end of its log.
+    RenamedAfterLoss,
+    /// A site whose folder was a copy joined anew.
+    JoinedAnew,
+    /// A lost record came back under the name that its author had before.
+    CameBack,
+    /// An acknowledged write was lost with the only disk that had it.
+    LostForGood,
 }
 
 /// How often each was met.
@@ -121,7 +133,7 @@ impl Default for Marks {
 
 impl Mark {
     /// All of them, in order.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 56] = [
         Self::Conflict,
         Self::SystemConflict,
         Self::Uncovered,
@@ -172,6 +184,12 @@ impl Mark {
         Self::StoppedJoining,
         Self::JoinFound,
         Self::Met,
+        Self::WrittenBesideJoin,
+        Self::RenamedAfterFailure,
+        Self::RenamedAfterLoss,
+        Self::JoinedAnew,
+        Self::CameBack,
+        Self::LostForGood,
     ];
 }
 

@@ -122,18 +122,24 @@ impl Model {
         Ok(self.finish(dot, touched))
     }
 
-    /// Applies records as one commit, as a transfer of state does: only what is different in the end is told.
+    /// Applies records as one commit, as a transfer of state does: only what is different in the end is told. One that was prepared beside
+    /// writers changes keys at a revision that was reserved for it, and history begins at `begins`, the next one.
     ///
     /// # Errors
     ///
-    /// As [`apply`](Self::apply).
-    pub fn join(&mut self, records: &[Record]) -> Result<Expected, String> {
+    /// As [`apply`](Self::apply), and numbers that were given out before.
+    pub fn join(&mut self, records: &[Record], begins: Option<Revision>) -> Result<Expected, String> {
         let before = self.clone();
         for record in records {
             self.apply(record)?;
         }
         (self.revision, self.commits) = (before.revision, before.commits + 1);
-        let next = self.revision.next().unwrap_or(self.revision);
+        let next = match begins {
+            None => self.revision.next().unwrap_or(self.revision),
+            Some(begins) => Revision::new(begins.get() - 1)
+                .filter(|next| *next > self.revision)
+                .ok_or_else(|| format!("a join begins history at {begins}, and {} was given out", self.revision))?,
+        };
         let mut events = Vec::new();
         for (key, entry) in &mut self.keys {
             entry.shown = before.keys.get(key).and_then(|entry| entry.shown.clone());
@@ -142,9 +148,15 @@ impl Model {
         if !events.is_empty() {
             self.revision = next;
         }
+        self.revision = begins.unwrap_or(self.revision);
         let elements = |model: &Self, key: &Bytes| -> Vec<Element> { model.system_elements(key) };
         let system = self.system.keys().filter(|key| elements(self, key) != elements(&before, key)).cloned().collect();
         Ok(Expected { number: self.commits, revision: self.revision, events, system })
+    }
+
+    /// What comes now is counted from this revision on, unless it has been reached.
+    pub fn count_from(&mut self, revision: Revision) {
+        self.revision = self.revision.max(revision);
     }
 
     /// The last commit has another number than one more than the one before: a transfer takes several.
@@ -477,11 +489,23 @@ mod tests {
         let gone = Operation::Remove { key: "p".into(), elements: vec![Dot::new(id(2), 1).element(0)] };
         let came =
             [record(2, 1, 60, &[], vec![passing]), record(2, 2, 61, &[(1, 1)], vec![gone, put("b", vec![first])])];
-        let joined = model.join(&came).expect("they follow");
+        let joined = model.join(&came, None).expect("they follow");
         assert_eq!((joined.revision.get(), model.commits()), (3, 2));
         assert!(matches!(&joined.events[..], [Event::Put(pair)] if pair.value == "b" && pair.version == 2));
         assert_eq!(model.frontier().seq(id(2)), 2);
-        assert_eq!(model.join(&[]).expect("nothing is sound").revision.get(), 3, "nothing changed");
+        assert_eq!(model.join(&[], None).expect("nothing is sound").revision.get(), 3, "nothing changed");
+    }
+
+    #[test]
+    fn a_join_that_was_prepared_changes_keys_at_a_revision_of_its_own() {
+        let mut model = Model::new(Slot::FIRST);
+        model.apply(&record(1, 1, 50, &[], vec![put("a", vec![])])).expect("it follows");
+        let came = [record(2, 1, 60, &[], vec![put("b", vec![])])];
+        let begins = |number| Revision::new(number);
+        assert!(model.clone().join(&came, begins(3)).unwrap_err().contains("given out"));
+        let joined = model.join(&came, begins(100)).expect("it follows");
+        assert_eq!((joined.revision.get(), model.revision().get()), (100, 100));
+        assert!(matches!(&joined.events[..], [Event::Put(pair)] if pair.value == "b" && pair.mod_revision == 99));
     }
 
     #[test]

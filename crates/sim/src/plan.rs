@@ -51,6 +51,8 @@ pub struct Plan {
     pub telling_us: u64,
     /// Clocks are wrong by at most this much, in milliseconds.
     pub skew_ms: u64,
+    /// Whether transfers are joined by being prepared beside writers, or in one step.
+    pub joins_beside: bool,
     /// What may go wrong.
     pub troubles: Troubles,
 }
@@ -110,6 +112,8 @@ pub struct Troubles {
     pub compactions: bool,
     /// Clients use leases.
     pub leases: bool,
+    /// Replicas lose their names: with the end of their log, a failed sync, or all of their folder.
+    pub identities: bool,
 }
 
 /// How much a simulation does.
@@ -141,7 +145,7 @@ impl Plan {
         };
         let late_us = random.chance(20).then(|| random.between(4 * S, 20 * S));
         let skew_ms = random.pick(&[0, 100, 5_000, SKEW_MAX_MS, SKEW_MAX_MS, WILD_SKEW_MS]);
-        Self {
+        let plan = Self {
             seed,
             sites: random.between(2, most_sites) as usize,
             topology: random.pick(&topologies),
@@ -163,9 +167,14 @@ impl Plan {
             overlaps: random.chance(50),
             telling_us: random.pick(&[0, 0, 20 * MS]),
             skew_ms,
+            joins_beside: false,
             // Who comes late finds that no log goes back to the beginning, if anybody compacts by then.
             troubles: Troubles::of(&mut random).for_a_latecomer(late_us.is_some()),
-        }
+        };
+        let joins_beside = random.chance(50);
+        // Folders do not forget.
+        let identities = random.chance(50) && engine == EngineKind::Memory;
+        Self { joins_beside, troubles: Troubles { identities, ..plan.troubles }, ..plan }
     }
 
     /// The pairs of sites that talk, each once.
@@ -179,6 +188,11 @@ impl Plan {
             Topology::Ring => b == a + 1 || (a == 0 && b == count - 1),
         };
         links.filter(is_there).collect()
+    }
+
+    /// Whether a site may lack what is in nobody's log any more.
+    pub fn may_lack_state(&self) -> bool {
+        self.troubles.truncations || self.troubles.identities
     }
 
     /// Whether clocks may be so wrong that the order of winners need not agree with causality.
@@ -206,6 +220,7 @@ impl Troubles {
             truncations: may(),
             compactions: may(),
             leases: may(),
+            identities: false,
         }
     }
 
@@ -213,7 +228,7 @@ impl Troubles {
         if is_expected { Self { truncations: true, compactions: true, ..self } } else { self }
     }
 
-    fn named(&self) -> [(&'static str, bool); 15] {
+    fn named(&self) -> [(&'static str, bool); 16] {
         [
             ("cuts", self.cuts),
             ("one-way cuts", self.one_way_cuts),
@@ -230,6 +245,7 @@ impl Troubles {
             ("truncations", self.truncations),
             ("compactions", self.compactions),
             ("leases", self.leases),
+            ("lost names", self.identities),
         ]
     }
 }
@@ -249,6 +265,7 @@ impl fmt::Display for Plan {
             "links up to {} µs, {} % lost; syncs up to {} µs, groups overlap: {}, told after {} µs; clocks wrong by up to {} ms",
             self.delay_us, self.loss, self.disk_us, self.overlaps, self.telling_us, self.skew_ms
         )?;
+        writeln!(f, "transfers are joined beside writers: {}", self.joins_beside)?;
         if let Some(late_us) = self.late_us {
             writeln!(f, "the last site joins after {} s", late_us / S)?;
         }

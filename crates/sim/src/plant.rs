@@ -102,13 +102,17 @@ pub enum Plant {
     VectorAheadOfState,
     /// A transfer changes what clients see at the revision that they were shown already.
     JoinTakesNoRevision,
+    /// A site that has lost the end of its log counts on from what is left, under its new name.
+    NumbersAgain,
+    /// A site that goes on under another name does not count the leases of the old one.
+    LeasesLeftBehind,
     /// Stability is taken from what members said they have received, not from what this replica has applied of it.
     HeartbeatsCountAtOnce,
 }
 
 impl Plant {
     /// All planted bugs.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 48] = [
         Self::NewestFirst,
         Self::ForgottenRecord,
         Self::AckBeforeDurable,
@@ -155,6 +159,8 @@ impl Plant {
         Self::DotsForElements,
         Self::VectorAheadOfState,
         Self::JoinTakesNoRevision,
+        Self::NumbersAgain,
+        Self::LeasesLeftBehind,
     ];
 
     /// Its name on the command line.
@@ -206,6 +212,8 @@ impl Plant {
             Self::DotsForElements => "dots-for-elements",
             Self::VectorAheadOfState => "vector-ahead-of-state",
             Self::JoinTakesNoRevision => "join-takes-no-revision",
+            Self::NumbersAgain => "numbers-again",
+            Self::LeasesLeftBehind => "leases-left-behind",
         }
     }
 }
@@ -241,6 +249,8 @@ impl Plant {
             Self::DotsForElements => Some(Mutation::DotsForElements),
             Self::VectorAheadOfState => Some(Mutation::VectorAheadOfState),
             Self::JoinTakesNoRevision => Some(Mutation::JoinTakesNoRevision),
+            Self::NumbersAgain => Some(Mutation::NumbersAgain),
+            Self::LeasesLeftBehind => Some(Mutation::LeasesLeftBehind),
             _ => None,
         }
     }

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use tombolo_storage::{Committer, OpenError, OpenOptions, Store, engine::Engine};
+use tombolo_storage::{Committer, OpenError, OpenOptions, Papers, Store, engine::Engine};
 
 use crate::{
     EngineKind, Random,
@@ -25,10 +25,13 @@ pub(crate) enum Rows {
 }
 
 impl Rows {
-    /// No rows yet.
-    pub(crate) fn new(kind: EngineKind, habit: Habit) -> Result<Self, OpenError> {
+    /// No rows yet. A replica whose rows `have_papers` may lose its name.
+    pub(crate) fn new(kind: EngineKind, habit: Habit, have_papers: bool) -> Result<Self, OpenError> {
         match kind {
-            EngineKind::Memory => Ok(Self::Memory { disk: Arc::new(Disk::new(habit)), backup: None }),
+            EngineKind::Memory => {
+                let papers = have_papers.then(Papers::new);
+                Ok(Self::Memory { disk: Arc::new(Disk::new(habit, papers)), backup: None })
+            }
             EngineKind::Fjall => {
                 let made = tempfile::Builder::new().prefix("tombolo-sim-").tempdir();
                 let folder =
@@ -40,7 +43,10 @@ impl Rows {
 
     pub(crate) fn open(&self, options: &OpenOptions) -> Result<(Store, Committer), OpenError> {
         match self {
-            Self::Memory { disk, .. } => Store::open_on(Box::new(Arc::clone(disk)), options),
+            Self::Memory { disk, .. } => match disk.papers() {
+                Some(papers) => Store::open_with(Box::new(Arc::clone(disk)), papers, options),
+                None => Store::open_on(Box::new(Arc::clone(disk)), options),
+            },
             Self::Folder(folder) => Store::open(&data(folder.path()), options),
         }
     }
@@ -110,6 +116,28 @@ impl Rows {
         let Some(backup) = backup.take() else { return false };
         *disk = backup;
         true
+    }
+
+    /// A copy of what is on disk now, with its papers; `None` when there are none.
+    pub(crate) fn copy(&self) -> Option<Disk> {
+        match self {
+            Self::Memory { disk, .. } if disk.papers().is_some() => Some(disk.copy()),
+            _ => None,
+        }
+    }
+
+    /// The end of the journal is lost: the rows are those of a while ago, and what lies beside them is not.
+    pub(crate) fn lose_since(&mut self, copy: &Disk) {
+        if let Self::Memory { disk, .. } = self {
+            *disk = Arc::new(copy.with_papers(disk.papers().map(Papers::image)));
+        }
+    }
+
+    /// All files are copies of others.
+    pub(crate) fn replace(&mut self, copy: &Disk) {
+        if let Self::Memory { disk, .. } = self {
+            *disk = Arc::new(copy.with_papers(copy.papers().map(Papers::copy)));
+        }
     }
 
     /// Loses the newest rows of the log. Returns how many.

@@ -68,6 +68,7 @@ impl Plant {
         plan.engine = EngineKind::Memory;
         // One fault at a time: what a disk does of its own accord must not be taken for what is planted.
         plan.troubles.rot = false;
+        plan.troubles.identities = false;
         let troubles = &mut plan.troubles;
         match self {
             Self::AckBeforeDurable | Self::OfferBeforeDurable | Self::LostSuffix => troubles.crashes = true,
@@ -99,6 +100,11 @@ impl Plant {
             Self::RestoredBackup => (troubles.kills, troubles.slow_disks) = (true, true),
             Self::RepeatedEvents => troubles.kills = true,
             Self::EarlyTruncation => (troubles.compactions, troubles.truncations, troubles.cuts) = (true, true, true),
+            Self::NumbersAgain => (troubles.identities, plan.trouble_us) = (true, 500 * MS),
+            Self::LeasesLeftBehind => {
+                (troubles.identities, troubles.leases, troubles.failing_disks) = (true, true, true);
+                plan.trouble_us = 500 * MS;
+            }
             Self::LeaseExpiryByKey => troubles.leases = true,
             Self::ClonedDisk => plan.sites = plan.sites.max(3),
             _ => {}

@@ -30,13 +30,20 @@ use crate::{
 mod clients;
 mod committing;
 mod ending;
+mod identities;
+mod ingesting;
+mod joining;
+mod leases;
 mod lives;
 mod meets;
+mod observing;
 mod peers;
 mod sessions;
 mod transfers;
 mod troubles;
 mod watches;
+
+pub(crate) use self::sessions::standing;
 
 /// One simulation.
 pub(crate) struct Simulation<'a> {
@@ -51,6 +58,9 @@ pub(crate) struct Simulation<'a> {
     pub(crate) sites: Vec<Site>,
     /// Whom every site believes.
     pub(crate) roster: Roster,
+    pub(crate) keys: Keys,
+    /// Whose leases some site counts that has joined anew in their place.
+    pub(crate) bequeathed: BTreeMap<ReplicaId, usize>,
     pub(crate) clients: Vec<Client>,
     pub(crate) watching: Vec<Watching>,
     pub(crate) records: Records,
@@ -62,7 +72,7 @@ pub(crate) struct Simulation<'a> {
     /// Writes whose answer was lost, by the session that they would end.
     pub(crate) doubtful: Vec<(usize, crate::client::Asked)>,
     /// Who dialled, and in which life, until the connection is open or lost.
-    pub(crate) dialling: BTreeMap<crate::network::ConnectionId, u64>,
+    pub(crate) dialling: BTreeMap<crate::network::ConnectionId, peers::Dialling>,
     /// The last value given out.
     pub(crate) values: u64,
     pub(crate) counts: Counts,
@@ -116,6 +126,8 @@ impl<'a> Simulation<'a> {
             limits: limits(&mut random.fork("limits")),
             sites,
             roster: keys.roster(),
+            keys,
+            bequeathed: BTreeMap::new(),
             clients: Vec::new(),
             watching: Vec::new(),
             records: Records::default(),
@@ -178,6 +190,7 @@ impl<'a> Simulation<'a> {
             Happening::Load { site, connection } => self.load(site, connection),
             Happening::Parcel { connection, at, turn } => self.parcel(connection, at, turn),
             Happening::TransferDue { site, life } => self.transfer_due(site, life),
+            Happening::Prepare { site, life } => self.prepare(site, life),
             Happening::Page { site, connection, id, body } => self.page(site, connection, id, body),
             Happening::Dial { from, to, ticket } => self.dial(from, to, ticket),
             Happening::Accepted { connection } => self.accepted(connection),
@@ -242,6 +255,7 @@ fn new_site(
     let signer = keys.admit(replica, slot.number(), &entropy);
     Ok(Site {
         replica,
+        names: vec![replica],
         slot,
         entropy,
         signer: signer.ok_or_else(|| broken("a seed makes no key".to_owned()))?,
@@ -249,7 +263,7 @@ fn new_site(
             monotonic_base_ms: random.between(0, 1_000_000),
             ahead_ms: trouble::clock_error(plan, &mut random),
         },
-        rows: Rows::new(plan.engine, habit).map_err(|error| broken(error.to_string()))?,
+        rows: Rows::new(plan.engine, habit, plan.troubles.identities).map_err(|error| broken(error.to_string()))?,
         slower_us: 0,
         stops_sweeping: None,
         stops_joining: None,
@@ -257,6 +271,8 @@ fn new_site(
         has_failing_disk: false,
         is_busy: false,
         is_unreadable: false,
+        kept: None,
+        has_lost: false,
         lives: 0,
         life: None,
         log: Log::new(number, replica, slot),

@@ -9,24 +9,27 @@ use std::{
 use bytes::Bytes;
 use tombolo_crdt::{ReplicaId, VersionVector};
 use tombolo_net::{Batch, IngestReport, Session, Signer, Stability, Standing};
-use tombolo_site::{Hub, LeaseTable, Load, WatcherId};
+use tombolo_site::{Hub, HubOptions, LeaseTable, Load, WatcherId};
 use tombolo_storage::{
-    Answer, CollectedTransfer, Committer, Group, Provider, Receiver, Request, RequestError, Slot, StagedPage, Store,
-    WallTime,
+    Answer, CollectedTransfer, Committer, Group, Preparation, Provider, Receiver, Request, RequestError, Slot,
+    StagedPage, Store, WallTime,
 };
 
 use crate::{
     Time,
     checker::{durability::Promises, log::Log, revisions::Revisions},
-    disk::Arranged,
+    disk::{Arranged, Disk},
     network::{ConnectionId, End},
     rows::Rows,
+    simulation::standing,
     time::Clocks,
 };
 
 /// A site, running or not.
 pub(crate) struct Site {
+    /// Who writes here now, and all names that were written under here.
     pub(crate) replica: ReplicaId,
+    pub(crate) names: Vec<ReplicaId>,
     pub(crate) slot: Slot,
     /// What the store is founded with.
     pub(crate) entropy: [u8; 32],
@@ -48,6 +51,10 @@ pub(crate) struct Site {
     pub(crate) stops_joining: Option<Arranged>,
     /// Rows have been damaged since they were last made whole.
     pub(crate) is_rotten: bool,
+    /// A copy of its disk, and what was seen of it by then.
+    pub(crate) kept: Option<(Disk, Log)>,
+    /// Its disk has lost what it had since it was opened last.
+    pub(crate) has_lost: bool,
     /// How many processes there have been.
     pub(crate) lives: u64,
     pub(crate) life: Option<Life>,
@@ -98,6 +105,8 @@ pub(crate) struct Life {
     pub(crate) provider: Provider,
     /// The transfer that is being taken.
     pub(crate) taking: Option<Taking>,
+    /// The join that is being prepared.
+    pub(crate) joining: Option<Joining>,
     /// Where the store stood when it was compacted last: what peers must have before the log may be truncated.
     pub(crate) compacted_at: Option<VersionVector>,
 }
@@ -109,6 +118,16 @@ pub(crate) struct Taking {
     pub(crate) from: Option<ConnectionId>,
     /// Everything has come, and the committer has been told.
     pub(crate) is_joining: bool,
+}
+
+/// A join that is being prepared beside writers.
+pub(crate) struct Joining {
+    pub(crate) preparation: Preparation,
+    /// The last commit when it began.
+    pub(crate) began: u64,
+    pub(crate) is_prepared: bool,
+    /// What cannot be done beside it.
+    pub(crate) held: Vec<Work>,
 }
 
 /// One end of a connection.
@@ -150,6 +169,8 @@ pub(crate) enum Work {
     Stage { pages: Vec<StagedPage> },
     /// A transfer is to be joined.
     Join { transfer: Box<CollectedTransfer> },
+    /// A join that was prepared is to be published.
+    Publish,
 }
 
 /// Somebody who is answered when the group is on disk.
@@ -158,6 +179,47 @@ pub(crate) enum Waiting {
     Client { client: usize, result: Result<Answer, RequestError> },
     /// A session.
     Session { connection: ConnectionId, report: IngestReport },
+}
+
+impl Life {
+    /// What runs around a store that has just been opened.
+    pub(crate) fn begin(
+        number: u64,
+        (store, committer): (Store, Committer),
+        hub: HubOptions,
+        uptime: Duration,
+    ) -> Self {
+        let found = store.standing();
+        let mut leases = LeaseTable::new();
+        store.leases().into_iter().for_each(|(id, ttl_s)| leases.granted(id, ttl_s, uptime));
+        Self {
+            number,
+            is_poisoned: false,
+            has_met_rot: false,
+            hub: Hub::new(found.published.revision, hub),
+            standing: Arc::new(standing(&store)),
+            provider: Provider::new(&store),
+            taking: None,
+            joining: None,
+            // What was compacted before may have to wait for the peers still.
+            compacted_at: (found.published.compacted > 0).then_some(found.frontier),
+            store,
+            committer,
+            leases,
+            stability: Stability::new(),
+            queue: VecDeque::new(),
+            executed: Vec::new(),
+            under_way: VecDeque::new(),
+            ready: Vec::new(),
+            expiries: BTreeMap::new(),
+            unsynced: Vec::new(),
+            endpoints: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            dials: BTreeMap::new(),
+            replays: VecDeque::new(),
+            foreign_watches: BTreeSet::new(),
+        }
+    }
 }
 
 impl Site {

@@ -37,8 +37,23 @@ pub(crate) enum Trouble {
     DiskFails { site: usize, only_sync: bool },
     /// A site takes no records from peers, or takes them again.
     Busy { site: usize, is_busy: bool },
+    /// A copy of a site's disk is kept, for what comes later.
+    Keep { site: usize },
+    /// A site's disk loses what it holds.
+    Lose { site: usize, how: Loss },
     /// A site cannot read its log for peers, or can again.
     Unreadable { site: usize, is_unreadable: bool },
+}
+
+/// How a disk loses what it holds. The machine stops with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// The end of the journal is gone, since a copy was kept.
+    Suffix,
+    /// Everything is; the folder is restored from the copy that was kept.
+    Backup,
+    /// Everything is; the folder is a copy of another site's.
+    Clone { of: usize },
 }
 
 /// How a site stops.
@@ -64,7 +79,7 @@ pub(crate) fn choose(plan: &Plan, random: &mut Random, is_up: &[bool], now: Time
         agenda.at(now, Happening::Trouble(trouble));
         agenda.at(ends, Happening::Trouble(reverse));
     };
-    match random.below(17) {
+    match random.below(if troubles.identities { 19 } else { 17 }) {
         0 | 1 if troubles.cuts => {
             pass(Trouble::Cut { from, to }, Trouble::Heal { from, to });
             pass(Trouble::Cut { from: to, to: from }, Trouble::Heal { from: to, to: from });
@@ -112,6 +127,16 @@ pub(crate) fn choose(plan: &Plan, random: &mut Random, is_up: &[bool], now: Time
             // A lost row could not be told from one that compaction dropped, when it comes back.
             let lasting = if troubles.compactions { &Damage::ALL[..4] } else { &Damage::ALL };
             pass(Trouble::Rot { site, damage: random.pick(lasting) }, Trouble::Restore { site });
+        }
+        17 | 18 if is_up[site] => {
+            let how = match random.below(8) {
+                0 => Loss::Backup,
+                1 => Loss::Clone { of: from },
+                _ => Loss::Suffix,
+            };
+            agenda.at(now, Happening::Trouble(Trouble::Keep { site }));
+            agenda.at(ends, Happening::Trouble(Trouble::Lose { site, how }));
+            agenda.at(ends.after(random.between(MS, 4 * S)), Happening::Trouble(Trouble::Start { site }));
         }
         _ => {}
     }

@@ -29,6 +29,11 @@ pub(crate) struct Watching {
 }
 
 impl Watching {
+    /// Whether its watch is there, and it has read everything that was sent.
+    pub(crate) fn has_read(&self) -> bool {
+        self.subscription.is_some() && self.inbox.is_empty()
+    }
+
     /// The client brings its picture up to date.
     pub(crate) fn learn(&mut self, response: &Response) {
         for event in response.commits.iter().flat_map(|(_, events)| events) {

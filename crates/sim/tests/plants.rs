@@ -99,4 +99,8 @@ plants! {
     a_vector_ahead_of_its_state_is_found: VectorAheadOfState => Merge | Convergence;
     #[cfg(feature = "museum")]
     a_join_under_an_old_revision_is_found: JoinTakesNoRevision => Merge | Revisions | Service;
+    #[cfg(feature = "museum")]
+    numbers_that_a_successor_gives_out_again_are_found: NumbersAgain => Revisions | Merge | Watch;
+    #[cfg(feature = "museum")]
+    leases_that_a_successor_does_not_count_are_found: LeasesLeftBehind => Convergence | Leases;
 }

@@ -22,7 +22,7 @@ use parking_lot::{Condvar, Mutex};
 use tombolo_crdt::Chain;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{Revision, head::Head, log::Log};
+use crate::{Papers, Revision, head::Head, log::Log};
 
 /// The least time between two syncs of the fence. What the machine loses together with its power within this time, and the
 /// engine then loses of its journal without noticing, is the window in which a lost suffix is not seen.
@@ -141,10 +141,15 @@ impl Fence {
     }
 }
 
-/// The file of a fence.
+/// The file of a fence, or what stands for it.
 pub(crate) struct FenceFile {
-    file: File,
+    medium: Medium,
     generation: u64,
+}
+
+enum Medium {
+    File(File),
+    Papers(Papers),
 }
 
 impl FenceFile {
@@ -153,7 +158,7 @@ impl FenceFile {
         let file = File::options().read(true).write(true).create_new(true).open(path)?;
         // Written in full, so that marking a failure later needs no new space on a full disk.
         file.write_all_at(&vec![0; 2 * SLOT_BYTES as usize], 0)?;
-        let mut fence_file = Self { file, generation: 0 };
+        let mut fence_file = Self { medium: Medium::File(file), generation: 0 };
         fence_file.write(fence)?;
         fence_file.write(fence)?;
         Ok(fence_file)
@@ -167,7 +172,12 @@ impl FenceFile {
             file.read_exact_at(&mut slot, at).ok().and_then(|()| Fence::decode(&slot))
         });
         let newest = slots.into_iter().flatten().max_by_key(|(generation, _)| *generation);
-        Ok(newest.map(|(generation, fence)| (Self { file, generation }, fence)))
+        Ok(newest.map(|(generation, fence)| (Self { medium: Medium::File(file), generation }, fence)))
+    }
+
+    /// The fence of papers, whose last writing had this number.
+    pub(crate) fn of(papers: Papers, generation: u64) -> Self {
+        Self { medium: Medium::Papers(papers), generation }
     }
 
     /// The number of the last writing.
@@ -178,8 +188,16 @@ impl FenceFile {
     pub(crate) fn write(&mut self, fence: &Fence) -> io::Result<()> {
         self.generation += 1;
         let at = (self.generation % 2) * SLOT_BYTES;
-        self.file.write_all_at(&fence.encode(self.generation), at)?;
-        self.file.sync_data()
+        match &self.medium {
+            Medium::Papers(papers) => {
+                papers.set_fence(fence, self.generation);
+                Ok(())
+            }
+            Medium::File(file) => {
+                file.write_all_at(&fence.encode(self.generation), at)?;
+                file.sync_data()
+            }
+        }
     }
 }
 
@@ -188,6 +206,8 @@ pub(crate) struct FenceKeeper {
     fence: Fence,
     mailbox: Arc<Mailbox>,
     thread: Option<JoinHandle<FenceFile>>,
+    /// What is written at once: it costs nothing.
+    papers: Option<Mutex<FenceFile>>,
 }
 
 #[derive(Default)]
@@ -215,14 +235,17 @@ impl FenceKeeper {
     pub(crate) fn start(fence: Fence, file: FenceFile) -> io::Result<Self> {
         let mailbox = Arc::new(Mailbox::default());
         mailbox.letter.lock().reserved = fence.reserved;
+        if matches!(file.medium, Medium::Papers(_)) {
+            return Ok(Self { fence, mailbox, thread: None, papers: Some(Mutex::new(file)) });
+        }
         let shared = Arc::clone(&mailbox);
         let thread = thread::Builder::new().name("fence".to_owned()).spawn(move || keep(&shared, file))?;
-        Ok(Self { fence, mailbox, thread: Some(thread) })
+        Ok(Self { fence, mailbox, thread: Some(thread), papers: None })
     }
 
     /// A keeper for a store that has no folder: it keeps nothing.
     pub(crate) fn none(revision: Revision) -> Self {
-        Self { fence: Fence::new(revision), mailbox: Arc::default(), thread: None }
+        Self { fence: Fence::new(revision), mailbox: Arc::default(), thread: None, papers: None }
     }
 
     /// The fence at the head, for when the log is durable up to there. Its chains are [told](Fence::bind) then: they are not computed yet.
@@ -269,6 +292,9 @@ impl FenceKeeper {
     /// Writes the last fence of a clean stop.
     pub(crate) fn close(&mut self, head: &Head) -> io::Result<()> {
         self.fence = Fence { is_clean: true, ..self.fence.at(head, head.own_chains()) };
+        if self.papers.is_some() {
+            self.send(true);
+        }
         match self.stop() {
             Some(mut file) => file.write(&self.fence),
             None => Ok(()),
@@ -277,6 +303,11 @@ impl FenceKeeper {
 
     /// A busy store sends for every group: the keeper is woken only when it would not look soon enough.
     fn send(&self, is_urgent: bool) {
+        if let Some(papers) = &self.papers {
+            // Papers take everything.
+            drop(papers.lock().write(&self.fence));
+            return;
+        }
         let mut letter = self.mailbox.letter.lock();
         letter.fence = Some(self.fence);
         letter.is_urgent |= is_urgent;
@@ -354,9 +385,10 @@ mod tests {
         let mut file = FenceFile::create(&path, &fence(1)).unwrap();
         file.write(&fence(2)).unwrap();
         let newest = (file.generation % 2) * SLOT_BYTES;
+        let Medium::File(slots) = &file.medium else { panic!("it is a file") };
         let (_, read) = FenceFile::open(&path).unwrap().unwrap();
         assert_eq!(read.commit, 2);
-        file.file.write_all_at(b"torn", newest + 20).unwrap();
+        slots.write_all_at(b"torn", newest + 20).unwrap();
         let (_, read) = FenceFile::open(&path).unwrap().unwrap();
         assert_eq!(read.commit, 1);
     }

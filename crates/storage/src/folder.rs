@@ -18,7 +18,7 @@ use std::{
 use tombolo_crdt::ReplicaId;
 
 use crate::{
-    Founding, Identity, IdentityLoss, MeshId, OnLoss, OpenError, OpenOptions, Revision, Slot,
+    Founding, Identity, IdentityLoss, MeshId, OnLoss, OpenError, OpenOptions, Papers, Revision, Slot,
     engine::{Engine, fjall::missing_file},
     fence::{Fence, FenceFile},
     lineage::Numbers,
@@ -100,6 +100,8 @@ pub(crate) struct Folder {
     pub(crate) loss: Option<IdentityLoss>,
     /// A peer's claim against its replica that was marked in the folder.
     pub(crate) dispute: Option<Dispute>,
+    /// What stands for the files, where there is no folder.
+    pub(crate) papers: Option<Papers>,
 }
 
 /// The right to write in a folder, until it is dropped.
@@ -211,6 +213,38 @@ impl Folder {
             fence_file,
             loss,
             dispute,
+            papers: None,
+        })
+    }
+
+    /// Papers in a folder's place.
+    pub(crate) fn of(papers: &Papers, options: &OpenOptions) -> Result<Self, OpenError> {
+        let found = papers.owner().zip(papers.fence());
+        let is_new = found.is_none();
+        let (owner, (generation, fence)) = found.unwrap_or_else(|| {
+            let owner = Owner::found(options);
+            let fence = Fence::new(owner.identity.slot.beginning());
+            (owner, (0, fence))
+        });
+        let is_original = is_new || papers.is_original();
+        let fence_file = FenceFile::of(papers.clone(), generation);
+        let fence = own_fence(&owner, &fence_file, fence);
+        let dispute = papers.dispute().filter(|dispute| is_original && dispute.replica == owner.identity.replica);
+        let loss = loss(is_original, &fence, dispute.as_ref());
+        if let Some(cause) = loss.clone().filter(|cause| is_refused(cause, options.on_loss)) {
+            return Err(OpenError::NeedsNewIdentity { cause });
+        }
+        Ok(Self {
+            path: PathBuf::new(),
+            is_new,
+            is_of_earlier_format: false,
+            lock: FolderLock::none(),
+            owner,
+            fence,
+            fence_file,
+            loss,
+            dispute,
+            papers: Some(papers.clone()),
         })
     }
 
@@ -232,7 +266,13 @@ impl Folder {
 
     /// Writes the manifest, in one step: from here on the rows are its owner's.
     pub(crate) fn seal(&self) -> Result<(), OpenError> {
-        write_manifest(&self.path, &self.owner).map_err(io_error("write", &self.path, "MANIFEST"))
+        match &self.papers {
+            Some(papers) => {
+                papers.seal(&self.owner);
+                Ok(())
+            }
+            None => write_manifest(&self.path, &self.owner).map_err(io_error("write", &self.path, "MANIFEST")),
+        }
     }
 
     fn check(path: &Path, lock: FolderLock, on_loss: OnLoss) -> Result<Self, OpenError> {
@@ -247,19 +287,11 @@ impl Folder {
         }
         let fence = FenceFile::open(&path.join("FENCE")).map_err(io_error("open", path, "FENCE"))?;
         let (fence_file, fence) = fence.ok_or_else(|| damaged("neither slot of FENCE is sound".to_owned()))?;
-        // All that a predecessor's fence said is in the manifest.
-        let is_inherited = fence_file.generation() <= owner.inherited_fence;
-        let fence = if is_inherited { Fence::new(owner.numbers.begins) } else { fence };
+        let fence = own_fence(&owner, &fence_file, fence);
         // What is said of the original does not concern who goes on with a copy of it.
         let dispute = Dispute::load(path)?.filter(|dispute| is_original && dispute.replica == owner.identity.replica);
         remove_unnamed(path, &owner).map_err(io_error("tidy", path, ""))?;
-        let loss = match (&fence, &dispute) {
-            _ if !is_original => Some(IdentityLoss::Copied),
-            (Fence { has_failed: true, .. }, _) => Some(IdentityLoss::FailedSync),
-            (Fence { is_weak: true, is_clean: false, .. }, _) => Some(IdentityLoss::UncleanWeakDurability),
-            (_, Some(dispute)) => Some(dispute.loss()),
-            _ => None,
-        };
+        let loss = loss(is_original, &fence, dispute.as_ref());
         match loss {
             Some(cause) if on_loss == OnLoss::Refuse => Err(OpenError::NeedsNewIdentity { cause }),
             loss => Ok(Self {
@@ -272,8 +304,35 @@ impl Folder {
                 fence_file,
                 loss,
                 dispute,
+                papers: None,
             }),
         }
+    }
+}
+
+/// The fence as it speaks of this owner's log: all that a predecessor's said is in the manifest.
+fn own_fence(owner: &Owner, file: &FenceFile, fence: Fence) -> Fence {
+    let is_inherited = file.generation() <= owner.inherited_fence;
+    if is_inherited { Fence::new(owner.numbers.begins) } else { fence }
+}
+
+/// Why a replica must not write any more, as far as that is known before the rows are read.
+fn loss(is_original: bool, fence: &Fence, dispute: Option<&Dispute>) -> Option<IdentityLoss> {
+    match (fence, dispute) {
+        _ if !is_original => Some(IdentityLoss::Copied),
+        (Fence { has_failed: true, .. }, _) => Some(IdentityLoss::FailedSync),
+        (Fence { is_weak: true, is_clean: false, .. }, _) => Some(IdentityLoss::UncleanWeakDurability),
+        (_, Some(dispute)) => Some(dispute.loss()),
+        _ => None,
+    }
+}
+
+/// Whether a folder with this loss is left as it is.
+fn is_refused(cause: &IdentityLoss, on_loss: OnLoss) -> bool {
+    match on_loss {
+        OnLoss::Refuse => true,
+        OnLoss::SucceedAmongOthers => *cause == IdentityLoss::Copied,
+        OnLoss::Succeed => false,
     }
 }
 

@@ -30,6 +30,7 @@ pub use lineage::Predecessor;
 pub use log_held::{HeldBack, LOG_HELD_BYTES_MAX};
 pub use mend::{MendError, MendedRow, Mending};
 pub use options::{Founding, OnLoss, OpenOptions, WallTime};
+pub use papers::Papers;
 pub use request::{
     Comparison, Delete, Guard, Op, Operand, Order, Put, RangeQuery, Request, SortTarget, SystemWrite, Transaction,
 };
@@ -84,6 +85,7 @@ mod milestones;
 mod options;
 mod orphans;
 mod outbox;
+mod papers;
 mod plan;
 mod query;
 mod quota;

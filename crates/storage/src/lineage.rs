@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use tombolo_crdt::ReplicaId;
+use tombolo_crdt::{ReplicaId, mutation::Mutation};
 
 use crate::{Revision, Slot, is_foreign};
 
@@ -69,7 +69,7 @@ impl Lineage {
 
     /// Whether the leases of this replica are counted here now.
     pub(crate) fn inherits_from(&self, replica: ReplicaId) -> bool {
-        self.bequeathers.contains(&replica)
+        self.bequeathers.contains(&replica) && !Mutation::LeasesLeftBehind.is_on()
     }
 
     fn counted(&self, number: i64) -> bool {

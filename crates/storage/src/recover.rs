@@ -42,7 +42,8 @@ pub(crate) fn open(
     let unfinished =
         Unfinished::find(&*engine, newest_base(&*engine.snapshot(), &owner)?.map_or(0, |(_, base)| base.commit))?;
     let recovered = recover(&*engine, folder.as_mut(), &mut owner, unfinished.last(), options)?;
-    let space = Space::of(folder.as_ref().map(|folder| folder.path.as_path()), RESERVE_BYTES, options.quota_bytes);
+    let path = folder.as_ref().filter(|folder| folder.papers.is_none()).map(|folder| folder.path.as_path());
+    let space = Space::of(path, RESERVE_BYTES, options.quota_bytes);
     unfinished.take_back(&*engine)?;
     // A killed process may have left rows that the system has and the disk has not: they are about to be shown.
     engine.persist()?;

@@ -14,8 +14,8 @@ use parking_lot::{Mutex, RwLock};
 use tombolo_crdt::{Dot, ReplicaId, VersionVector};
 
 use crate::{
-    Committer, Durability, KeyValue, OpenError, OpenOptions, Predecessor, RangeAnswer, RangeQuery, ReadError, Revision,
-    Slot,
+    Committer, Durability, KeyValue, OpenError, OpenOptions, Papers, Predecessor, RangeAnswer, RangeQuery, ReadError,
+    Revision, Slot,
     disk::Reached,
     engine::{Engine, EngineError, fjall::FjallEngine},
     folder::{Folder, FolderLock, Owner},
@@ -295,6 +295,21 @@ impl Store {
     /// Rows that are missing or do not carry their own hash.
     pub fn open_on(engine: Box<dyn Engine>, options: &OpenOptions) -> Result<(Self, Committer), OpenError> {
         recover::open(engine, None, Some(Owner::found(options)), options)
+    }
+
+    /// Opens a store on an engine that is not in a folder, with papers that say what a folder would: for simulation.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_with(
+        engine: Box<dyn Engine>,
+        papers: &Papers,
+        options: &OpenOptions,
+    ) -> Result<(Self, Committer), OpenError> {
+        let folder = Folder::of(papers, options)?;
+        folder.seal_if_empty(&*engine)?;
+        recover::open(engine, Some(folder), None, options)
     }
 
     pub(crate) fn from_shared(shared: Arc<Shared>) -> Self {

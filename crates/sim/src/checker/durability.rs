@@ -1,4 +1,7 @@
 //! What was acknowledged to a client or told to a peer is there, after every crash and in the end everywhere.
+//!
+//! A disk that loses what it had synced takes what nobody else has along: that is lost for good, and nothing can be promised of it. What somebody
+//! else has comes back, by the end.
 
 use bytes::Bytes;
 use tombolo_crdt::{Dot, VersionVector};
@@ -13,12 +16,17 @@ pub struct Promises {
     acknowledged: Vec<Bytes>,
     /// Everything that peers were told is here.
     told: VersionVector,
+    /// Everything that they were ever told, whatever the disk has lost since.
+    ever_told: VersionVector,
+    /// What the disk has lost and others have.
+    awaited: VersionVector,
 }
 
 impl Promises {
     /// A site that has promised nothing.
     pub fn new(site: usize) -> Self {
-        Self { site, acknowledged: Vec::new(), told: VersionVector::new() }
+        let none = VersionVector::new;
+        Self { site, acknowledged: Vec::new(), told: none(), ever_told: none(), awaited: none() }
     }
 
     /// A client was answered that a value is written.
@@ -37,12 +45,29 @@ impl Promises {
             return Err(Violation::at(self.site, Claim::Durability, text));
         }
         self.told.join(frontier);
+        self.ever_told.join(frontier);
         Ok(())
     }
 
-    /// Whether peers were told that this record is here.
+    /// Whether peers were told, at some time, that this record is here.
     pub fn has_told(&self, dot: Dot) -> bool {
-        self.told.covers(dot)
+        self.ever_told.covers(dot)
+    }
+
+    /// The site's disk has lost what it stood for, and stands at `frontier` now. What others have is `left`.
+    pub fn set_back(&mut self, frontier: &VersionVector, left: &VersionVector) {
+        self.awaited.join(left);
+        let left = self.told.iter().map(|dot| Dot::new(dot.replica, dot.seq.min(frontier.seq(dot.replica))));
+        self.told = left.filter(|dot| dot.seq > 0).collect();
+    }
+
+    /// Some disk was lost, and `left` is what there is anywhere: an acknowledged write that is not in it had reached nobody else, and is gone. Returns how
+    /// many were.
+    pub fn forget_beyond(&mut self, records: &Records, left: &VersionVector) -> usize {
+        let before = self.acknowledged.len();
+        let is_left = |value: &Bytes| records.element_of(value).is_none_or(|element| left.covers_element(element));
+        self.acknowledged.retain(is_left);
+        before - self.acknowledged.len()
     }
 
     /// The site has been opened again, or the run is over.
@@ -55,7 +80,9 @@ impl Promises {
             let text = format!("peers were told of {dot}, and it is gone: the store stands at {frontier:?}");
             return Err(Violation::at(self.site, Claim::Durability, text));
         }
-        self.check_acknowledged(records, frontier)
+        let mut expected = frontier.clone();
+        expected.join(&self.awaited);
+        self.check_acknowledged(records, &expected)
     }
 
     /// Holds the acknowledged writes against a frontier, of this site or of another one.
@@ -113,6 +140,21 @@ mod tests {
         assert_eq!(promises.check(&records(), &at(1)), Ok(()));
         assert!(promises.check(&records(), &at(0)).is_err());
         assert!(promises.check(&Records::default(), &at(1)).is_err());
+    }
+
+    #[test]
+    fn a_lost_disk_takes_only_what_nobody_else_has() {
+        let mut promises = Promises::new(0);
+        promises.acknowledged("v1".into());
+        promises.told(&at(1), &at(1)).expect("it is there");
+        assert_eq!(promises.forget_beyond(&records(), &at(1)), 0);
+        assert!(promises.check(&records(), &at(0)).is_err());
+        promises.set_back(&at(0), &at(1));
+        assert_eq!(promises.check(&records(), &at(0)), Ok(()), "somebody else has it");
+        assert!(promises.check_acknowledged(&records(), &at(0)).is_err(), "it has to come back");
+        assert_eq!(promises.forget_beyond(&records(), &at(0)), 1);
+        assert_eq!(promises.check(&records(), &at(0)), Ok(()));
+        assert!(promises.has_told(dot(1)), "it may still be under way");
     }
 
     #[test]

@@ -4,22 +4,26 @@
 //! restart the log must begin as it was seen before.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::Bound::{Excluded, Unbounded},
     sync::Arc,
 };
 
 use bytes::Bytes;
 use tombolo_crdt::{DRIFT_MAX_MS, Dot, Element, Operation, Record, ReplicaId, VersionVector};
-use tombolo_storage::{Arrival, Commit, Event, KeyRange, KeyValue, Published, Slot, SystemEntry, WallTime};
+use tombolo_storage::{Arrival, Commit, Event, KeyRange, KeyValue, Published, Revision, Slot, SystemEntry, WallTime};
 
 use super::{Claim, Violation, records::Records};
 use crate::{Expected, Model};
 
 /// The log of one site, as it was seen from outside.
+#[derive(Clone)]
 pub struct Log {
     site: usize,
     own: ReplicaId,
+    /// Where it begins to count under this name, and the revisions that it gave out under names that it had before, as far as they are certain.
+    begins: Revision,
+    counted: Vec<(Revision, Revision)>,
     model: Model,
     dots: Vec<Dot>,
     /// What clients of the site saw change, by revision.
@@ -29,6 +33,10 @@ pub struct Log {
     orphans: u64,
     /// What the site was told is stable.
     stable: VersionVector,
+    /// Of whom that was said.
+    stable_for: BTreeSet<ReplicaId>,
+    /// At which revisions joins changed keys that were prepared beside writers.
+    joins: BTreeSet<i64>,
     /// The latest time that its wall clock has shown, when anybody has looked.
     wall_ms: Option<u64>,
 }
@@ -39,12 +47,16 @@ impl Log {
         Self {
             site,
             own,
+            begins: slot.beginning(),
+            counted: Vec::new(),
             model: Model::new(slot),
             dots: Vec::new(),
             events: BTreeMap::new(),
             found: 0,
             orphans: 0,
             stable: VersionVector::new(),
+            stable_for: BTreeSet::new(),
+            joins: BTreeSet::new(),
             wall_ms: None,
         }
     }
@@ -83,7 +95,8 @@ impl Log {
     }
 
     /// The site has joined a transfer of state and shows all records up to `frontier`; `commits` is what it told of. `own` are records that
-    /// it wrote in the same step: they remove what outlived its lease, before the transfer or by it.
+    /// it wrote in the same step: they remove what outlived its lease, before the transfer or by it. One that was prepared beside writers is told to nobody:
+    /// history `begins` after it.
     ///
     /// # Errors
     ///
@@ -94,6 +107,7 @@ impl Log {
         frontier: &VersionVector,
         own: &[Arrival],
         commits: &[Arc<Commit>],
+        begins: Option<Revision>,
     ) -> Result<(), Violation> {
         let brought: VersionVector = frontier.iter().filter(|dot| dot.replica != self.own).collect();
         let earlier = self.written_before(&brought, records, own)?;
@@ -102,9 +116,12 @@ impl Log {
         self.published(records, before, first, &BTreeMap::new())?;
         let rest = match rest.split_first() {
             Some((transfer, rest)) if commits.len() > own.len() => {
-                let expected = self.join(records, &brought)?;
+                let mut expected = Expected { number: transfer.number, ..self.join(records, &brought, begins)? };
                 self.model.renumber(transfer.number);
-                self.check_commit(transfer, &Expected { number: transfer.number, ..expected })?;
+                if begins.is_some() {
+                    expected.events.clear();
+                }
+                self.check_commit(transfer, &expected)?;
                 rest
             }
             _ => rest,
@@ -126,21 +143,29 @@ impl Log {
     }
 
     /// Applies all records up to a frontier as one commit, causes first.
-    fn join(&mut self, records: &Records, frontier: &VersionVector) -> Result<Expected, Violation> {
+    fn join(
+        &mut self,
+        records: &Records,
+        frontier: &VersionVector,
+        begins: Option<Revision>,
+    ) -> Result<Expected, Violation> {
         let missing = records.between(self.model.frontier(), frontier);
         if let Some(dot) = missing.iter().map(|record| record.header.dot).find(|dot| dot.replica == self.own) {
             let text = format!("a transfer brought {dot}, which is the site's own");
             return Err(self.violation(Claim::Identity, text));
         }
-        let expected = self.model.join(&missing).map_err(|text| self.violation(Claim::Merge, text))?;
+        let expected = self.model.join(&missing, begins).map_err(|text| self.violation(Claim::Merge, text))?;
         self.dots.extend(missing.iter().map(|record| record.header.dot));
+        self.joins.extend(begins.map(|begins| begins.get() - 1));
         if !expected.events.is_empty() {
-            self.events.insert(expected.revision.get(), expected.events.clone());
+            let revision = begins.map_or(expected.revision.get(), |begins| begins.get() - 1);
+            self.events.insert(revision, expected.events.clone());
         }
         Ok(expected)
     }
 
-    /// The site was opened again; `arrivals` is its log from `floor` on.
+    /// The site was opened again; `arrivals` is its log from `floor` on. A join that nobody was shown may have been prepared, so that history
+    /// `begins` after it.
     ///
     /// # Errors
     ///
@@ -150,6 +175,7 @@ impl Log {
         records: &mut Records,
         arrivals: &[Arrival],
         floor: &VersionVector,
+        begins: Option<Revision>,
     ) -> Result<bool, Violation> {
         let was_joined = !self.model.frontier().includes(floor);
         let known: Vec<Dot> = self.dots.iter().filter(|dot| !floor.covers(**dot)).copied().collect();
@@ -167,7 +193,7 @@ impl Log {
         let (before, after) = found.split_at(earlier);
         self.find(records, before)?;
         if was_joined {
-            self.join(records, floor)?;
+            self.join(records, floor, begins)?;
         }
         self.find(records, after)?;
         Ok(was_joined)
@@ -212,7 +238,7 @@ impl Log {
     /// The first difference.
     pub fn check_content(&self, pairs: &[KeyValue]) -> Result<(), Violation> {
         let expected: Vec<&KeyValue> = self.model.pairs().collect();
-        let differs = pairs.iter().zip(&expected).find(|(pair, expected)| pair != *expected);
+        let differs = pairs.iter().zip(&expected).find(|(pair, expected)| !self.is_shown(pair, expected));
         match differs {
             Some((pair, expected)) => {
                 Err(self.violation(Claim::Merge, format!("{pair:?} is read where the records make it {expected:?}")))
@@ -223,6 +249,14 @@ impl Log {
             }
             None => Ok(()),
         }
+    }
+
+    /// Whether a pair is what the records make it. A key that was written while a join was prepared, of which that had made another row
+    /// already, is shown as it is once more, at the join's revision.
+    fn is_shown(&self, pair: &KeyValue, expected: &KeyValue) -> bool {
+        let is_said_again = pair.mod_revision > expected.mod_revision && self.joins.contains(&pair.mod_revision);
+        let mod_revision = if is_said_again { pair.mod_revision } else { expected.mod_revision };
+        *pair == KeyValue { mod_revision, ..expected.clone() }
     }
 
     /// Holds a read of everything at a revision of the past against what was told of since.
@@ -238,7 +272,9 @@ impl Log {
                 Event::Delete { key, .. } => shown.remove(key.as_ref()),
             };
         }
-        if shown.into_values().eq(pairs) {
+        if shown.len() == pairs.len()
+            && pairs.iter().zip(shown.into_values()).all(|(pair, own)| self.is_shown(pair, own))
+        {
             return Ok(());
         }
         Err(self.violation(Claim::Merge, format!("at revision {revision} is read {pairs:?}")))
@@ -288,12 +324,36 @@ impl Log {
         })
     }
 
-    /// The site counts this as stable: nobody's later records are written without it.
+    /// The site goes on under another name, and counts on from this revision.
+    pub fn renamed(&mut self, own: ReplicaId, begins: Revision) {
+        self.counted.push((self.begins, self.model.revision()));
+        (self.own, self.begins) = (own, begins);
+        self.model.count_from(begins);
+    }
+
+    /// Whether a revision is one that the site has given out, or will.
+    pub fn counts(&self, number: i64) -> bool {
+        let before = |(first, last): &(Revision, Revision)| (first.get()..=last.get()).contains(&number);
+        let is_own = |revision: Revision| revision.slot() == self.begins.slot() && revision >= self.begins;
+        self.counted.iter().any(before) || Revision::new(number).is_some_and(is_own)
+    }
+
+    /// A revision at which something changed, not below `oldest`, if there is one; `nth` of them says which.
+    pub fn revision_from(&self, oldest: i64, nth: usize) -> Option<i64> {
+        let all: Vec<i64> = self.events.range(oldest..).map(|(revision, _)| *revision).collect();
+        (!all.is_empty()).then(|| all[nth % all.len()])
+    }
+
+    /// The site counts this as stable for these members: none of their later records are written without it. Who takes a new name may have lost
+    /// something and writes without it until it comes back; nothing is stable then before it is heard of under that name.
     ///
     /// # Errors
     ///
     /// The site itself has not applied it.
-    pub fn note_stable(&mut self, stable: &VersionVector) -> Result<(), Violation> {
+    pub fn note_stable(&mut self, members: &BTreeSet<ReplicaId>, stable: &VersionVector) -> Result<(), Violation> {
+        if *members != self.stable_for {
+            (self.stable, self.stable_for) = (VersionVector::new(), members.clone());
+        }
         let frontier = self.model.frontier();
         if let Some(missed) = stable.iter().find(|dot| !frontier.covers(*dot)) {
             let text = format!("{missed} counts as stable, and is not applied at {frontier:?}");
@@ -315,7 +375,8 @@ impl Log {
         let dot = record.header.dot;
         self.dots.push(dot);
         let known = self.model.known_to(dot.replica);
-        if let Some(missed) = self.stable.iter().find(|stable| !known.covers(*stable)) {
+        let is_bound = self.stable_for.contains(&dot.replica);
+        if let Some(missed) = self.stable.iter().find(|stable| is_bound && !known.covers(*stable)) {
             let text = format!("{missed} counted as stable, and {dot}, which came later, was written without it");
             return Err(self.violation(Claim::Stability, text));
         }

@@ -90,6 +90,18 @@ impl Session {
         Ok(())
     }
 
+    /// Everything that it has seen or written.
+    pub fn knows(&self) -> VersionVector {
+        let mut known = self.seen.clone();
+        known.join(&self.written);
+        known
+    }
+
+    /// What it knew may be lost: it begins anew.
+    pub fn begin_anew(&mut self) {
+        *self = Self { moves: self.moves, site: self.site, ..Self::default() };
+    }
+
     /// How often it went on at another site.
     pub fn moves(&self) -> u64 {
         self.moves

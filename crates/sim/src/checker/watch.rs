@@ -71,13 +71,17 @@ impl Stream {
         Ok(())
     }
 
-    /// The site refuses to go on from where the client was, for history up to `oldest` is gone. The client reads the range
-    /// and goes on from `revision`.
+    /// The site refuses to go on from where the client was, for history up to `oldest` is gone, or the number is nobody's since the site has
+    /// another name. The client reads the range and goes on from `revision`.
     ///
     /// # Errors
     ///
     /// What the client needed was not gone.
-    pub fn relist(&mut self, oldest: i64, compacted: i64, revision: i64) -> Result<(), Violation> {
+    pub fn relist(&mut self, log: &Log, oldest: i64, compacted: i64, revision: i64) -> Result<(), Violation> {
+        if !log.counts(self.seen + 1) {
+            self.seen = revision;
+            return Ok(());
+        }
         if oldest > compacted.max(1) || self.seen + 1 >= oldest {
             let text = format!("refused from {} on, with {oldest} as the oldest of {compacted}", self.seen + 1);
             return Err(self.violation(text));
@@ -108,7 +112,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use tombolo_storage::{
-        ArrivalBudget, Op, OpenOptions, Put, Request, Store, Transaction, WallTime, engine::memory::MemoryEngine,
+        ArrivalBudget, Op, OpenOptions, Put, Request, Slot, Store, Transaction, WallTime, engine::memory::MemoryEngine,
     };
 
     use super::*;
@@ -181,10 +185,14 @@ mod tests {
 
     #[test]
     fn a_refusal_of_history_that_is_there_is_found() {
+        let log = log();
         let mut stream = Stream::new(0, KeyRange::all(), 5);
-        assert!(stream.relist(6, 6, 9).is_err(), "6 is the next it needs, and is there");
-        assert!(stream.relist(8, 7, 9).is_err(), "nobody compacted up to 8");
-        assert_eq!(stream.relist(8, 8, 9), Ok(()));
+        assert!(stream.relist(&log, 6, 6, 9).is_err(), "6 is the next it needs, and is there");
+        assert!(stream.relist(&log, 8, 7, 9).is_err(), "nobody compacted up to 8");
+        assert_eq!(stream.relist(&log, 8, 8, 9), Ok(()));
         assert_eq!(stream.seen(), 9);
+        let foreign = Slot::new(3).expect("there is one").beginning().get();
+        let mut stream = Stream::new(0, KeyRange::all(), foreign);
+        assert_eq!(stream.relist(&log, 1, -1, 9), Ok(()), "nobody here counts so");
     }
 }

@@ -49,7 +49,7 @@ impl Simulation<'_> {
         goes
     }
 
-    fn new_session(&mut self) -> usize {
+    pub(super) fn new_session(&mut self) -> usize {
         self.history.sessions.push(Vec::new());
         self.history.sessions.len() - 1
     }
@@ -175,7 +175,13 @@ impl Simulation<'_> {
         let store = &state.life.as_ref().ok_or_else(|| down(site))?.store;
         let published = store.published();
         let oldest = published.compacted.max(state.slot.beginning().get());
-        let past = oldest + self.random.below((published.revision.get() - oldest + 1) as usize) as i64;
+        let nth = self.random.below((published.revision.get() - oldest + 1) as usize);
+        // Between what a replica gave out under one name and under the next one no number is anybody's.
+        let past = if self.plan.troubles.identities {
+            state.log.revision_from(oldest, nth).unwrap_or(published.revision.get())
+        } else {
+            oldest + nth as i64
+        };
         let asks_foreign = self.random.chance(50) && self.plant != Some(Plant::NumericCompare);
         let foreign = foreign.filter(|_| asks_foreign);
         let query = RangeQuery { revision: foreign.unwrap_or(past), ..RangeQuery::all(KeyRange::all()) };

@@ -6,7 +6,7 @@ use tombolo_crdt::VersionVector;
 use tombolo_net::{Digests, Moment, Session};
 use tombolo_storage::{KeyRange, RangeQuery, ReadError, Store, SystemEntry};
 
-use super::{LOOK_US, QUIET_WITHIN_US, Simulation, committing::check_content, sessions::join_all};
+use super::{LOOK_US, QUIET_WITHIN_US, Simulation, observing::check_content, sessions::join_all};
 use crate::{
     MS, Mark, Time, Transaction,
     agenda::Happening,
@@ -18,6 +18,7 @@ use crate::{
         resurrection::Removals,
     },
     site::Site,
+    watching::Watching,
 };
 
 impl Simulation<'_> {
@@ -74,7 +75,15 @@ impl Simulation<'_> {
             let peers: Vec<_> = life.peers.keys().collect();
             let (queued, model) = (life.queue.len(), site.log.model());
             let leases = format!("{} leases with {} writes", model.leases(), model.leased());
-            lines.push(format!("s{number} stands at {frontier:?}, peers {peers:?}, {queued} queued, {leases}"));
+            let catching_up = life.hub.stats().catching_up;
+            lines.push(format!(
+                "s{number} stands at {frontier:?}, peers {peers:?}, {queued} queued, {leases}, {catching_up} watches behind"
+            ));
+            let is_behind = |watching: &&Watching| watching.site == number && !watching.has_read();
+            for watching in self.watching.iter().filter(is_behind) {
+                let (range, seen) = (watching.stream.range(), watching.stream.seen());
+                lines.push(format!("  a watch of {range:?} has not read everything, and got to {seen}"));
+            }
             let now = Moment(site.clocks.monotonic_ms(self.now));
             for endpoint in life.endpoints.values() {
                 lines.push(format!("  with s{}: {:?}", endpoint.peer, endpoint.session.status(now)));
@@ -223,6 +232,7 @@ fn is_idle(site: &Site) -> bool {
     !site.is_rotten
         && !site.must_stop()
         && life.queue.is_empty()
+        && life.joining.is_none()
         && life.executed.is_empty()
         && life.under_way.is_empty()
         && life.ready.is_empty()

@@ -1,16 +1,14 @@
 //! Sites start and stop. What was promised before must be there after.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-use tombolo_net::{Input, Stability};
-use tombolo_site::{Credit, Hub, HubOptions, LeaseTable};
-use tombolo_storage::{Founding, OpenError, OpenOptions, Provider};
+use tombolo_net::Input;
+use tombolo_site::{Credit, HubOptions};
+use tombolo_storage::{Founding, OnLoss, OpenError, OpenOptions, Revision, Store};
 
 use super::{
     MESH, Simulation,
-    committing::{check_content, durability, log_after},
+    committing::durability,
     ending::check_removed,
-    sessions,
+    observing::{check_content, log_after},
 };
 use crate::{
     MS, Mark, Plant, S,
@@ -30,63 +28,21 @@ impl Simulation<'_> {
         let hub = HubOptions { credit, ..HubOptions::default() };
         let (mesh, state) = (MESH, &mut self.sites[site]);
         let founding = Founding::Join { mesh, replica: state.replica, slot: state.slot };
-        let wall = state.wall(self.now);
-        let options =
-            OpenOptions { founding, durability: durability(self.plant), ..OpenOptions::new(wall, state.entropy) };
-        let opened = state.rows.open(&options);
-        let (store, committer) = match opened {
+        let (wall, on_loss) = (state.wall(self.now), OnLoss::SucceedAmongOthers);
+        let durability = durability(self.plant);
+        let options = OpenOptions { founding, durability, on_loss, ..OpenOptions::new(wall, state.entropy) };
+        let (store, committer) = match self.open_rows(site, &options) {
             Ok(opened) => opened,
             Err(error) => return self.not_opened(site, &error),
         };
+        self.check_opened(site, &store)?;
+        store.set_lease_homes(self.lease_homes());
+        let state = &mut self.sites[site];
         let standing = store.standing();
-        let log = log_after(&store, &standing.floor, 0).map_err(|text| Violation::at(site, Claim::Service, text))?;
-        if state.log.reopened(&mut self.records, &log, &standing.floor)? {
-            self.marks.hit(Mark::JoinFound);
-            state.log.renumber(standing.published.commit);
-        }
-        state.promises.check(&self.records, &standing.frontier)?;
-        state.revisions.current(standing.published.revision, "a reopened store")?;
-        state.log.check_published(standing.published, &standing.frontier)?;
-        if !state.is_rotten {
-            check_content(site, &store, &state.log)?;
-            state.log.check_system(&store.system(b""))?;
-            self.removals.learn(&self.records);
-            check_removed(site, &store, &state.log, &self.removals)?;
-        }
-        if let Err(violation) = self.digests.note(site, &standing.frontier, standing.digest) {
-            self.diverged.get_or_insert(violation);
-        }
         state.lives += 1;
-        let mut leases = LeaseTable::new();
-        let uptime = state.uptime(self.now);
-        store.leases().into_iter().for_each(|(id, ttl_s)| leases.granted(id, ttl_s, uptime));
-        let number = state.lives;
-        state.life = Some(Life {
-            number,
-            is_poisoned: false,
-            has_met_rot: state.is_rotten,
-            hub: Hub::new(standing.published.revision, hub),
-            standing: std::sync::Arc::new(sessions::standing(&store)),
-            // What was compacted before may have to wait for the peers still.
-            provider: Provider::new(&store),
-            taking: None,
-            compacted_at: (standing.published.compacted > 0).then(|| standing.frontier.clone()),
-            store,
-            committer,
-            leases,
-            stability: Stability::new(),
-            queue: VecDeque::new(),
-            executed: Vec::new(),
-            under_way: VecDeque::new(),
-            ready: Vec::new(),
-            expiries: BTreeMap::new(),
-            unsynced: Vec::new(),
-            endpoints: BTreeMap::new(),
-            peers: BTreeMap::new(),
-            dials: BTreeMap::new(),
-            replays: VecDeque::new(),
-            foreign_watches: BTreeSet::new(),
-        });
+        let (number, uptime) = (state.lives, state.uptime(self.now));
+        let life = Life::begin(number, (store, committer), hub, uptime);
+        state.life = Some(Life { has_met_rot: state.is_rotten, ..life });
         self.note(format_args!("s{site} is open at {:?}, {:?}", standing.published, standing.frontier));
         self.tell_standing(site)?;
         self.schedule_leases(site);
@@ -97,6 +53,34 @@ impl Simulation<'_> {
         self.agenda.at(at, Happening::Housekeeping { site, life: number });
         self.wake_clients(site);
         self.wake_watching(site);
+        Ok(())
+    }
+
+    /// What was promised before must be there, as far as the disk has not lost it.
+    fn check_opened(&mut self, site: usize, store: &Store) -> Result<(), Violation> {
+        let state = &mut self.sites[site];
+        let standing = store.standing();
+        let log = log_after(store, &standing.floor, 0).map_err(|text| Violation::at(site, Claim::Service, text))?;
+        let begins = Revision::new(standing.published.compacted).filter(|_| self.plan.joins_beside);
+        if state.log.reopened(&mut self.records, &log, &standing.floor, begins)? {
+            self.marks.hit(Mark::JoinFound);
+            state.log.renumber(standing.published.commit);
+        }
+        self.adopt_name(site, store)?;
+        self.forget_lost(site, &standing.frontier);
+        let state = &mut self.sites[site];
+        state.promises.check(&self.records, &standing.frontier)?;
+        state.revisions.current(standing.published.revision, "a reopened store")?;
+        state.log.check_published(standing.published, &standing.frontier)?;
+        if !state.is_rotten {
+            check_content(site, store, &state.log)?;
+            state.log.check_system(&store.system(b""))?;
+            self.removals.learn(&self.records);
+            check_removed(site, store, &state.log, &self.removals)?;
+        }
+        if let Err(violation) = self.digests.note(site, &standing.frontier, standing.digest) {
+            self.diverged.get_or_insert(violation);
+        }
         Ok(())
     }
 

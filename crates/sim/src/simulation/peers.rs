@@ -1,5 +1,6 @@
 //! Connections: who dials whom, who accepts, what arrives, and what a newer connection does to an older one.
 
+use tombolo_crdt::ReplicaId;
 use tombolo_net::{Fault, Input};
 
 use super::Simulation;
@@ -16,6 +17,15 @@ const BACKOFF_MIN_US: u64 = 100 * MS;
 const BACKOFF_MAX_US: u64 = 3 * S;
 /// How long the site that should be dialled waits before it dials itself.
 const PATIENCE_US: u64 = 2 * S;
+
+/// An attempt to make a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dialling {
+    /// In which life of who dialled.
+    life: u64,
+    /// Who has accepted.
+    peer: Option<ReplicaId>,
+}
 
 impl Simulation<'_> {
     /// Decides when a site tries to reach a peer that it has no connection to.
@@ -52,7 +62,7 @@ impl Simulation<'_> {
             return self.dial_failed(from, to);
         }
         let connection = self.network.connect(from, to);
-        self.dialling.insert(connection, number);
+        self.dialling.insert(connection, Dialling { life: number, peer: None });
         let at = self.now.after(self.network.packet_us(from, to));
         self.agenda.at(at, Happening::Accepted { connection });
     }
@@ -87,15 +97,21 @@ impl Simulation<'_> {
         self.agenda.at(at, Happening::Opened { connection });
         self.supersede(to, from)?;
         self.counts.connections += 1;
-        self.begin_session(to, from, connection, End::Acceptor)
+        let (acceptor, dialler) = (self.sites[to].replica, self.sites[from].replica);
+        if let Some(dialling) = self.dialling.get_mut(&connection) {
+            dialling.peer = Some(acceptor);
+        }
+        self.begin_session(to, (from, dialler), connection, End::Acceptor)
     }
 
     /// The dialling site hears that it was accepted, if it still wants to and the answer comes through.
     pub(super) fn opened(&mut self, connection: ConnectionId) -> Result<(), Violation> {
         let Some((from, to)) = self.ends(connection) else { return Ok(()) };
-        let number = self.dialling.remove(&connection);
+        let Some(Dialling { life: number, peer: Some(peer) }) = self.dialling.remove(&connection) else {
+            return Ok(());
+        };
         let is_newest = |current: &ConnectionId| *current < connection;
-        let life = self.sites[from].life.as_ref().filter(|life| Some(life.number) == number);
+        let life = self.sites[from].life.as_ref().filter(|life| life.number == number);
         let wants = life.is_some_and(|life| life.peers.get(&to).is_none_or(is_newest));
         if !wants || !self.network.is_open(to, from) {
             // The other end waits in vain for a hello.
@@ -103,7 +119,7 @@ impl Simulation<'_> {
             return Ok(());
         }
         self.supersede(from, to)?;
-        self.begin_session(from, to, connection, End::Dialler)
+        self.begin_session(from, (to, peer), connection, End::Dialler)
     }
 
     /// A newer connection takes the place of the one in use.

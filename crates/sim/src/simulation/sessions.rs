@@ -1,9 +1,9 @@
 //! Sessions are fed and drained, and get what they ask for: the log, the committer, deadlines, and word of every advance.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
-use tombolo_crdt::{Chain, Dot, Hlc, Record, RecordHeader, VersionVector};
+use tombolo_crdt::{Chain, Dot, Hlc, Record, RecordHeader, ReplicaId, VersionVector};
 use tombolo_net::{
     Batch, Event, Fault, IngestReport, Input, LoadFailure, Loaded, Moment, Output, Session, Settings, Standing,
 };
@@ -23,7 +23,7 @@ impl Simulation<'_> {
     pub(super) fn begin_session(
         &mut self,
         site: usize,
-        peer: usize,
+        (peer, peer_replica): (usize, ReplicaId),
         connection: ConnectionId,
         end: End,
     ) -> Result<(), Violation> {
@@ -31,7 +31,6 @@ impl Simulation<'_> {
         let state = &mut self.sites[site];
         let (now, wall_ms) = (Moment(state.clocks.monotonic_ms(self.now)), state.clocks.wall_ms(self.now));
         let own = state.replica;
-        let peer_replica = self.sites[peer].replica;
         let Some(life) = &mut self.sites[site].life else { return Ok(()) };
         let settings = Settings { mesh: MESH.0, own, peer: peer_replica, limits };
         let session = Session::new(settings, Arc::clone(&life.standing), now, wall_ms);
@@ -147,8 +146,8 @@ impl Simulation<'_> {
     ) -> Result<(), Violation> {
         self.note(format_args!("s{site} hears from session {} with s{peer}: {event:?}", connection.0));
         match event {
-            Event::LacksState { ref floor } if self.plan.troubles.truncations => self.lacks_state(site, peer, floor)?,
-            Event::NeedsState { .. } if self.plan.troubles.truncations => {}
+            Event::LacksState { ref floor } if self.plan.may_lack_state() => self.lacks_state(site, peer, floor)?,
+            Event::NeedsState { .. } if self.plan.may_lack_state() => {}
             Event::Unreadable { .. } if self.sites[site].is_unreadable => self.marks.hit(Mark::Unreadable),
             Event::Unreadable { .. } if self.sites[site].has_met_rot() => self.marks.hit(Mark::RotNamed),
             _ => protocol::check_event(site, peer, &event)?,
@@ -179,7 +178,7 @@ impl Simulation<'_> {
 
     /// What counts as stable at a site must be applied at every site, and nobody may still send what does not know of it.
     fn check_stability(&mut self, site: usize) -> Result<(), Violation> {
-        let members = self.sites.iter().map(|site| site.replica).collect();
+        let members: BTreeSet<ReplicaId> = self.sites.iter().map(|site| site.replica).collect();
         let at_once = self.is_planted(Plant::HeartbeatsCountAtOnce);
         let from_acks = self.is_planted(Plant::StabilityFromAcks);
         let now = Moment(self.sites[site].clocks.monotonic_ms(self.now));
@@ -203,8 +202,9 @@ impl Simulation<'_> {
         if !stable.is_empty() {
             self.marks.hit(Mark::Stable);
         }
-        self.sites[site].log.note_stable(&stable)?;
-        for (other, state) in self.sites.iter().enumerate() {
+        self.sites[site].log.note_stable(&members, &stable)?;
+        // Nobody has heard yet of what a disk has lost that nobody has opened since.
+        for (other, state) in self.sites.iter().enumerate().filter(|(_, state)| !state.has_lost) {
             if let Some(dot) = stable.iter().find(|dot| !state.log.model().frontier().covers(*dot)) {
                 let text = format!("{dot} counts as stable, and s{other} has not applied it");
                 return Err(Violation::at(site, Claim::Stability, text));
@@ -321,7 +321,7 @@ fn filter(record: &mut Bytes) {
 }
 
 /// Where a store stands, as sessions take it.
-pub(super) fn standing(store: &Store) -> Standing {
+pub(crate) fn standing(store: &Store) -> Standing {
     let tombolo_storage::Standing { published, frontier, chains, digest, floor } = store.standing();
     Standing { commit: published.commit, frontier, chains, digest, floor }
 }

@@ -1,23 +1,19 @@
 //! Transfers of state: a site that lacks what is in no peer's log any more pulls pages, stages them and joins them.
 //!
-//! Whom it asks, when it asks again, and that nothing else is on its way to the disk when it joins, is the host's part.
+//! Whom it asks and when it asks again is the host's part. What comes after the last page is in `joining`.
 
 use bytes::Bytes;
 use tombolo_crdt::VersionVector;
-use tombolo_net::{AskFailure, HeadFault, Input, Moment};
-use tombolo_storage::{
-    CollectedTransfer, CommitError, Provider, ReadError, Receiver, Refusal, StagedPage, TransferError, TransferFault,
-};
+use tombolo_net::{AskFailure, Input, Moment};
+use tombolo_storage::{Provider, ReadError, Receiver, Refusal, StagedPage, TransferError, TransferFault};
 
-use super::{MESH, READ_US, Simulation};
+use super::{READ_US, Simulation};
 use crate::{
     MS, Mark, Plant,
     agenda::Happening,
     checker::{Claim, Violation},
-    disk::Arranged,
     network::ConnectionId,
     site::{Taking, Work},
-    trouble::Stop,
 };
 
 /// Pulls on their way at a time.
@@ -41,7 +37,7 @@ impl Simulation<'_> {
         Ok(())
     }
 
-    fn transfer_soon(&mut self, site: usize) {
+    pub(super) fn transfer_soon(&mut self, site: usize) {
         let at = self.soon(PAUSE_US);
         if let Some(life) = &self.sites[site].life {
             self.agenda.at(at, Happening::TransferDue { site, life: life.number });
@@ -199,7 +195,7 @@ impl Simulation<'_> {
     }
 
     /// Rows of our own could not be read for a transfer.
-    fn cannot_take(&mut self, site: usize, error: &ReadError) -> Result<(), Violation> {
+    pub(super) fn cannot_take(&mut self, site: usize, error: &ReadError) -> Result<(), Violation> {
         if !self.sites[site].may_refuse() {
             return Err(Violation::at(site, Claim::Service, format!("a transfer cannot be taken: {error}")));
         }
@@ -231,67 +227,8 @@ impl Simulation<'_> {
             Err(error) => Err(Violation::at(site, Claim::Service, format!("a page is not kept: {error}"))),
         }
     }
-
-    /// Whether a transfer can be joined now: nothing else is on its way.
-    pub(super) fn is_free(&self, site: usize) -> bool {
-        let life = self.sites[site].life.as_ref();
-        life.is_some_and(|life| life.under_way.is_empty() && life.committer.pending() == 0 && life.executed.is_empty())
-    }
-
-    /// Joins a transfer with the state of the moment.
-    pub(super) fn join(&mut self, site: usize, transfer: CollectedTransfer) -> Result<(), Violation> {
-        let wall = self.sites[site].wall(self.now);
-        let was_empty = self.sites[site].log.model().frontier().is_empty();
-        // What is wrong in the middle of a join is seen only by who stops there.
-        let planted = match self.plant.filter(|_| !self.is_calm()) {
-            Some(Plant::HalfJoinVisible) => Some(Arranged { calls: 3, is_after: false, how: Stop::Kill }),
-            _ => None,
-        };
-        let stops = planted.or(self.sites[site].stops_joining);
-        if stops.is_some() {
-            self.sites[site].rows.arrange(stops);
-        }
-        let state = &mut self.sites[site];
-        let roster = &self.roster;
-        let Some(life) = &mut state.life else { return Ok(()) };
-        let proven =
-            transfer.prove(|transfer| roster.judge_heads(MESH.0, transfer.heads(), || Ok::<_, HeadFault>(Vec::new())));
-        let transfer = match proven {
-            Ok(transfer) => transfer,
-            Err(fault) => return Err(broken(site, &fault)),
-        };
-        let joined = life.committer.publish_transfer(wall, transfer);
-        life.taking = None;
-        if state.rows.has_stopped() {
-            state.stops_joining = None;
-            self.marks.hit(Mark::StoppedJoining);
-        } else if stops.is_some() {
-            state.rows.arrange(None);
-        }
-        let joined = match joined {
-            Ok(joined) => joined,
-            Err(TransferError::Commit(error @ CommitError::Poisoned { .. })) => return self.cannot_write(site, &error),
-            Err(TransferError::Read(error) | TransferError::Commit(CommitError::Read(error))) => {
-                return self.cannot_take(site, &error);
-            }
-            Err(error) => {
-                return Err(Violation::at(site, Claim::Service, format!("a transfer is not joined: {error}")));
-            }
-        };
-        self.note(format_args!(
-            "s{site} joins a transfer: {} came, {} went, {:?}",
-            joined.added, joined.removed, joined.frontier
-        ));
-        let brings = !self.sites[site].log.model().frontier().includes(&joined.frontier);
-        if brings {
-            self.marks.hit(if was_empty { Mark::CheckpointJoined } else { Mark::DeltaJoined });
-        }
-        self.observe_join(site, &joined)?;
-        self.transfer_soon(site);
-        Ok(())
-    }
 }
 
-fn broken(site: usize, fault: &impl std::fmt::Display) -> Violation {
+pub(super) fn broken(site: usize, fault: &impl std::fmt::Display) -> Violation {
     Violation::at(site, Claim::Protocol, format!("a transfer between sound sites failed: {fault}"))
 }

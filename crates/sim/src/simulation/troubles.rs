@@ -31,6 +31,8 @@ impl Simulation<'_> {
             Trouble::StopAt { site, at } => self.sites[site].rows.arrange(Some(at)),
             Trouble::StopSweeping { site, at } => self.sites[site].stops_sweeping = Some(at),
             Trouble::StopJoining { site, at } => self.sites[site].stops_joining = Some(at),
+            Trouble::Keep { site } => self.keep_copy(site),
+            Trouble::Lose { site, how } => return self.lose(site, how),
             Trouble::Rot { site, damage } => self.rot(site, damage),
             Trouble::Restore { site } => return self.restore(site),
             Trouble::Disk { site, slower_us } => {
@@ -53,6 +55,8 @@ impl Simulation<'_> {
             | Trouble::StopSweeping { .. }
             | Trouble::StopJoining { .. }
             | Trouble::Rot { .. }
+            | Trouble::Keep { .. }
+            | Trouble::Lose { .. }
             | Trouble::DiskFails { .. }
             | Trouble::Busy { is_busy: true, .. }
             | Trouble::Unreadable { is_unreadable: true, .. } => true,
@@ -107,6 +111,10 @@ impl Simulation<'_> {
     pub(super) fn notice_stops(&mut self) -> Result<(), Violation> {
         let Some(site) = (0..self.plan.sites).find(|site| self.sites[*site].rows.has_stopped()) else { return Ok(()) };
         self.marks.hit(Mark::StoppedInside);
+        if self.sites[site].life.as_ref().is_some_and(|life| life.joining.is_some()) {
+            self.sites[site].stops_joining = None;
+            self.marks.hit(Mark::StoppedJoining);
+        }
         let starts = self.soon(2 * S);
         self.agenda.at(starts, Happening::Trouble(Trouble::Start { site }));
         self.stop(site, Stop::Kill)

@@ -162,7 +162,11 @@ impl Simulation<'_> {
         if self.sites[site].life(number).is_none() {
             return Ok(());
         }
-        let Some((response, cost)) = self.watching[watcher].inbox.pop_front() else { return Ok(()) };
+        let Some((response, cost)) = self.watching[watcher].inbox.pop_front() else {
+            // It has read all of it when its watch ended.
+            self.watching[watcher].is_reading = false;
+            return Ok(());
+        };
         self.note(format_args!("w{watcher}@s{site} reads {response:?}"));
         self.counts.events += response.commits.iter().map(|(_, events)| events.len() as u64).sum::<u64>();
         self.watching[watcher].stream.read(&response, &self.sites[site].log)?;
@@ -226,7 +230,7 @@ impl Simulation<'_> {
         match cause {
             EndCause::Compacted { oldest } => {
                 let published = life.store.published();
-                watching.stream.relist(*oldest, published.compacted, published.revision.get())?;
+                watching.stream.relist(&state.log, *oldest, published.compacted, published.revision.get())?;
                 // The client reads its range from what a damaged row cannot spoil: it would read again until it could.
                 let pairs = state.log.model().pairs().filter(|pair| watching.stream.range().contains(&pair.key));
                 watching.picture = pairs.map(|pair| (pair.key.clone(), pair.value.clone())).collect();
@@ -241,7 +245,7 @@ impl Simulation<'_> {
 
     /// Whether every watching client has read everything.
     pub(super) fn is_everything_read(&self) -> bool {
-        self.watching.iter().all(|watching| watching.subscription.is_some() && watching.inbox.is_empty())
+        self.watching.iter().all(Watching::has_read)
             && self.sites.iter().all(|site| {
                 site.life.as_ref().is_some_and(|life| life.replays.is_empty() && life.hub.stats().catching_up == 0)
             })

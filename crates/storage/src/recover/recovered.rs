@@ -175,8 +175,9 @@ impl Recovered {
             self.base.as_ref().map_or((0, &nothing), |(_, base)| (base.commit, &base.progress));
         let swept = progress.swept;
         let expected = progress.gaps.past(self.head.commit + 1);
-        // Rows that compaction has seen may be missing; above them the next one is the next one.
-        if number < expected || (number > expected && number > swept + 1) {
+        // Rows that compaction has seen may be missing; above them the next one is the next one. A gap may begin right there.
+        let dense_from = progress.gaps.past(swept + 1);
+        if number < expected || (number > expected && number > dense_from) {
             return Err(ReadError::Rot { commit: expected });
         }
         // Only compactions and transfers leave remainders: one that no base knows of says that the base is lost.

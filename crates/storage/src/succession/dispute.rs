@@ -47,19 +47,24 @@ impl Dispute {
     ///
     /// The file system's.
     pub fn mark(&self, folder: &Path) -> io::Result<()> {
-        let mut claim = self.clone();
-        // Of two claims the worse one counts.
-        if let Some(before) = Self::load(folder).ok().flatten().filter(|before| before.replica == self.replica) {
-            claim.common = claim.common.min(before.common);
-            claim.above = claim.above.max(before.above);
-            claim.is_fork |= before.is_fork;
-        }
+        let claim = self.with(Self::load(folder).ok().flatten());
         let draft = folder.join("DISPUTE.new");
         let mut file = File::create(&draft)?;
         file.write_all(claim.render().as_bytes())?;
         file.sync_all()?;
         fs::rename(&draft, folder.join(NAME))?;
         File::open(folder)?.sync_all()
+    }
+
+    /// Of this claim and one that was marked before, the worse.
+    pub(crate) fn with(&self, before: Option<Self>) -> Self {
+        let mut claim = self.clone();
+        if let Some(before) = before.filter(|before| before.replica == self.replica) {
+            claim.common = claim.common.min(before.common);
+            claim.above = claim.above.max(before.above);
+            claim.is_fork |= before.is_fork;
+        }
+        claim
     }
 
     /// The mark of a folder, if it has one.

@@ -68,6 +68,23 @@ fn who_writes_meanwhile_reads_the_old_state_and_what_was_written_stays() {
 }
 
 #[test]
+fn numbers_that_nobody_has_may_follow_right_on_rows_that_compaction_took() {
+    let (mut from, mut to) = apart();
+    for round in 0..3 {
+        from.run(put("common01", &format!("{round}")));
+        let transfer = staged(&from, &mut to);
+        let mut preparation = begun(&mut to, transfer);
+        preparation.run();
+        to.committer.publish_prepared(to.wall, preparation).unwrap();
+        let shown = seen(&to.store);
+        to = to.reopen(Stop::Crash);
+        assert!(seen(&to.store) == shown, "round {round}");
+        // The rows of the join go, and the next one begins right above them.
+        to.sweep();
+    }
+}
+
+#[test]
 fn what_cannot_be_done_beside_a_join_is_refused_by_name() {
     let (mut from, mut to) = apart();
     let transfer = staged(&from, &mut to);

@@ -135,10 +135,22 @@ fn a_record_that_does_not_know_what_counted_as_stable_is_found() {
     };
     let mut log = Log::new(0, dot(9, 1).replica, Slot::FIRST);
     log.apply(&record(dot(1, 1), &[])).expect("it follows");
-    assert!(log.note_stable(&[dot(2, 1)].into_iter().collect()).is_err(), "it is not applied");
-    log.note_stable(&[dot(1, 1)].into_iter().collect()).expect("it is applied");
+    let members = [2, 3].map(|member| dot(member, 1).replica).into_iter().collect();
+    assert!(log.note_stable(&members, &[dot(2, 1)].into_iter().collect()).is_err(), "it is not applied");
+    log.note_stable(&members, &[dot(1, 1)].into_iter().collect()).expect("it is applied");
     log.apply(&record(dot(2, 1), &[dot(1, 1)])).expect("its author knew");
+    log.apply(&record(dot(4, 1), &[])).expect("its author was none of them");
     assert_eq!(log.apply(&record(dot(3, 1), &[])).unwrap_err().claim, Claim::Stability);
+}
+
+#[test]
+fn numbers_between_two_names_of_a_site_are_nobodys() {
+    let id = |bits| ReplicaId::new(bits).expect("not 0");
+    let mut log = Log::new(0, id(1), Slot::FIRST);
+    let begins = Revision::new(1_000).expect("it is one");
+    log.renamed(id(2), begins);
+    assert_eq!(log.model().revision(), begins);
+    assert_eq!([1, 2, 999, 1_000, 2_000].map(|number| log.counts(number)), [true, false, false, true, true]);
 }
 
 #[test]
@@ -175,17 +187,17 @@ fn a_log_that_has_lost_its_end_or_changed_its_order_is_found() {
         all.extend(arrivals);
     }
     let floor = VersionVector::new();
-    bench.log.reopened(&mut bench.records, &all, &floor).expect("it is the same log");
-    assert!(bench.log.reopened(&mut bench.records, &all[..1], &floor).is_err());
+    bench.log.reopened(&mut bench.records, &all, &floor, None).expect("it is the same log");
+    assert!(bench.log.reopened(&mut bench.records, &all[..1], &floor, None).is_err());
     all.reverse();
-    assert!(bench.log.reopened(&mut bench.records, &all, &floor).is_err());
+    assert!(bench.log.reopened(&mut bench.records, &all, &floor, None).is_err());
 }
 
 #[test]
 fn what_was_on_disk_and_not_published_is_shown_after_a_restart() {
     let mut bench = Bench::new();
     let (arrivals, _) = bench.commit(put("v1", 0));
-    bench.log.reopened(&mut bench.records, &arrivals, &VersionVector::new()).expect("a log may go on");
+    bench.log.reopened(&mut bench.records, &arrivals, &VersionVector::new(), None).expect("a log may go on");
     bench.log.check_published(bench.store.published(), &bench.store.frontier()).expect("the log has seen it");
 }
 
@@ -256,7 +268,7 @@ fn what_a_transfer_brings_beyond_its_lease_is_told_and_then_removed() {
     let [transfer, removed] = told_of_a_join().map(Arc::new);
     let join = |own: &[Arrival], commits: &[Arc<Commit>]| {
         let (mut log, mut records, ..) = beyond_a_lease();
-        log.joined(&mut records, &frontier, own, commits).and_then(|()| log.check_content(&[]))
+        log.joined(&mut records, &frontier, own, commits, None).and_then(|()| log.check_content(&[]))
     };
     let own = [removal];
     join(&own, &[transfer.clone(), removed.clone()]).expect("it is as it must be");
@@ -271,7 +283,7 @@ fn a_join_that_nobody_was_shown_is_found_with_what_was_removed_after_it() {
     let (mut log, mut records, late, removal) = beyond_a_lease();
     let own = removal.dot.replica;
     let floor: VersionVector = [Dot::new(own, 2), late.dot].into_iter().collect();
-    let is_found = log.reopened(&mut records, &[removal], &floor).expect("causes come first");
+    let is_found = log.reopened(&mut records, &[removal], &floor, None).expect("causes come first");
     assert!(is_found);
     log.check_content(&[]).expect("it was removed");
 }
