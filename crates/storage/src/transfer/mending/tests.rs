@@ -67,7 +67,6 @@ impl Bench {
         self.sweep();
     }
 
-    /// Does what a compaction has left to do.
     fn sweep(&mut self) {
         self.wall.0 += 30_001;
         while self.committer.maintain(self.wall).unwrap() {}
@@ -308,7 +307,6 @@ fn with_leases() -> (Bench, Bench) {
             };
             *value = Bytes::from_static(b"wrong");
         });
-    assert_ne!(sick.store.digest(), sound.store.digest());
     (sound, sick)
 }
 
@@ -472,7 +470,7 @@ fn wherever_it_stops_it_was_carried_out_or_not_begun() {
 
 #[test]
 fn a_provider_that_gives_something_else_than_it_said_is_not_believed() {
-    let (sound, mut sick) = sound_and_sick();
+    let (sound, sick) = sound_and_sick();
     let before = sick.store.standing();
     let mut receiver = Receiver::mend(&sick.store).unwrap();
     let provider = Provider::new(&sound.store);
@@ -487,7 +485,6 @@ fn a_provider_that_gives_something_else_than_it_said_is_not_believed() {
     let fault = receiver.complete().map(drop).unwrap_err();
     assert!(matches!(fault, TransferFault::Fingerprint { .. }), "{fault}");
     assert_eq!(sick.store.standing(), before);
-    sick.committer.drop_transfer().unwrap();
 }
 
 #[test]
