@@ -129,16 +129,21 @@ pub(crate) fn choose(plan: &Plan, random: &mut Random, is_up: &[bool], now: Time
             pass(Trouble::Rot { site, damage: random.pick(lasting) }, Trouble::Restore { site });
         }
         17 | 18 if is_up[site] => {
-            let how = match random.below(8) {
-                0 => Loss::Backup,
-                1 => Loss::Clone { of: from },
-                _ => Loss::Suffix,
-            };
+            let how = loss(from, random);
             agenda.at(now, Happening::Trouble(Trouble::Keep { site }));
             agenda.at(ends, Happening::Trouble(Trouble::Lose { site, how }));
             agenda.at(ends.after(random.between(MS, 4 * S)), Happening::Trouble(Trouble::Start { site }));
         }
         _ => {}
+    }
+}
+
+/// How a disk loses what it holds: most lose an end only.
+fn loss(other: usize, random: &mut Random) -> Loss {
+    match random.below(8) {
+        0 => Loss::Backup,
+        1 => Loss::Clone { of: other },
+        _ => Loss::Suffix,
     }
 }
 

@@ -19,14 +19,14 @@ pub struct Promises {
     /// Everything that they were ever told, whatever the disk has lost since.
     ever_told: VersionVector,
     /// What the disk has lost and others have.
-    awaited: VersionVector,
+    due_back: VersionVector,
 }
 
 impl Promises {
     /// A site that has promised nothing.
     pub fn new(site: usize) -> Self {
         let none = VersionVector::new;
-        Self { site, acknowledged: Vec::new(), told: none(), ever_told: none(), awaited: none() }
+        Self { site, acknowledged: Vec::new(), told: none(), ever_told: none(), due_back: none() }
     }
 
     /// A client was answered that a value is written.
@@ -56,7 +56,7 @@ impl Promises {
 
     /// The site's disk has lost what it stood for, and stands at `frontier` now. What others have is `left`.
     pub fn set_back(&mut self, frontier: &VersionVector, left: &VersionVector) {
-        self.awaited.join(left);
+        self.due_back.join(left);
         let left = self.told.iter().map(|dot| Dot::new(dot.replica, dot.seq.min(frontier.seq(dot.replica))));
         self.told = left.filter(|dot| dot.seq > 0).collect();
     }
@@ -81,7 +81,7 @@ impl Promises {
             return Err(Violation::at(self.site, Claim::Durability, text));
         }
         let mut expected = frontier.clone();
-        expected.join(&self.awaited);
+        expected.join(&self.due_back);
         self.check_acknowledged(records, &expected)
     }
 
