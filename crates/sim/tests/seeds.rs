@@ -32,6 +32,14 @@ fn nothing_is_violated_on_folders() {
     }
 }
 
+/// Plans with which clients and leases end by having removed all that was written.
+#[test]
+fn a_mesh_in_which_nothing_is_left_comes_to_rest() {
+    for seed in [30_088, 30_098] {
+        passed(seed, &Options { size: Size::Usual, fjall_percent: 100, ..SMALL });
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     let hash = |seed, options: &Options| run(seed, options).trace.hash();
