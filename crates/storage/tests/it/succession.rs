@@ -6,8 +6,9 @@ use std::{fs, path::Path};
 use tempfile::tempdir;
 use tombolo_crdt::ReplicaId;
 use tombolo_storage::{
-    ArrivalBudget, Committer, Dispute, Entered, KeyRange, OnLoss, OpenError, OpenOptions, Outcome, ReadError, Request,
-    SetAside, Store, SystemWrite, Tail, TailError, TailIntake, TailLeases, WallTime, engine::memory::MemoryEngine,
+    ArrivalBudget, Committer, Dispute, Entered, KeyRange, OnLoss, OpenError, OpenOptions, Outcome, RangeQuery,
+    ReadError, Request, SetAside, Store, SystemWrite, Tail, TailError, TailIntake, TailLeases, WallTime,
+    engine::memory::MemoryEngine,
 };
 
 use crate::{folders::copy_folder, support::*, tail::adopted};
@@ -136,6 +137,42 @@ fn forked_with(path: &Path, more: impl FnOnce(&Path, ReplicaId)) -> (Store, Comm
     (peer, peers)
 }
 
+fn shown(store: &Store) -> Vec<(String, String)> {
+    all(store).iter().map(|pair| (text(&pair.key), text(&pair.value))).collect()
+}
+
+/// What there is when what a fork wrote was entered beside what the mesh has.
+fn of_both() -> Vec<(String, String)> {
+    let of_mesh = (0..9).map(|i| (format!("mesh{i}"), "mesh"));
+    let others = [
+        ("both", "fork"),
+        ("kept", "common"),
+        ("leased", "fork"),
+        ("leased anew", "fork"),
+        ("new", "fork"),
+        ("outdone", "peer"),
+        // Its author had not seen it, although the name of its record is one that it had given out.
+        ("ranged9999", "mesh"),
+    ];
+    let all = of_mesh.chain(others.map(|(key, value)| (key.to_owned(), value)));
+    let mut all: Vec<_> = all.map(|(key, value)| (key, value.to_owned())).collect();
+    all.sort_unstable();
+    all
+}
+
+/// As [`of_both`], for leases and the system's data; `begins` is the heir's first revision.
+fn leases_and_system_data_are_of_both(store: &Store, begins: i64) {
+    let mut leases = store.leases();
+    leases.sort_unstable();
+    assert_eq!((leases, store.lease_keys(7)), (vec![(7, 60), (8, 60)], vec![bytes("leased")]));
+    assert_eq!(store.lease_keys(8), [bytes("leased anew")]);
+    let users = store.system(b"user/");
+    assert_eq!(users[0].siblings.iter().map(|sibling| text(&sibling.value)).collect::<Vec<_>>(), ["fork"]);
+    assert!(all(store).iter().all(|pair| pair.mod_revision > begins && pair.create_revision > begins));
+    let before = RangeQuery { revision: begins - 1, ..RangeQuery::all(single("kept")) };
+    assert!(matches!(store.range(&before), Err(ReadError::Compacted { .. })));
+}
+
 #[test]
 fn what_is_disputed_is_set_aside_and_entered_again_once() {
     let folder = tempdir().unwrap();
@@ -156,43 +193,8 @@ fn what_is_disputed_is_set_aside_and_entered_again_once() {
 
     let entered = enter(&store, &mut committer, found);
     assert_eq!((entered.removed, entered.outdone), (1 + RANGED, 1), "{entered:?}");
-    let shown = |store: &Store| all(store).iter().map(|pair| (text(&pair.key), text(&pair.value))).collect::<Vec<_>>();
-    let mut expected = vec![
-        ("both", "fork"),
-        ("kept", "common"),
-        ("leased", "fork"),
-        ("leased anew", "fork"),
-        ("mesh0", "mesh"),
-        ("mesh1", "mesh"),
-        ("mesh2", "mesh"),
-        ("mesh3", "mesh"),
-        ("mesh4", "mesh"),
-        ("mesh5", "mesh"),
-        ("mesh6", "mesh"),
-        ("mesh7", "mesh"),
-        ("mesh8", "mesh"),
-        ("new", "fork"),
-        ("outdone", "peer"),
-        // Its author had not seen it, although the name of its record is one that it had given out.
-        ("ranged9999", "mesh"),
-    ];
-    expected.sort_unstable();
-    let expected: Vec<_> = expected.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-    assert_eq!(shown(&store), expected);
-    let mut leases = store.leases();
-    leases.sort_unstable();
-    assert_eq!((leases, store.lease_keys(7)), (vec![(7, 60), (8, 60)], vec![bytes("leased")]));
-    assert_eq!(store.lease_keys(8), [bytes("leased anew")]);
-    let users = store.system(b"user/");
-    assert_eq!(users[0].siblings.iter().map(|sibling| text(&sibling.value)).collect::<Vec<_>>(), ["fork"]);
-    assert!(all(&store).iter().all(|pair| pair.mod_revision > begins && pair.create_revision > begins));
-    assert!(matches!(
-        store.range(&tombolo_storage::RangeQuery {
-            revision: begins - 1,
-            ..tombolo_storage::RangeQuery::all(single("kept"))
-        }),
-        Err(ReadError::Compacted { .. })
-    ));
+    assert_eq!(shown(&store), of_both());
+    leases_and_system_data_are_of_both(&store, begins);
 
     // Killed before that was noted, it is entered a second time: nothing changes.
     drop((store, committer));
@@ -208,7 +210,7 @@ fn what_is_disputed_is_set_aside_and_entered_again_once() {
     drop((store, committer));
     let (store, committer) = open_heir(folder.path());
     assert_eq!((store.identity(), store.aside(), engines(folder.path())), (heir, None, 1));
-    assert_eq!(shown(&store), expected);
+    assert_eq!(shown(&store), of_both());
     send(&store, &peer, &mut peers);
     assert_eq!((store.digest(), store.frontier()), (peer.digest(), peer.frontier()));
     assert!(file.exists());
