@@ -74,7 +74,11 @@ impl Plant {
             Self::AckBeforeDurable | Self::OfferBeforeDurable | Self::LostSuffix => troubles.crashes = true,
             Self::LyingSync => troubles.crashes = true,
             Self::TornBatch => (troubles.crashes, plan.overlaps) = (true, true),
-            Self::SweptInPieces => (troubles.compactions, troubles.sudden_stops, troubles.cuts) = (true, true, false),
+            Self::SweptInPieces => {
+                (troubles.compactions, troubles.sudden_stops, troubles.cuts) = (true, true, false);
+                // A machine has to stop between two calls of the engine.
+                (plan.storm_us, plan.trouble_us) = (30 * S, 250 * MS);
+            }
             Self::RowsUnverified => (troubles.rot, troubles.kills) = (true, true),
             Self::UnboundedClock => plan.skew_ms = plan.skew_ms.max(10_000_000),
             Self::RangeRemovesUnseen => {
