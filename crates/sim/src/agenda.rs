@@ -61,6 +61,8 @@ pub(crate) enum Happening {
     LeasesDue { site: usize, life: u64 },
     /// A site does its housekeeping.
     Housekeeping { site: usize, life: u64 },
+    /// A site does what is due by where the members stand.
+    Upkeep { site: usize, life: u64 },
     /// Something goes wrong, or right again.
     Trouble(Trouble),
     /// The next trouble is chosen.

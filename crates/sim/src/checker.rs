@@ -10,6 +10,7 @@ pub mod causality;
 pub mod convergence;
 pub mod durability;
 pub mod log;
+pub mod membership;
 pub mod protocol;
 pub mod records;
 pub mod resurrection;
@@ -49,7 +50,7 @@ pub enum Claim {
     Leases,
     /// Sessions between sound sites end for the network's reasons only.
     Protocol,
-    /// What counts as stable is applied everywhere.
+    /// What counts as stable is applied at every active member.
     Stability,
     /// A client that moves finds what it has seen and done, and goes on after it.
     Sessions,
@@ -63,6 +64,8 @@ pub enum Claim {
     Silence,
     /// A clock is drawn ahead by a bounded time, whatever stamps others send.
     Clocks,
+    /// The stream of a removed site ends where all others agree that it does.
+    Membership,
     /// A store answers what it is asked.
     Service,
 }
@@ -98,6 +101,7 @@ impl fmt::Display for Claim {
             Self::Rot => "rot",
             Self::Silence => "silence",
             Self::Clocks => "clocks",
+            Self::Membership => "membership",
             Self::Service => "service",
         })
     }

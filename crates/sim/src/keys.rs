@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use tombolo_crdt::ReplicaId;
-use tombolo_net::{Admission, AdmissionTerms, KeyPair, Roster, RosterEntry, Signer, SlotRange, SystemKey, TicketId};
+use tombolo_net::{
+    Admission, AdmissionTerms, KeyPair, Roster, RosterEntry, Signer, SlotRange, Statement, StatementTerms, SystemKey,
+    TicketId,
+};
 
 /// The keys of a mesh, and who was admitted by whom.
 pub(crate) struct Keys {
@@ -57,6 +60,16 @@ impl Keys {
 
     /// Everybody who was ever admitted.
     pub(crate) fn roster(&self) -> Roster {
-        Roster::new(self.mesh, self.entries.iter().cloned())
+        self.roster_with([])
+    }
+
+    /// Where they stand by what some store holds.
+    pub(crate) fn roster_with(&self, found: impl IntoIterator<Item = RosterEntry>) -> Roster {
+        Roster::new(self.mesh, self.entries.iter().cloned().chain(found))
+    }
+
+    /// What somebody says of another one, or of itself, signed; `None` when nobody has the maker's name.
+    pub(crate) fn say(&self, terms: StatementTerms) -> Option<Statement> {
+        self.hands.get(&terms.maker).map(|(key, _)| Statement::sign(terms, key))
     }
 }

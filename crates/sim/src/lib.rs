@@ -11,7 +11,7 @@
 pub use history::{Access, History, Transaction};
 pub use marks::{Mark, Marks};
 pub use model::{Expected, Met, Model};
-pub use plan::{EngineKind, Plan, Size, Topology, Troubles};
+pub use plan::{EngineKind, Plan, Removal, Size, Topology, Troubles};
 pub use plant::{Plant, UnknownPlant};
 pub use random::Random;
 pub use run::{Options, Outcome, run};

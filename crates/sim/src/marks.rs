@@ -119,6 +119,22 @@ pub enum Mark {
     CameBack,
     /// An acknowledged write was lost with the only disk that had it.
     LostForGood,
+    /// An operator parked a site.
+    Parked,
+    /// A parked site was back, and had got what it lacked by log.
+    ReturnedByLog,
+    /// A parked site was back, and had taken a transfer.
+    ReturnedByTransfer,
+    /// An operator removed a site.
+    RemovedSite,
+    /// A removed site was refused by one that knew.
+    TurnedOut,
+    /// A write at a removed site was refused.
+    WriteRefused,
+    /// A removed site had written what nobody else took.
+    BeyondEnd,
+    /// A site counted a removed one's leases.
+    LeasesInherited,
 }
 
 /// How often each was met.
@@ -133,7 +149,7 @@ impl Default for Marks {
 
 impl Mark {
     /// All of them, in order.
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 64] = [
         Self::Conflict,
         Self::SystemConflict,
         Self::Uncovered,
@@ -190,6 +206,14 @@ impl Mark {
         Self::JoinedAnew,
         Self::CameBack,
         Self::LostForGood,
+        Self::Parked,
+        Self::ReturnedByLog,
+        Self::ReturnedByTransfer,
+        Self::RemovedSite,
+        Self::TurnedOut,
+        Self::WriteRefused,
+        Self::BeyondEnd,
+        Self::LeasesInherited,
     ];
 }
 

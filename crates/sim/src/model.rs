@@ -174,6 +174,12 @@ impl Model {
         Ok(())
     }
 
+    /// The stamp of the last record of an author.
+    pub fn last_stamp_of(&self, author: ReplicaId) -> Hlc {
+        let last = Dot::new(author, self.frontier.seq(author));
+        self.stamps.get(&last).copied().unwrap_or_default()
+    }
+
     /// What a record's stamp must be above.
     pub fn least_stamp(&self, record: &Record) -> Hlc {
         let named = followed(record, true).filter_map(|earlier| self.stamps.get(&earlier));

@@ -53,8 +53,21 @@ pub struct Plan {
     pub skew_ms: u64,
     /// Whether transfers are joined by being prepared beside writers, or in one step.
     pub joins_beside: bool,
+    /// Who is removed from the mesh, if anybody is.
+    pub removal: Option<Removal>,
     /// What may go wrong.
     pub troubles: Troubles,
+}
+
+/// A site is taken out of the mesh, for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// When, in microseconds.
+    pub at_us: u64,
+    /// Which site.
+    pub site: usize,
+    /// At which site an operator says so.
+    pub by: usize,
 }
 
 /// Who talks to whom.
@@ -114,6 +127,8 @@ pub struct Troubles {
     pub leases: bool,
     /// Replicas lose their names: with the end of their log, a failed sync, or all of their folder.
     pub identities: bool,
+    /// Operators park sites.
+    pub parking: bool,
 }
 
 /// How much a simulation does.
@@ -135,6 +150,12 @@ const WILD_SKEW_MS: u64 = 1_000_000_000_000;
 impl Plan {
     /// The plan of a seed. In `fjall_percent` of a hundred seeds rows are kept in folders.
     pub fn of(seed: u64, size: Size, fjall_percent: u64) -> Self {
+        let (plan, mut random) = Self::among_members(seed, size, fjall_percent);
+        plan.with_members(&mut random)
+    }
+
+    /// The same while nobody's place in the mesh changes, and what further decisions are drawn from.
+    pub(crate) fn among_members(seed: u64, size: Size, fjall_percent: u64) -> (Self, Random) {
         let mut random = Random::new(seed).fork("plan");
         let engine = if random.chance(fjall_percent) { EngineKind::Fjall } else { EngineKind::Memory };
         let topologies = [Topology::Full, Topology::Full, Topology::Chain, Topology::Star, Topology::Ring];
@@ -168,13 +189,48 @@ impl Plan {
             telling_us: random.pick(&[0, 0, 20 * MS]),
             skew_ms,
             joins_beside: false,
+            removal: None,
             // Who comes late finds that no log goes back to the beginning, if anybody compacts by then.
             troubles: Troubles::of(&mut random).for_a_latecomer(late_us.is_some()),
         };
         let joins_beside = random.chance(50);
         // Folders do not forget.
         let identities = random.chance(50) && engine == EngineKind::Memory;
-        Self { joins_beside, troubles: Troubles { identities, ..plan.troubles }, ..plan }
+        (Self { joins_beside, troubles: Troubles { identities, ..plan.troubles }, ..plan }, random)
+    }
+
+    /// Members may be parked, and one may be removed.
+    fn with_members(self, random: &mut Random) -> Self {
+        let parking = random.chance(50);
+        let removal = self.draw_removal(random).filter(|_| !self.troubles.identities);
+        // Whoever is parked lacks nothing unless somebody compacts.
+        let compactions = self.troubles.compactions || parking;
+        Self { removal, troubles: Troubles { parking, compactions, ..self.troubles }, ..self }
+    }
+
+    /// In half of the seeds in which the others can do without some site, that site is removed.
+    pub(crate) fn draw_removal(&self, random: &mut Random) -> Option<Removal> {
+        let spared: Vec<usize> = (0..self.sites).filter(|site| self.sites > 2 && self.can_spare(*site)).collect();
+        if spared.is_empty() || !random.chance(50) {
+            return None;
+        }
+        let site = random.pick(&spared);
+        let by = (site + random.between(1, self.sites as u64 - 1) as usize) % self.sites;
+        Some(Removal { at_us: random.between(S, self.storm_us), site, by })
+    }
+
+    /// Whether all others go on reaching each other without a site.
+    fn can_spare(&self, site: usize) -> bool {
+        match self.topology {
+            Topology::Full | Topology::Ring => true,
+            Topology::Chain => site == 0 || site + 1 == self.sites,
+            Topology::Star => site != 0,
+        }
+    }
+
+    /// Whether anybody's place in the mesh changes.
+    pub fn moves_members(&self) -> bool {
+        self.troubles.parking || self.removal.is_some()
     }
 
     /// The pairs of sites that talk, each once.
@@ -221,6 +277,7 @@ impl Troubles {
             compactions: may(),
             leases: may(),
             identities: false,
+            parking: false,
         }
     }
 
@@ -228,7 +285,7 @@ impl Troubles {
         if is_expected { Self { truncations: true, compactions: true, ..self } } else { self }
     }
 
-    fn named(&self) -> [(&'static str, bool); 16] {
+    fn named(&self) -> [(&'static str, bool); 17] {
         [
             ("cuts", self.cuts),
             ("one-way cuts", self.one_way_cuts),
@@ -246,6 +303,7 @@ impl Troubles {
             ("compactions", self.compactions),
             ("leases", self.leases),
             ("lost names", self.identities),
+            ("parking", self.parking),
         ]
     }
 }
@@ -268,6 +326,9 @@ impl fmt::Display for Plan {
         writeln!(f, "transfers are joined beside writers: {}", self.joins_beside)?;
         if let Some(late_us) = self.late_us {
             writeln!(f, "the last site joins after {} s", late_us / S)?;
+        }
+        if let Some(Removal { at_us, site, by }) = self.removal {
+            writeln!(f, "s{by} removes s{site} after {} ms", at_us / MS)?;
         }
         write!(f, "troubles for {} s: {}", self.storm_us / S, troubles.join(", "))
     }

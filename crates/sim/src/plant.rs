@@ -106,13 +106,17 @@ pub enum Plant {
     NumbersAgain,
     /// A site that goes on under another name does not count the leases of the old one.
     LeasesLeftBehind,
+    /// One site goes on taking records from a site that was removed, and has said that it does not.
+    TakenBeyondTheEnd,
+    /// What is left of a log is told as if it were all of it, to whoever comes back after its parking.
+    RestForWhole,
     /// Stability is taken from what members said they have received, not from what this replica has applied of it.
     HeartbeatsCountAtOnce,
 }
 
 impl Plant {
     /// All planted bugs.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 50] = [
         Self::NewestFirst,
         Self::ForgottenRecord,
         Self::AckBeforeDurable,
@@ -161,6 +165,8 @@ impl Plant {
         Self::JoinTakesNoRevision,
         Self::NumbersAgain,
         Self::LeasesLeftBehind,
+        Self::TakenBeyondTheEnd,
+        Self::RestForWhole,
     ];
 
     /// Its name on the command line.
@@ -214,6 +220,8 @@ impl Plant {
             Self::JoinTakesNoRevision => "join-takes-no-revision",
             Self::NumbersAgain => "numbers-again",
             Self::LeasesLeftBehind => "leases-left-behind",
+            Self::TakenBeyondTheEnd => "taken-beyond-the-end",
+            Self::RestForWhole => "rest-for-whole",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One seed, from its plan to its outcome.
 
 use crate::{
-    EngineKind, MS, Marks, Plan, Plant, S, Size, Trace,
+    EngineKind, MS, Marks, Plan, Plant, Random, S, Size, Trace,
     checker::Violation,
     simulation::{Counts, Simulation},
 };
@@ -37,10 +37,15 @@ pub struct Outcome {
 
 /// Runs a seed.
 pub fn run(seed: u64, options: &Options) -> Outcome {
-    let mut plan = Plan::of(seed, options.size, options.fjall_percent);
-    if let Some(plant) = options.plant {
-        plant.prepare(&mut plan);
-    }
+    let plan = match options.plant {
+        None => Plan::of(seed, options.size, options.fjall_percent),
+        // What is planted shows by itself: nobody's place changes but for what is planted there.
+        Some(plant) => {
+            let (mut plan, mut random) = Plan::among_members(seed, options.size, options.fjall_percent);
+            plant.prepare(&mut plan, &mut random);
+            plan
+        }
+    };
     #[cfg(feature = "museum")]
     tombolo_crdt::mutation::Mutation::switch(options.plant.and_then(Plant::mutation));
     let mut trace = Trace::new(options.keeps_lines);
@@ -63,7 +68,7 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
 
 impl Plant {
     /// Sees to it that a plan has what the bug needs to show.
-    fn prepare(self, plan: &mut Plan) {
+    fn prepare(self, plan: &mut Plan, random: &mut Random) {
         // Folders cannot be made to forget.
         plan.engine = EngineKind::Memory;
         // One fault at a time: what a disk does of its own accord must not be taken for what is planted.
@@ -107,6 +112,14 @@ impl Plant {
             Self::NumbersAgain => (troubles.identities, plan.trouble_us) = (true, 500 * MS),
             Self::LeasesLeftBehind => {
                 (troubles.identities, troubles.leases, troubles.failing_disks) = (true, true, true);
+                plan.trouble_us = 500 * MS;
+            }
+            Self::TakenBeyondTheEnd => {
+                plan.sites = plan.sites.max(3);
+                plan.removal = plan.draw_removal(random);
+            }
+            Self::RestForWhole => {
+                (troubles.parking, troubles.compactions, troubles.truncations) = (true, true, false);
                 plan.trouble_us = 500 * MS;
             }
             Self::LeaseExpiryByKey => troubles.leases = true,

@@ -13,7 +13,7 @@ use crate::{
     History, MS, Marks, Plan, Plant, Random, S, Time, Trace,
     agenda::{Agenda, Happening},
     checker::{
-        Claim, Violation, convergence::Digests, durability::Promises, log::Log, records::Records,
+        Claim, Violation, convergence::Digests, durability::Promises, log::Log, membership::Ends, records::Records,
         resurrection::Removals, revisions::Revisions,
     },
     client::Client,
@@ -36,7 +36,9 @@ mod joining;
 mod leases;
 mod lives;
 mod meets;
+mod members;
 mod observing;
+mod operators;
 mod peers;
 mod sessions;
 mod transfers;
@@ -66,6 +68,11 @@ pub(crate) struct Simulation<'a> {
     pub(crate) records: Records,
     pub(crate) digests: Digests,
     pub(crate) removals: Removals,
+    pub(crate) ends: Ends,
+    /// Who was parked first when, as far as any site has learned of it.
+    pub(crate) parked: BTreeMap<usize, Time>,
+    /// Who was removed, once any site has learned of it.
+    pub(crate) removed: Option<usize>,
     /// The first difference between digests. It is for the sessions to name it: only when they have not, it is named here.
     pub(crate) diverged: Option<Violation>,
     pub(crate) history: History,
@@ -133,6 +140,9 @@ impl<'a> Simulation<'a> {
             records: Records::default(),
             digests: Digests::default(),
             removals: Removals::default(),
+            ends: Ends::default(),
+            parked: BTreeMap::new(),
+            removed: None,
             diverged: None,
             history: History::default(),
             doubtful: Vec::new(),
@@ -162,6 +172,7 @@ impl<'a> Simulation<'a> {
         }
         self.add_clients();
         self.add_watching();
+        self.plan_removal();
         self.agenda.at(Time(self.plan.trouble_us), Happening::NextTrouble);
         self.agenda.at(Time(self.plan.storm_us), Happening::Calm);
         while let Some((time, happening)) = self.agenda.next() {
@@ -200,6 +211,7 @@ impl<'a> Simulation<'a> {
             Happening::Replay { site, life } => self.replay(site, life),
             Happening::LeasesDue { site, life } => self.leases_due(site, life),
             Happening::Housekeeping { site, life } => self.keep_house(site, life),
+            Happening::Upkeep { site, life } => self.keep_states(site, life),
             Happening::Trouble(trouble) => self.trouble(trouble),
             Happening::NextTrouble => self.next_trouble(),
             Happening::Calm => self.calm(),
@@ -279,6 +291,8 @@ fn new_site(
         promises: Promises::new(number),
         revisions: Revisions::new(number, beginning),
         leased: BTreeMap::new(),
+        has_swept: false,
+        joined_at: None,
         buried: BTreeMap::new(),
     })
 }

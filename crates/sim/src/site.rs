@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use tombolo_crdt::{ReplicaId, VersionVector};
-use tombolo_net::{Batch, IngestReport, Session, Signer, Stability, Standing};
+use tombolo_net::{Batch, IngestReport, Roster, Session, Signer, Stability, Standing, Statement};
 use tombolo_site::{Hub, HubOptions, LeaseTable, Load, WatcherId};
 use tombolo_storage::{
     Answer, CollectedTransfer, Committer, Group, Preparation, Provider, Receiver, Request, RequestError, Slot,
@@ -61,6 +61,10 @@ pub(crate) struct Site {
     pub(crate) log: Log,
     pub(crate) promises: Promises,
     pub(crate) revisions: Revisions,
+    /// Its store has dropped what a compaction left.
+    pub(crate) has_swept: bool,
+    /// When it took a transfer the last time.
+    pub(crate) joined_at: Option<Time>,
     /// When keys were removed; only a planted bug remembers it.
     pub(crate) buried: BTreeMap<Bytes, u64>,
     /// Keys that were put under a lease, whatever has happened to them since.
@@ -107,8 +111,26 @@ pub(crate) struct Life {
     pub(crate) taking: Option<Taking>,
     /// The join that is being prepared.
     pub(crate) joining: Option<Joining>,
+    pub(crate) members: Members,
     /// Where the store stood when it was compacted last: what peers must have before the log may be truncated.
     pub(crate) compacted_at: Option<VersionVector>,
+}
+
+/// Where the members stand by what the store holds, and what the process does about it.
+#[derive(Default)]
+pub(crate) struct Members {
+    /// Empty as long as nobody's place changes in the whole run.
+    pub(crate) roster: Roster,
+    /// From whom nothing is taken any more.
+    pub(crate) shut_out: BTreeSet<ReplicaId>,
+    /// A peer will not have this site, because it was removed.
+    pub(crate) is_turned_out: bool,
+    /// Since when this process has known that the site is parked.
+    pub(crate) parked_since: Option<Time>,
+    /// Statements on their way to the disk.
+    pub(crate) words: usize,
+    /// Who counts whose leases, as the store was told.
+    pub(crate) homes: BTreeMap<ReplicaId, ReplicaId>,
 }
 
 /// A transfer that is being taken.
@@ -122,6 +144,7 @@ pub(crate) struct Taking {
 
 /// A join that is being prepared beside writers.
 pub(crate) struct Joining {
+    pub(crate) from: ReplicaId,
     pub(crate) preparation: Preparation,
     /// The last commit when it began.
     pub(crate) began: u64,
@@ -133,6 +156,9 @@ pub(crate) struct Joining {
 /// One end of a connection.
 pub(crate) struct Endpoint {
     pub(crate) peer: usize,
+    /// Under which name the peer is known in this session, and since when it is there.
+    pub(crate) replica: ReplicaId,
+    pub(crate) since: Time,
     pub(crate) end: End,
     pub(crate) session: Session,
     /// Counts the deadlines asked for: only the last one comes.
@@ -164,13 +190,15 @@ pub(crate) enum Work {
     /// A lease has run out.
     Expiry { lease: i64 },
     /// A session's records.
-    Ingest { connection: ConnectionId, batch: Batch },
+    Ingest { connection: ConnectionId, from: ReplicaId, batch: Batch },
     /// Pages of a transfer are to be kept.
     Stage { pages: Vec<StagedPage> },
     /// A transfer is to be joined.
-    Join { transfer: Box<CollectedTransfer> },
+    Join { from: ReplicaId, transfer: Box<CollectedTransfer> },
     /// A join that was prepared is to be published.
     Publish,
+    /// Something is to be said of a member.
+    Word { statement: Box<Statement> },
 }
 
 /// Somebody who is answered when the group is on disk.
@@ -179,6 +207,8 @@ pub(crate) enum Waiting {
     Client { client: usize, result: Result<Answer, RequestError> },
     /// A session.
     Session { connection: ConnectionId, report: IngestReport },
+    /// Whoever said something of a member.
+    Word,
 }
 
 impl Life {
@@ -201,6 +231,7 @@ impl Life {
             provider: Provider::new(&store),
             taking: None,
             joining: None,
+            members: Members::default(),
             // What was compacted before may have to wait for the peers still.
             compacted_at: (found.published.compacted > 0).then_some(found.frontier),
             store,

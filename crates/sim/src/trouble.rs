@@ -43,6 +43,12 @@ pub(crate) enum Trouble {
     Lose { site: usize, how: Loss },
     /// A site cannot read its log for peers, or can again.
     Unreadable { site: usize, is_unreadable: bool },
+    /// An operator at one site parks another one.
+    Park { by: usize, site: usize },
+    /// An operator at one site removes another one.
+    Remove { by: usize, site: usize },
+    /// An operator there says who counts the removed one's leases.
+    Bequeath { by: usize, site: usize },
 }
 
 /// How a disk loses what it holds. The machine stops with it.
@@ -79,17 +85,15 @@ pub(crate) fn choose(plan: &Plan, random: &mut Random, is_up: &[bool], now: Time
         agenda.at(now, Happening::Trouble(trouble));
         agenda.at(ends, Happening::Trouble(reverse));
     };
-    match random.below(if troubles.identities { 19 } else { 17 }) {
+    let kinds = 17 + 2 * usize::from(troubles.identities) + 2 * usize::from(troubles.parking);
+    let kind = random.below(kinds);
+    let kind = if kind >= 17 && !troubles.identities { kind + 2 } else { kind };
+    match kind {
         0 | 1 if troubles.cuts => {
             pass(Trouble::Cut { from, to }, Trouble::Heal { from, to });
             pass(Trouble::Cut { from: to, to: from }, Trouble::Heal { from: to, to: from });
         }
-        2 if troubles.cuts => {
-            for (a, b) in links.into_iter().filter(|(a, b)| *a == site || *b == site) {
-                pass(Trouble::Cut { from: a, to: b }, Trouble::Heal { from: a, to: b });
-                pass(Trouble::Cut { from: b, to: a }, Trouble::Heal { from: b, to: a });
-            }
-        }
+        2 if troubles.cuts => cut_off(site, &links, now, ends, agenda),
         3 if troubles.one_way_cuts => pass(Trouble::Cut { from, to }, Trouble::Heal { from, to }),
         kind @ 4..=6 if is_up[site] => {
             let (how, is_allowed) =
@@ -128,14 +132,34 @@ pub(crate) fn choose(plan: &Plan, random: &mut Random, is_up: &[bool], now: Time
             let lasting = if troubles.compactions { &Damage::ALL[..4] } else { &Damage::ALL };
             pass(Trouble::Rot { site, damage: random.pick(lasting) }, Trouble::Restore { site });
         }
-        17 | 18 if is_up[site] => {
-            let how = loss(from, random);
-            agenda.at(now, Happening::Trouble(Trouble::Keep { site }));
-            agenda.at(ends, Happening::Trouble(Trouble::Lose { site, how }));
-            agenda.at(ends.after(random.between(MS, 4 * S)), Happening::Trouble(Trouble::Start { site }));
+        17 | 18 if is_up[site] => lose(site, from, (now, ends), random, agenda),
+        19.. => {
+            if random.chance(60) {
+                cut_off(site, &links, now, ends, agenda);
+            }
+            let park = Trouble::Park { by: random.below(plan.sites), site };
+            agenda.at(now.after(random.between(MS, S)), Happening::Trouble(park));
         }
         _ => {}
     }
+}
+
+/// Cuts all links of a site for a while.
+pub(crate) fn cut_off(site: usize, links: &[(usize, usize)], begins: Time, ends: Time, agenda: &mut Agenda) {
+    for &(a, b) in links.iter().filter(|(a, b)| *a == site || *b == site) {
+        for (from, to) in [(a, b), (b, a)] {
+            agenda.at(begins, Happening::Trouble(Trouble::Cut { from, to }));
+            agenda.at(ends, Happening::Trouble(Trouble::Heal { from, to }));
+        }
+    }
+}
+
+/// A site's disk loses what it holds, and the site starts again.
+fn lose(site: usize, other: usize, (now, ends): (Time, Time), random: &mut Random, agenda: &mut Agenda) {
+    let how = loss(other, random);
+    agenda.at(now, Happening::Trouble(Trouble::Keep { site }));
+    agenda.at(ends, Happening::Trouble(Trouble::Lose { site, how }));
+    agenda.at(ends.after(random.between(MS, 4 * S)), Happening::Trouble(Trouble::Start { site }));
 }
 
 /// How a disk loses what it holds: most lose an end only.

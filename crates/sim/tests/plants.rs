@@ -65,6 +65,8 @@ plants! {
     a_write_asked_for_twice_is_found: BlindRetry => Identity;
     stability_from_acks_is_found: StabilityFromAcks => Stability;
     a_relay_that_leaves_things_out_is_found: FilteredRelay => Protocol | Identity;
+    records_taken_beyond_an_end_are_found: TakenBeyondTheEnd => Protocol | Membership;
+    the_rest_of_a_log_told_as_all_of_it_is_found: RestForWhole => Protocol | Convergence;
     #[cfg(feature = "museum")]
     effects_before_their_causes_are_found: GateOff => Merge;
     #[cfg(feature = "museum")]

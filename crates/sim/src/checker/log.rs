@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tombolo_crdt::{DRIFT_MAX_MS, Dot, Element, Operation, Record, ReplicaId, VersionVector};
+use tombolo_crdt::{DRIFT_MAX_MS, Dot, Element, Hlc, Operation, Record, ReplicaId, VersionVector};
 use tombolo_storage::{Arrival, Commit, Event, KeyRange, KeyValue, Published, Revision, Slot, SystemEntry, WallTime};
 
 use super::{Claim, Violation, records::Records};
@@ -39,6 +39,8 @@ pub struct Log {
     joins: BTreeSet<i64>,
     /// The latest time that its wall clock has shown, when anybody has looked.
     wall_ms: Option<u64>,
+    /// The greatest stamp that it wrote under names that it had before.
+    inherited: Hlc,
 }
 
 impl Log {
@@ -58,6 +60,7 @@ impl Log {
             stable_for: BTreeSet::new(),
             joins: BTreeSet::new(),
             wall_ms: None,
+            inherited: Hlc::default(),
         }
     }
 
@@ -326,6 +329,7 @@ impl Log {
 
     /// The site goes on under another name, and counts on from this revision.
     pub fn renamed(&mut self, own: ReplicaId, begins: Revision) {
+        self.inherited = self.inherited.max(self.model.last_stamp_of(self.own));
         self.counted.push((self.begins, self.model.revision()));
         (self.own, self.begins) = (own, begins);
         self.model.count_from(begins);
@@ -438,11 +442,12 @@ impl Log {
     }
 
     /// A stamp is at most a minute ahead of the clock on the wall, whatever stamps others sent: unless it must be, to be above
-    /// those of what it replaces and of what the site wrote before.
+    /// those of what it replaces and of what the site wrote before, under whatever name.
     fn check_clock(&self, record: &Record) -> Result<(), Violation> {
         let (dot, stamp) = (record.header.dot, record.header.hlc);
         let Some(wall_ms) = self.wall_ms else { return Ok(()) };
-        let bound = wall_ms.saturating_add(DRIFT_MAX_MS).max(self.model.least_stamp(record).millis()) + 1;
+        let least = self.model.least_stamp(record).max(self.inherited);
+        let bound = wall_ms.saturating_add(DRIFT_MAX_MS).max(least.millis()) + 1;
         if dot.replica != self.own || stamp.millis() <= bound {
             return Ok(());
         }

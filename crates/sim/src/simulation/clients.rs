@@ -96,6 +96,12 @@ impl Simulation<'_> {
                 self.schedule_client(client);
                 Ok(())
             }
+            Action::Write(asked) if self.is_refused(site, &asked.request) => {
+                self.note(format_args!("c{client}@s{site} is refused {:?}: the site was removed", asked.request));
+                self.marks.hit(Mark::WriteRefused);
+                self.schedule_client(client);
+                Ok(())
+            }
             Action::Write(asked) => {
                 self.note(format_args!("c{client}@s{site} asks {:?}", asked.request));
                 self.remember_lease(site, &asked.request);
@@ -107,6 +113,11 @@ impl Simulation<'_> {
                 self.work(site)
             }
         }
+    }
+
+    /// A removed site takes no writes, once it knows; what is there is read, and compacted.
+    fn is_refused(&self, site: usize, request: &Request) -> bool {
+        self.knows_own_removal(site) && !matches!(request, Request::Compact { .. })
     }
 
     /// A revision that clients of another site were told.

@@ -98,6 +98,7 @@ impl Simulation<'_> {
         let known = |waiting: &Waiting| match waiting {
             Waiting::Client { result, .. } => result.is_err(),
             Waiting::Session { .. } => true,
+            Waiting::Word => false,
         };
         let refused = |waiting| match waiting {
             Waiting::Session { connection, .. } => {
@@ -132,12 +133,13 @@ impl Simulation<'_> {
                 life.executed.push(Waiting::Client { client, result });
             }
             Work::Expiry { lease } => self.expire(site, wall, lease),
-            Work::Ingest { connection, batch } => {
-                self.ingest(site, wall, connection, batch);
+            Work::Ingest { connection, from, batch } => {
+                self.ingest(site, wall, (connection, from), batch);
             }
             Work::Stage { pages } => return self.stage(site, pages),
-            Work::Join { transfer } => return self.join(site, *transfer),
+            Work::Join { from, transfer } => return self.join(site, from, *transfer),
             Work::Publish => return self.publish_join(site),
+            Work::Word { statement } => return self.word(site, wall, &statement),
         }
         Ok(())
     }
@@ -163,6 +165,9 @@ impl Simulation<'_> {
             Err(error) => return self.cannot_write(site, &error).map(|()| false),
         };
         let arrivals = self.observe(site, &commits)?;
+        if self.may_move_members(commits.iter().map(|commit| &**commit)) {
+            self.take_up(site)?;
+        }
         self.meet(site)?;
         self.note_compaction(site, &waiting);
         self.tell_watchers(site, &commits, Some(&arrivals))?;
@@ -215,6 +220,7 @@ impl Simulation<'_> {
             match waiting {
                 Waiting::Client { client, result } => self.answer(client, result)?,
                 Waiting::Session { connection, report } => self.feed(site, connection, Input::Ingested(report))?,
+                Waiting::Word => self.sites[site].life.iter_mut().for_each(|life| life.members.words -= 1),
             }
         }
         Ok(())
@@ -223,13 +229,19 @@ impl Simulation<'_> {
     /// Compacted history goes, once no peer needs the log below any more.
     pub(super) fn keep_house(&mut self, site: usize, number: u64) -> Result<(), Violation> {
         let early = self.plan.troubles.truncations;
+        // Then the store itself sees to it that nobody who is active needs what goes.
+        let holds = self.hold_log(site);
         let wall = self.sites[site].wall(self.now);
         let frontiers: Vec<_> = self.sites.iter().map(|site| site.log.model().frontier().clone()).collect();
         let Some(life) = self.sites[site].life(number) else { return Ok(()) };
         let may_go = |needed: &VersionVector| frontiers.iter().all(|frontier| frontier.includes(needed));
-        if early || life.compacted_at.as_ref().is_none_or(may_go) {
+        let may_sweep = match self.plan.moves_members() {
+            true => early || holds,
+            false => early || life.compacted_at.as_ref().is_none_or(may_go),
+        };
+        if may_sweep {
             // Nobody here reads for as long as history is kept for readers.
-            let wall = if early { WallTime(wall.0 + HURRY_MS) } else { wall };
+            let wall = if early || holds { WallTime(wall.0 + HURRY_MS) } else { wall };
             self.sweep(site, wall)?;
             self.tell_standing(site)?;
         }
@@ -246,6 +258,7 @@ impl Simulation<'_> {
             state.rows.arrange(stops);
         }
         let Some(life) = &mut state.life else { return Ok(()) };
+        let is_compacted = life.store.published().compacted > 0;
         let kept = loop {
             match life.committer.maintain(wall) {
                 Ok(true) => {}
@@ -253,6 +266,7 @@ impl Simulation<'_> {
                 Err(error) => break Err(error),
             }
         };
+        state.has_swept |= is_compacted && kept.is_ok();
         if state.rows.has_stopped() {
             state.stops_sweeping = None;
             self.marks.hit(Mark::StoppedSweeping);

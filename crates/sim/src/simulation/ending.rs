@@ -1,6 +1,6 @@
 //! All is quiet: what must hold in the end is looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_crdt::VersionVector;
 use tombolo_net::{Digests, Moment, Session};
@@ -17,7 +17,7 @@ use crate::{
         log::Log,
         resurrection::Removals,
     },
-    site::Site,
+    site::{Members, Site},
     watching::Watching,
 };
 
@@ -39,13 +39,22 @@ impl Simulation<'_> {
     }
 
     fn is_quiet(&self) -> bool {
-        let frontiers = || self.sites.iter().map(|site| site.log.model().frontier());
+        let remaining = || (0..self.plan.sites).filter(|site| self.remains(*site));
+        let frontiers = || remaining().map(|site| self.sites[site].log.model().frontier());
         let everything = join_all(frontiers());
         frontiers().all(|frontier| *frontier == everything)
-            && self.sites.iter().all(is_idle)
+            && (0..self.plan.sites).all(|site| is_idle(&self.sites[site], self.remains(site)))
+            && remaining().all(|site| self.is_settled(site))
             && self.clients.iter().all(|client| client.waiting.is_none() && client.half_read.is_none())
             && self.is_everything_read()
-            && (0..self.plan.sites).all(|site| self.is_at_one(site, &everything))
+            && remaining().all(|site| self.is_at_one(site, &everything))
+    }
+
+    /// Whether a site has nothing more to say of anybody, and knows all streams of the removed to be complete.
+    fn is_settled(&self, site: usize) -> bool {
+        let members = self.sites[site].life.as_ref().map(|life| &life.members);
+        let is_complete = |members: &Members| members.roster.open_removals().values().all(BTreeSet::is_empty);
+        members.is_some_and(|members| members.words == 0 && is_complete(members)) && self.due(site).is_empty()
     }
 
     /// Whether a site is connected to all its neighbours, knows that they have everything, and has found their digests equal.
@@ -55,14 +64,15 @@ impl Simulation<'_> {
         let now = Moment(state.clocks.monotonic_ms(self.now));
         // Of a state that holds nothing any more there is no digest to compare. A member's is never so: it holds who the members are.
         let holds_nothing = life.store.digest() == 0;
-        let session = |peer: &usize| life.endpoints.get(life.peers.get(peer)?).map(|endpoint| &endpoint.session);
+        let session = |peer: usize| life.endpoints.get(life.peers.get(&peer)?).map(|endpoint| &endpoint.session);
         let is_at_one = |session: &Session| {
             let status = session.status(now);
             let all_there =
                 status.frontier == *everything && status.peer_behind.records + status.own_behind.records == 0;
             status.is_established && all_there && (status.digests == Digests::Equal || holds_nothing)
         };
-        self.network.neighbours(site).iter().all(|peer| session(peer).is_some_and(is_at_one))
+        let mut peers = self.network.neighbours(site).into_iter().filter(|peer| self.remains(*peer));
+        peers.all(|peer| session(peer).is_some_and(is_at_one))
     }
 
     /// Why it is not quiet.
@@ -107,7 +117,10 @@ impl Simulation<'_> {
         self.note_marks();
         let contents: Vec<Content> =
             (0..self.plan.sites).map(|site| self.content(site)).collect::<Result<_, Violation>>()?;
+        let remaining = contents.into_iter().enumerate().filter(|(site, _)| self.remains(*site));
+        let contents: Vec<Content> = remaining.map(|(_, content)| content).collect();
         check_equal(&contents)?;
+        self.forget_beyond_the_end(&contents)?;
         self.removals.learn(&self.records);
         self.marks.add(Mark::Removed, self.removals.len() as u64);
         for (number, site) in self.sites.iter().enumerate() {
@@ -123,6 +136,19 @@ impl Simulation<'_> {
         (0..self.plan.sites).try_for_each(|site| self.check_older_cut(site))?;
         self.watching.iter().try_for_each(|client| client.stream.check_complete(&self.sites[client.site].log))?;
         self.check_history()
+    }
+
+    /// What a removed site has beyond its end is there, and nowhere else.
+    fn forget_beyond_the_end(&mut self, remaining: &[Content]) -> Result<(), Violation> {
+        (0..self.plan.sites).try_for_each(|site| self.check_ends(site))?;
+        let Some(removed) = self.removed else { return Ok(()) };
+        let left = join_all(remaining.iter().map(|content| &content.frontier));
+        let state = &mut self.sites[removed];
+        let frontier = state.log.model().frontier();
+        state.promises.check(&self.records, frontier)?;
+        self.marks.add(Mark::BeyondEnd, u64::from(frontier.seq(state.replica) > left.seq(state.replica)));
+        state.promises.forget_beyond(&self.records, &left);
+        Ok(())
     }
 
     /// Takes note of what the checkers have met.
@@ -229,7 +255,7 @@ pub(super) fn check_removed(site: usize, store: &Store, log: &Log, removals: &Re
 }
 
 /// Whether a site has nothing more to do by itself.
-fn is_idle(site: &Site) -> bool {
+fn is_idle(site: &Site, is_member: bool) -> bool {
     let Some(life) = &site.life else { return false };
     !site.is_rotten
         && !site.must_stop()
@@ -239,7 +265,6 @@ fn is_idle(site: &Site) -> bool {
         && life.under_way.is_empty()
         && life.ready.is_empty()
         && life.unsynced.is_empty()
-        // A lease ends everywhere, and nothing outlives its own.
-        && site.log.model().leases() == 0
-        && site.log.model().leased() == 0
+        // A lease ends everywhere, and nothing outlives its own, where anybody may still write.
+        && (!is_member || site.log.model().leases() == 0 && site.log.model().leased() == 0)
 }

@@ -1,7 +1,7 @@
 //! Records of peers come to the committer's turn, and what planted bugs make of them.
 
 use bytes::Bytes;
-use tombolo_crdt::{Dot, Operation, Record, RecordHeader};
+use tombolo_crdt::{Dot, Operation, Record, RecordHeader, ReplicaId};
 use tombolo_net::{Batch, IngestRefusal, IngestReport};
 use tombolo_storage::{Delete, IngestError, KeyRange, Put, RefusedBatch, Request, WallTime};
 
@@ -9,13 +9,22 @@ use super::{MESH, Simulation};
 use crate::{Mark, Plant, network::ConnectionId, site::Waiting};
 
 impl Simulation<'_> {
-    pub(super) fn ingest(&mut self, site: usize, wall: WallTime, connection: ConnectionId, batch: Batch) {
+    pub(super) fn ingest(
+        &mut self,
+        site: usize,
+        wall: WallTime,
+        (connection, from): (ConnectionId, ReplicaId),
+        batch: Batch,
+    ) {
         let author = |record: &Bytes| RecordHeader::decode(record.clone()).map(|header| header.dot.replica);
         let peer = self.peer_of(site, connection).map(|peer| self.sites[peer].replica);
         if batch.records.iter().any(|record| author(record).ok() != peer) {
             self.marks.hit(Mark::Forwarded);
         }
-        let report = if self.sites[site].is_busy {
+        let is_shut_out = self.sites[site].life.as_ref().is_some_and(|life| life.members.shut_out.contains(&from));
+        let report = if is_shut_out {
+            IngestReport { passed: 0, refused: Some(IngestRefusal::FromRemoved) }
+        } else if self.sites[site].is_busy {
             self.marks.hit(Mark::Busy);
             let refusal = self.random.clone().pick(&[0, 1]);
             let refusal = if refusal == 0 { IngestRefusal::Busy } else { IngestRefusal::NoSpace };

@@ -3,6 +3,7 @@
 //! In half of the seeds a join is prepared, as the server does with much: clients are served meanwhile, and what it cannot be prepared beside waits. That
 //! nothing else is on its way to the disk when it begins and when it ends is the host's part.
 
+use tombolo_crdt::ReplicaId;
 use tombolo_net::HeadFault;
 use tombolo_storage::{CollectedTransfer, CommitError, CompleteTransfer, PublishedTransfer, TransferError};
 
@@ -27,7 +28,10 @@ impl Simulation<'_> {
     }
 
     /// Joins a transfer with the state of the moment, or begins to.
-    pub(super) fn join(&mut self, site: usize, transfer: CollectedTransfer) -> Result<(), Violation> {
+    pub(super) fn join(&mut self, site: usize, from: ReplicaId, transfer: CollectedTransfer) -> Result<(), Violation> {
+        if self.is_shut_out(site, from) {
+            return self.leave_transfer(site, Ok(()));
+        }
         let roster = &self.roster;
         let proven =
             transfer.prove(|transfer| roster.judge_heads(MESH.0, transfer.heads(), || Ok::<_, HeadFault>(Vec::new())));
@@ -42,7 +46,7 @@ impl Simulation<'_> {
             self.sites[site].rows.arrange(stops);
         }
         if self.plan.joins_beside {
-            return self.begin_join(site, transfer);
+            return self.begin_join(site, from, transfer);
         }
         let wall = self.sites[site].wall(self.now);
         let Some(life) = &mut self.sites[site].life else { return Ok(()) };
@@ -51,7 +55,7 @@ impl Simulation<'_> {
     }
 
     /// Begins to prepare a join. Clients write on.
-    fn begin_join(&mut self, site: usize, transfer: CompleteTransfer) -> Result<(), Violation> {
+    fn begin_join(&mut self, site: usize, from: ReplicaId, transfer: CompleteTransfer) -> Result<(), Violation> {
         let wall = self.sites[site].wall(self.now);
         let began = self.sites[site].log.model().commits();
         let Some(life) = &mut self.sites[site].life else { return Ok(()) };
@@ -61,7 +65,7 @@ impl Simulation<'_> {
                 Err(Violation::at(site, Claim::Service, text))
             }
             Ok((_, Some(preparation))) => {
-                life.joining = Some(Joining { preparation, began, is_prepared: false, held: Vec::new() });
+                life.joining = Some(Joining { from, preparation, began, is_prepared: false, held: Vec::new() });
                 self.note(format_args!("s{site} prepares a join"));
                 self.join_goes_on(site);
                 Ok(())
@@ -102,15 +106,34 @@ impl Simulation<'_> {
         let wall = self.sites[site].wall(self.now);
         let commits = self.sites[site].log.model().commits();
         let Some(life) = &mut self.sites[site].life else { return Ok(()) };
-        let Some(Joining { preparation, held, began, .. }) = life.joining.take() else { return Ok(()) };
+        let Some(Joining { from, preparation, held, began, .. }) = life.joining.take() else { return Ok(()) };
         for work in held.into_iter().rev() {
             life.queue.push_front(work);
+        }
+        if life.members.shut_out.contains(&from) {
+            let left = life.committer.abandon_transfer(preparation);
+            self.release_stop(site);
+            return self.leave_transfer(site, left);
         }
         let joined = life.committer.publish_prepared(wall, preparation);
         if joined.is_ok() && commits > began {
             self.marks.hit(Mark::WrittenBesideJoin);
         }
         self.end_join(site, joined)
+    }
+
+    fn is_shut_out(&self, site: usize, from: ReplicaId) -> bool {
+        self.sites[site].life.as_ref().is_some_and(|life| life.members.shut_out.contains(&from))
+    }
+
+    /// Nothing comes from whoever was removed meanwhile: somebody else is asked.
+    fn leave_transfer(&mut self, site: usize, left: Result<(), CommitError>) -> Result<(), Violation> {
+        if let Some(life) = &mut self.sites[site].life {
+            life.taking = None;
+        }
+        self.note(format_args!("s{site} joins nothing that comes from a removed site"));
+        self.transfer_soon(site);
+        left.or_else(|error| self.cannot_write(site, &error))
     }
 
     /// A stop that was arranged for a join and has not come does not come any more.
@@ -145,6 +168,7 @@ impl Simulation<'_> {
         ));
         let frontier = self.sites[site].log.model().frontier();
         let (was_empty, brings) = (frontier.is_empty(), !frontier.includes(&joined.frontier));
+        self.sites[site].joined_at = Some(self.now);
         if brings {
             self.marks.hit(if was_empty { Mark::CheckpointJoined } else { Mark::DeltaJoined });
         }

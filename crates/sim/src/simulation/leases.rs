@@ -19,7 +19,12 @@ impl Simulation<'_> {
         let keys = self.sites[site].leased.get(&lease).cloned().unwrap_or_default();
         let published = self.sites[site].log.model().commits();
         let uptime = self.sites[site].uptime(self.now);
+        // That would be a write.
+        let is_removed = self.knows_own_removal(site);
         let Some(life) = &mut self.sites[site].life else { return };
+        if is_removed {
+            return life.leases.revoke_failed(lease, uptime);
+        }
         let before = executed(life, published);
         if by_key {
             for key in keys {

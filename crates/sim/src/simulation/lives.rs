@@ -44,6 +44,7 @@ impl Simulation<'_> {
         let life = Life::begin(number, (store, committer), hub, uptime);
         state.life = Some(Life { has_met_rot: state.is_rotten, ..life });
         self.note(format_args!("s{site} is open at {:?}, {:?}", standing.published, standing.frontier));
+        self.take_up(site)?;
         self.tell_standing(site)?;
         self.schedule_leases(site);
         for peer in self.network.neighbours(site) {
@@ -51,6 +52,7 @@ impl Simulation<'_> {
         }
         let at = self.soon(S);
         self.agenda.at(at, Happening::Housekeeping { site, life: number });
+        self.upkeep_soon(site);
         self.wake_clients(site);
         self.wake_watching(site);
         Ok(())
@@ -65,6 +67,7 @@ impl Simulation<'_> {
         if state.log.reopened(&mut self.records, &log, &standing.floor, begins)? {
             self.marks.hit(Mark::JoinFound);
             state.log.renumber(standing.published.commit);
+            state.joined_at = Some(self.now);
         }
         self.adopt_name(site, store)?;
         self.forget_lost(site, &standing.frontier);

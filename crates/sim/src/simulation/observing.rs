@@ -82,6 +82,7 @@ impl Simulation<'_> {
             removals.learn(records);
             check_removed(site, &life.store, &state.log, removals)?;
         }
+        self.take_up(site)?;
         self.tell_watchers(site, commits, None)?;
         self.apply_leases(site, commits);
         self.tell_standing(site)

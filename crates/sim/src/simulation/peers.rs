@@ -55,8 +55,11 @@ impl Simulation<'_> {
 
     /// Tries to make a connection, whether or not there is one.
     pub(super) fn try_connection(&mut self, from: usize, to: usize) {
-        let Some(life) = &mut self.sites[from].life else { return };
+        let Some(life) = &self.sites[from].life else { return };
         let number = life.number;
+        if self.bars(from, to) {
+            return;
+        }
         let is_reached = self.network.is_open(from, to) && self.sites[to].is_up();
         if !is_reached {
             return self.dial_failed(from, to);
@@ -86,7 +89,11 @@ impl Simulation<'_> {
         let Some((from, to)) = self.ends(connection) else { return Ok(()) };
         let is_newest = |current: &ConnectionId| *current < connection;
         let accepts = self.sites[to].life.as_ref().is_some_and(|life| life.peers.get(&from).is_none_or(is_newest));
-        if !accepts || !self.network.is_open(from, to) {
+        let refuses = self.bars(to, from) && self.network.is_open(from, to) && self.network.is_open(to, from);
+        if refuses {
+            self.turned_out(from);
+        }
+        if refuses || !accepts || self.bars(to, from) || !self.network.is_open(from, to) {
             self.network.forget(connection);
             self.dialling.remove(&connection);
             self.dial_failed(from, to);
@@ -113,7 +120,7 @@ impl Simulation<'_> {
         let is_newest = |current: &ConnectionId| *current < connection;
         let life = self.sites[from].life.as_ref().filter(|life| life.number == number);
         let wants = life.is_some_and(|life| life.peers.get(&to).is_none_or(is_newest));
-        if !wants || !self.network.is_open(to, from) {
+        if !wants || self.bars(from, to) || !self.network.is_open(to, from) {
             // The other end waits in vain for a hello.
             self.dial_failed(from, to);
             return Ok(());

@@ -1,6 +1,6 @@
 //! Sessions are fed and drained, and get what they ask for: the log, the committer, deadlines, and word of every advance.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tombolo_crdt::{Chain, Dot, Hlc, Record, RecordHeader, ReplicaId, VersionVector};
@@ -15,7 +15,7 @@ use crate::{
     agenda::Happening,
     checker::{Claim, Violation, protocol},
     network::{ConnectionId, End, Parcel},
-    site::{Endpoint, LoadRequest, Work},
+    site::{Endpoint, LoadRequest, Site, Work},
 };
 
 impl Simulation<'_> {
@@ -34,7 +34,10 @@ impl Simulation<'_> {
         let Some(life) = &mut self.sites[site].life else { return Ok(()) };
         let settings = Settings { mesh: MESH.0, own, peer: peer_replica, limits };
         let session = Session::new(settings, Arc::clone(&life.standing), now, wall_ms);
-        life.endpoints.insert(connection, Endpoint { peer, end, session, ticket: 0, load: None });
+        life.endpoints.insert(
+            connection,
+            Endpoint { peer, replica: peer_replica, since: self.now, end, session, ticket: 0, load: None },
+        );
         life.peers.insert(peer, connection);
         life.dials.entry(peer).or_default().failures = 0;
         self.note(format_args!("s{site} begins session {} with s{peer}", connection.0));
@@ -86,7 +89,12 @@ impl Simulation<'_> {
                     self.end_session(site, connection)?;
                     self.marks.hit_fault(&fault);
                     let is_own_trouble = self.sites[site].may_refuse() && fault == Fault::LocalTrouble;
-                    return if is_own_trouble { Ok(()) } else { protocol::check_fault(site, peer, &fault) };
+                    let was_removed = fault == Fault::NotAMember && self.bars(site, peer);
+                    return if is_own_trouble || was_removed {
+                        Ok(())
+                    } else {
+                        protocol::check_fault(site, peer, &fault)
+                    };
                 }
             }
         }
@@ -106,7 +114,8 @@ impl Simulation<'_> {
         if drops && !life.under_way.is_empty() {
             return self.feed(site, connection, Input::Ingested(IngestReport { passed: count, refused: None }));
         }
-        life.queue.push_back(Work::Ingest { connection, batch });
+        let Some(from) = life.endpoints.get(&connection).map(|endpoint| endpoint.replica) else { return Ok(()) };
+        life.queue.push_back(Work::Ingest { connection, from, batch });
         Ok(())
     }
 
@@ -146,8 +155,8 @@ impl Simulation<'_> {
     ) -> Result<(), Violation> {
         self.note(format_args!("s{site} hears from session {} with s{peer}: {event:?}", connection.0));
         match event {
-            Event::LacksState { ref floor } if self.plan.may_lack_state() => self.lacks_state(site, peer, floor)?,
-            Event::NeedsState { .. } if self.plan.may_lack_state() => {}
+            Event::LacksState { ref floor } if self.may_lack(site, peer) => self.lacks_state(site, peer, floor)?,
+            Event::NeedsState { .. } if self.may_lack(peer, site) => {}
             Event::Unreadable { .. } if self.sites[site].is_unreadable => self.marks.hit(Mark::Unreadable),
             Event::Unreadable { .. } if self.sites[site].has_met_rot() => self.marks.hit(Mark::RotNamed),
             _ => protocol::check_event(site, peer, &event)?,
@@ -178,7 +187,7 @@ impl Simulation<'_> {
 
     /// What counts as stable at a site must be applied at every site, and nobody may still send what does not know of it.
     fn check_stability(&mut self, site: usize) -> Result<(), Violation> {
-        let members: BTreeSet<ReplicaId> = self.sites.iter().map(|site| site.replica).collect();
+        let members = self.active_at(site);
         let at_once = self.is_planted(Plant::HeartbeatsCountAtOnce);
         let from_acks = self.is_planted(Plant::StabilityFromAcks);
         let now = Moment(self.sites[site].clocks.monotonic_ms(self.now));
@@ -204,7 +213,8 @@ impl Simulation<'_> {
         }
         self.sites[site].log.note_stable(&members, &stable)?;
         // Nobody has heard yet of what a disk has lost that nobody has opened since.
-        for (other, state) in self.sites.iter().enumerate().filter(|(_, state)| !state.has_lost) {
+        let counts = |state: &Site| !state.has_lost && members.contains(&state.replica);
+        for (other, state) in self.sites.iter().enumerate().filter(|(_, state)| counts(state)) {
             if let Some(dot) = stable.iter().find(|dot| !state.log.model().frontier().covers(*dot)) {
                 let text = format!("{dot} counts as stable, and s{other} has not applied it");
                 return Err(Violation::at(site, Claim::Stability, text));
@@ -223,9 +233,13 @@ impl Simulation<'_> {
 
     /// Reads the log for a session.
     pub(super) fn load(&mut self, site: usize, connection: ConnectionId) -> Result<(), Violation> {
+        let hides_floor = self.is_planted(Plant::RestForWhole);
         let Some(life) = &mut self.sites[site].life else { return Ok(()) };
         let request = life.endpoints.get_mut(&connection).and_then(|endpoint| endpoint.load.take());
-        let Some(request) = request else { return Ok(()) };
+        let Some(mut request) = request else { return Ok(()) };
+        if hides_floor {
+            request.seen.join(&life.store.standing().floor);
+        }
         let forgets = self.plant == Some(Plant::ForgottenRecord);
         let state = &self.sites[site];
         let Some(life) = &state.life else { return Ok(()) };
@@ -273,9 +287,12 @@ impl Simulation<'_> {
         // A planted bug tells what every replica could tell that has not looked. A digest of nothing would be compared with nothing.
         let passes = self.is_planted(Plant::DigestsPass);
         let told = |digest| if passes { 1 } else { digest };
+        let hides_floor = self.is_planted(Plant::RestForWhole);
         let state = &mut self.sites[site];
         let Some(life) = &mut state.life else { return Ok(()) };
-        life.standing = Arc::new(Standing { digest: told(life.store.digest()), ..standing(&life.store) });
+        let found = standing(&life.store);
+        let floor = if hides_floor { VersionVector::new() } else { found.floor };
+        life.standing = Arc::new(Standing { digest: told(found.digest), floor, ..found });
         state.promises.told(&life.standing.frontier, state.log.model().frontier())?;
         let connections: Vec<_> = life.endpoints.keys().copied().collect();
         let standing = Arc::clone(&life.standing);

@@ -99,8 +99,10 @@ impl Simulation<'_> {
             if let Some(transfer) = complete {
                 taking.is_joining = true;
                 self.note(format_args!("s{site} has all of the transfer"));
-                if let Some(life) = &mut self.sites[site].life {
-                    life.queue.push_back(Work::Join { transfer: Box::new(transfer) });
+                if let Some(life) = &mut self.sites[site].life
+                    && let Some(from) = life.endpoints.get(&from).map(|provider| provider.replica)
+                {
+                    life.queue.push_back(Work::Join { from, transfer: Box::new(transfer) });
                 }
                 return self.work(site);
             }

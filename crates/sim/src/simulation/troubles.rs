@@ -33,6 +33,9 @@ impl Simulation<'_> {
             Trouble::StopJoining { site, at } => self.sites[site].stops_joining = Some(at),
             Trouble::Keep { site } => self.keep_copy(site),
             Trouble::Lose { site, how } => return self.lose(site, how),
+            Trouble::Park { by, site } => return self.park(by, site),
+            Trouble::Remove { by, site } => return self.remove(by, site),
+            Trouble::Bequeath { by, site } => return self.bequeath(by, site),
             Trouble::Rot { site, damage } => self.rot(site, damage),
             Trouble::Restore { site } => return self.restore(site),
             Trouble::Disk { site, slower_us } => {
@@ -58,6 +61,7 @@ impl Simulation<'_> {
             | Trouble::Keep { .. }
             | Trouble::Lose { .. }
             | Trouble::DiskFails { .. }
+            | Trouble::Park { .. }
             | Trouble::Busy { is_busy: true, .. }
             | Trouble::Unreadable { is_unreadable: true, .. } => true,
             _ => false,
