@@ -9,7 +9,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use crate::store::{HealthState, Shared};
+use crate::{health::HealthState, store::Shared};
 
 /// Brings groups to the disk: a cheap clone, for any thread. See [`Group`](crate::Group).
 #[derive(Clone)]

@@ -5,7 +5,7 @@
 //! leases is always taken. So are the system's own data, which are few, and records of other replicas: what would free space may be among
 //! them, and each site holds its own clients to its own quota.
 
-use crate::{Import, ImportedChange, Op, Put, Request, TailWrite, Transaction, store::HealthState};
+use crate::{Import, ImportedChange, Op, Put, Request, TailWrite, Transaction, health::HealthState};
 
 /// The quota of one store.
 pub(crate) struct Quota {

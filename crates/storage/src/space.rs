@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Request, RequestError, SystemWrite, WallTime, quota::Quota, store::HealthState};
+use crate::{Request, RequestError, SystemWrite, WallTime, health::HealthState, quota::Quota};
 
 /// Room below which nothing is added: a memtable that is being flushed takes its size again, and so may the next one.
 pub(crate) const RESERVE_BYTES: u64 = 128 << 20;

@@ -4,8 +4,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
     },
 };
 
@@ -20,6 +20,7 @@ use crate::{
     engine::{Engine, EngineError, fjall::FjallEngine},
     folder::{Folder, FolderLock, Owner},
     heads::NewestHeads,
+    health::HealthState,
     index::{Index, Visible, own_key},
     lease_homes::LeaseHomes,
     log::Stream,
@@ -59,28 +60,6 @@ pub struct Published {
     pub revision: Revision,
     /// The revision of the last compaction, -1 when there was none.
     pub compacted: i64,
-}
-
-/// Whether a store takes writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// It does.
-    Ok,
-    /// The disk or the quota has no room, or a hand closed it; it only reads, and takes what makes room.
-    NoSpace,
-    /// A persist failed; it only reads until it is reopened.
-    Poisoned,
-}
-
-/// Why a store takes no writes that add.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shortage {
-    /// The disk is nearly full. Records of other replicas are not taken either.
-    Disk,
-    /// The quota is used up.
-    Quota,
-    /// A hand closed the store.
-    Closed,
 }
 
 /// How large a store is.
@@ -187,53 +166,6 @@ pub(crate) struct Floor {
     pub(crate) vector: VersionVector,
     /// Above it the log is dense but for these.
     pub(crate) gaps: Gaps,
-}
-
-/// The latches of a store. Every request looks at them.
-#[derive(Default)]
-pub(crate) struct HealthState {
-    poison: OnceLock<String>,
-    no_space: AtomicBool,
-    over_quota: AtomicBool,
-    closed: AtomicBool,
-}
-
-impl HealthState {
-    /// The failure that poisoned the store.
-    pub(crate) fn poison(&self) -> Option<String> {
-        self.poison.get().cloned()
-    }
-
-    /// Latches the first failure, for good.
-    pub(crate) fn set_poison(&self, cause: &str) {
-        self.poison.get_or_init(|| cause.to_owned());
-    }
-
-    pub(crate) fn set_no_space(&self, no_space: bool) {
-        self.no_space.store(no_space, Ordering::Relaxed);
-    }
-
-    /// Whether writes that add are refused because the quota is used up.
-    pub(crate) fn is_over_quota(&self) -> bool {
-        self.over_quota.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_over_quota(&self, over: bool) {
-        self.over_quota.store(over, Ordering::Relaxed);
-    }
-
-    /// Whether writes that add are refused because an operator said so.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_closed(&self, closed: bool) {
-        self.closed.store(closed, Ordering::Relaxed);
-    }
-
-    fn lacks_space(&self) -> bool {
-        self.no_space.load(Ordering::Relaxed) || self.is_over_quota() || self.is_closed()
-    }
 }
 
 /// Pairs above which a read holds a snapshot of the engine while it fetches them. Compaction leaves rows alone for so long
@@ -421,33 +353,6 @@ impl Store {
         self.shared.frozen.lock().extend(authors);
     }
 
-    /// Whether the store takes writes.
-    pub fn health(&self) -> Health {
-        let health = &self.shared.health;
-        match (health.poison.get(), health.lacks_space()) {
-            (Some(_), _) => Health::Poisoned,
-            (None, true) => Health::NoSpace,
-            (None, false) => Health::Ok,
-        }
-    }
-
-    /// Why the store takes no writes that add, if it does not; the disk before all else.
-    pub fn shortage(&self) -> Option<Shortage> {
-        let health = &self.shared.health;
-        let causes = [
-            (health.no_space.load(Ordering::Relaxed), Shortage::Disk),
-            (health.is_over_quota(), Shortage::Quota),
-            (health.is_closed(), Shortage::Closed),
-        ];
-        causes.into_iter().find_map(|(is_on, cause)| is_on.then_some(cause))
-    }
-
-    /// Takes back that there is no room. When that is still so, it is found again within a housekeeping.
-    pub fn forget_shortage(&self) {
-        self.shared.health.set_no_space(false);
-        self.shared.health.set_over_quota(false);
-    }
-
     /// How large the store is.
     pub fn sizes(&self) -> Sizes {
         let (in_use_bytes, keys) = {
@@ -456,11 +361,6 @@ impl Store {
         };
         let Shared { engine, quota_bytes, .. } = &*self.shared;
         Sizes { disk_bytes: engine.disk_bytes(), in_use_bytes, quota_bytes: *quota_bytes, keys }
-    }
-
-    /// Refuses writes that add, as if there were no room, until the next call takes it back.
-    pub fn close_to_writes(&self, closed: bool) {
-        self.shared.health.set_closed(closed);
     }
 
     /// Gives back disk that is not in use. It may take minutes: on a thread that may take its time. Reads and writes go on.

@@ -73,8 +73,8 @@ pub(in super::super) fn removed() -> Member {
     }
 }
 
-pub(in super::super) fn status() -> MeshStatusResponse {
-    let office = Peer {
+fn office() -> Peer {
+    Peer {
         replica: 0xb2,
         name: "office".into(),
         state: PeerState::Connected.into(),
@@ -98,7 +98,10 @@ pub(in super::super) fn status() -> MeshStatusResponse {
         membership: MemberState::Active.into(),
         held_bytes: Some(0),
         compared_ms: Some(600),
-    };
+    }
+}
+
+pub(in super::super) fn status() -> MeshStatusResponse {
     let ship = Peer {
         replica: 0xc3,
         name: "ship".into(),
@@ -139,7 +142,7 @@ pub(in super::super) fn status() -> MeshStatusResponse {
         records: 43,
         frontier: vec![FrontierEntry { replica: 0xa1, seq: 40 }, FrontierEntry { replica: 0xb2, seq: 3 }],
         digest: Bytes::from_static(&[0x7f; 16]),
-        peers: vec![office, ship],
+        peers: vec![office(), ship],
         alarms: vec![alarm],
         transfer: Some(transfer),
     }
