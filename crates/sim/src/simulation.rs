@@ -291,7 +291,6 @@ fn new_site(
         promises: Promises::new(number),
         revisions: Revisions::new(number, beginning),
         leased: BTreeMap::new(),
-        has_swept: false,
         joined_at: None,
         buried: BTreeMap::new(),
     })

@@ -61,8 +61,6 @@ pub(crate) struct Site {
     pub(crate) log: Log,
     pub(crate) promises: Promises,
     pub(crate) revisions: Revisions,
-    /// Its store has dropped what a compaction left.
-    pub(crate) has_swept: bool,
     /// When it took a transfer the last time.
     pub(crate) joined_at: Option<Time>,
     /// When keys were removed; only a planted bug remembers it.

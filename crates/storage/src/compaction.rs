@@ -67,7 +67,9 @@ struct Sweep {
 impl Sweep {
     fn of(base: &BaseRow, asked: Option<WallTime>) -> Option<Self> {
         let &BaseRow { compacted: revision, first, horizon, ref progress, .. } = base;
-        (progress.next <= horizon).then_some(Self { asked, revision, first, horizon, next: progress.next })
+        // One that was asked of an empty log leaves 0 behind, and no commit has that number.
+        let next = progress.next.max(1);
+        (next <= horizon).then_some(Self { asked, revision, first, horizon, next })
     }
 
     /// Whether readers that had begun before it was asked for have had their time. A clock that was set back does not delay it.

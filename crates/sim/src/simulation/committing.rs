@@ -258,7 +258,6 @@ impl Simulation<'_> {
             state.rows.arrange(stops);
         }
         let Some(life) = &mut state.life else { return Ok(()) };
-        let is_compacted = life.store.published().compacted > 0;
         let kept = loop {
             match life.committer.maintain(wall) {
                 Ok(true) => {}
@@ -266,7 +265,6 @@ impl Simulation<'_> {
                 Err(error) => break Err(error),
             }
         };
-        state.has_swept |= is_compacted && kept.is_ok();
         if state.rows.has_stopped() {
             state.stops_sweeping = None;
             self.marks.hit(Mark::StoppedSweeping);

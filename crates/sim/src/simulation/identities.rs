@@ -52,7 +52,7 @@ impl Simulation<'_> {
             Loss::Backup => state.rows.replace(&copy),
             Loss::Clone { .. } => state.rows.replace(clone.as_ref().unwrap_or(&copy)),
         }
-        (state.has_lost, state.is_rotten, state.has_swept) = (true, false, false);
+        (state.has_lost, state.is_rotten) = (true, false);
         self.note(format_args!("s{site} has lost what its disk held: {how:?}"));
         Ok(())
     }

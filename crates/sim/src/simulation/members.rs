@@ -260,22 +260,17 @@ impl Simulation<'_> {
 
     /// Has the store keep what an active member may lack, where nobody has made it drop that. Answers whether it can be left to the store then
     /// what it drops.
-    ///
-    /// Of a store that has never dropped anything it cannot: asked how much it would hold back, it counts from a commit before the first one,
-    /// and fails. So the first time nothing is to be held back.
     pub(super) fn hold_log(&mut self, site: usize) -> bool {
         if !self.plan.moves_members() || self.plan.troubles.truncations {
             return false;
         }
-        let has_swept = self.sites[site].has_swept;
         let (own, members) = (self.sites[site].replica, self.active_at(site));
         let Some(life) = &mut self.sites[site].life else { return false };
         let frontier = life.store.frontier();
         let is_alone = members.iter().all(|member| *member == own);
         let applied = (!is_alone).then(|| life.stability.stable(&members, own, &frontier));
-        let holds = has_swept || applied.as_ref().is_none_or(|applied| applied.includes(&frontier));
         life.store.hold_log(applied);
-        holds
+        true
     }
 
     /// For whom a site keeps its log. Of those who are nobody any more, since their disks were lost, no operator leaves that to be done.

@@ -98,6 +98,19 @@ fn beyond_its_budget_the_log_is_held_for_nobody() {
 }
 
 #[test]
+fn a_log_that_was_compacted_when_it_was_empty_is_held_as_well() {
+    let mut bench = Bench::with(std::sync::Arc::new(MemoryEngine::new()), &OpenOptions::new(NOW, entropy_of(1)));
+    bench.compact(bench.store.published().revision.get());
+    bench.sweep();
+    (0..10).for_each(|at| drop(bench.run(put("k", &at.to_string()))));
+    let applied = Default::default();
+    bench.store.hold_log(Some(Default::default()));
+    bench.compact(bench.store.published().revision.get());
+    bench.sweep();
+    assert_eq!(bench.store.arrivals(&applied, 0, EVERYTHING).unwrap().records.len(), 10, "the peer is served");
+}
+
+#[test]
 fn a_log_that_is_held_does_not_shut_the_clients_out() {
     let quota_bytes = Some(300_000);
     let options = OpenOptions { quota_bytes, ..OpenOptions::new(NOW, entropy_of(1)) };
