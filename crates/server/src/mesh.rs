@@ -237,6 +237,14 @@ impl Mesh {
         may_concern
     }
 
+    /// Waits until all sessions can know of a published commit. Before that no peer is handed anything of it: one that showed us records of our own
+    /// which a session does not know of would be taken for a sign that we have lost them.
+    pub(crate) async fn can_be_known(&self, commit: u64) {
+        let mut standing = self.standing.subscribe();
+        // The sender lives as long as we do.
+        let _ = standing.wait_for(|standing| standing.commit >= commit).await;
+    }
+
     pub(crate) fn id(&self) -> u128 {
         self.identity.mesh.0
     }

@@ -249,6 +249,11 @@ impl Life {
             foreign_watches: BTreeSet::new(),
         }
     }
+
+    /// Whether sessions were told of all that readers see.
+    pub(crate) fn has_told_everything(&self) -> bool {
+        self.standing.commit >= self.store.published().commit
+    }
 }
 
 impl Site {

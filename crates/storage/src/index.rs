@@ -296,6 +296,11 @@ impl Index {
         self.leases.iter().filter_map(granted)
     }
 
+    /// The leases that do not exist, or not yet, and have elements attached.
+    pub(crate) fn ended_leases(&self) -> impl Iterator<Item = LeaseRef> {
+        self.leases.iter().filter(|(_, entry)| entry.grants.is_empty()).map(|(lease, _)| *lease)
+    }
+
     /// The keys attached to a lease, ascending.
     pub(crate) fn keys_of(&self, lease: LeaseRef) -> Vec<Bytes> {
         let mut keys: Vec<Bytes> = Vec::new();

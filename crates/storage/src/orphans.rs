@@ -4,6 +4,9 @@
 //! the lease when that ends; what arrives later would live for ever. So the home looks at what it applies, and removes
 //! exactly such elements by a record of its own, in the same group: both are on disk, or neither.
 //!
+//! Who becomes the home of leases that another one granted looks for such elements then: the one who granted them may have ended them, and gone
+//! before it saw what somebody else had attached.
+//!
 //! What cannot be removed at once, for want of room, stays known, also to whoever replays the rows, and is tried again with every
 //! group and by housekeeping.
 
@@ -18,6 +21,9 @@ impl Committer {
         if self.shared.is_importing.load(Ordering::Relaxed) {
             return Ok(());
         }
+        if self.head.lease_homes.take_news() {
+            self.find_orphans();
+        }
         while !self.head.orphaned.is_empty() && self.space.has_room(self.wall, true, &self.shared.health) {
             let Ok((draft, settled)) = self.plan(|plan| Ok(plan.orphans())) else { return Ok(()) };
             match self.carry_out(self.wall, draft) {
@@ -28,5 +34,11 @@ impl Committer {
             }
         }
         Ok(())
+    }
+
+    /// Finds the leases that do not exist and have elements attached, among those that are ours by now. O(leases).
+    fn find_orphans(&mut self) {
+        let state = self.shared.state.read();
+        self.head.orphaned = state.index.ended_leases().filter(|lease| self.head.is_home(lease.home)).collect();
     }
 }

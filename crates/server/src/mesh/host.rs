@@ -53,6 +53,7 @@ impl Host for PeerHost {
             )?;
         let records: Vec<_> = records.into_iter().map(|Arrival { dot, bytes }| (dot, bytes)).collect();
         let mesh = &self.replica.mesh;
+        mesh.can_be_known(next.saturating_sub(1)).await;
         let heads = mesh.signer.complete(&mesh.roster(), &records, heads).map_err(|dot| LoadFailure::Unreadable {
             cause: format!("record {dot} came here without its author's signature, and cannot be passed on"),
         })?;

@@ -117,6 +117,7 @@ pub(super) async fn page(replica: &Arc<Replica>, peer: ReplicaId, pull: Bytes) -
         // The runtime is going away.
         Err(_) => Bytes::new(),
     };
+    replica.mesh.can_be_known(replica.store.published().commit).await;
     replica.metrics.pages_served.add(1);
     replica.metrics.page_bytes_served.add(page.len() as u64);
     page

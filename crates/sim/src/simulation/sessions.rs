@@ -237,6 +237,13 @@ impl Simulation<'_> {
         let Some(life) = &mut self.sites[site].life else { return Ok(()) };
         let request = life.endpoints.get_mut(&connection).and_then(|endpoint| endpoint.load.take());
         let Some(mut request) = request else { return Ok(()) };
+        if !life.has_told_everything() {
+            // Nothing is handed over that a session may hear of before it is told.
+            life.endpoints.entry(connection).and_modify(|endpoint| endpoint.load = Some(request));
+            let at = self.soon(READ_US);
+            self.agenda.at(at, Happening::Load { site, connection });
+            return Ok(());
+        }
         if hides_floor {
             request.seen.join(&life.store.standing().floor);
         }

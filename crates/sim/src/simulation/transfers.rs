@@ -130,6 +130,10 @@ impl Simulation<'_> {
         let uptime = self.sites[site].uptime(self.now);
         let has_met_rot = self.sites[site].has_met_rot();
         let Some(life) = &self.sites[site].life else { return Ok(()) };
+        if !life.has_told_everything() {
+            self.pull_asked(site, connection, id, body);
+            return Ok(());
+        }
         let state = &self.sites[site];
         let sign = |dot, chain| state.signer.sign(&self.roster, dot, chain);
         let page = match life.provider.answer(uptime, body, sign) {

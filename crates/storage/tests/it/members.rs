@@ -148,3 +148,21 @@ fn leases_that_have_moved_are_counted_by_their_heir_and_nobody_else() {
     mesh.reopen(1, Stop::Close);
     assert_eq!(mesh.value(1, "a"), None);
 }
+
+#[test]
+fn the_heir_of_leases_removes_what_came_after_their_end_before_it_was_the_heir() {
+    let mut mesh = Mesh::new(3, 0);
+    let ids: Vec<_> = mesh.sites.iter().map(|site| site.store.identity().replica).collect();
+    mesh.sites[0].run(Request::LeaseGrant { id: 7, ttl_s: 60 });
+    mesh.settle();
+    mesh.sites[2].run(put_leased("late", "1", 7));
+    mesh.sites[0].run(Request::LeaseRevoke { id: 7 });
+    // The site that ended it goes before it hears of the write.
+    mesh.send(0, 1, EVERYTHING).unwrap();
+    mesh.send(2, 1, EVERYTHING).unwrap();
+    assert_eq!(mesh.value(1, "late").as_deref(), Some("1"), "nobody is responsible");
+    mesh.sites[1].store.set_lease_homes([(ids[0], ids[1])].into());
+    mesh.sites[1].committer.maintain(NOW).unwrap();
+    mesh.sites[1].commit();
+    assert_eq!(mesh.value(1, "late"), None);
+}
