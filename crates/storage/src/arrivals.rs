@@ -11,13 +11,13 @@ use tombolo_crdt::{Dot, ReplicaId, SignedHead, VersionVector};
 
 use crate::{
     ReadError, Store,
-    engine::{Rows, Snapshot},
+    engine::Snapshot,
     row::{
         Kind,
         commit::{CommitRow, Layer},
-        heads::{self, HeadsRow},
+        heads::HeadsRow,
     },
-    rows::CommitRows,
+    rows::NumberedRows,
 };
 
 /// How much of the log one call may return.
@@ -74,6 +74,7 @@ impl Store {
         let outcome = self.read_arrivals(seen, from, budget);
         if let Err(ArrivalsError::Read(ReadError::Rot { commit })) = &outcome {
             self.shared().look_again(*commit);
+            self.shared().look_at_signatures(*commit);
         }
         outcome
     }
@@ -92,8 +93,15 @@ impl Store {
         let mut batches = Batches::of(&*snapshot, first, last)?;
         let (mut unit, mut newest) = (Unit::default(), BTreeMap::new());
         let mut left = budget;
-        for row in CommitRows::new(&*snapshot, first, last).readable() {
+        for row in NumberedRows::commits(&*snapshot, first, last).readable() {
             if left.commits == 0 && unit.commits == 0 {
+                break;
+            }
+            if let Some(commit) = batches.rotten {
+                if arrivals.records.is_empty() {
+                    return Err(ReadError::Rot { commit }.into());
+                }
+                left.commits = 0;
                 break;
             }
             let (number, row) = row?;
@@ -159,26 +167,29 @@ impl Unit {
 
 /// The batches from peers in a stretch of the log, as their signed heads tell of them.
 struct Batches<'a> {
-    rows: Rows<'a>,
+    rows: NumberedRows<'a>,
     /// The next one, and the commit that ends it.
     next: Option<(u64, HeadsRow)>,
+    /// The one whose row is rotten, where nobody can say which commits it has: nothing is told beyond the one before.
+    rotten: Option<u64>,
 }
 
 impl<'a> Batches<'a> {
     fn of(snapshot: &'a dyn Snapshot, first: u64, last: u64) -> Result<Self, ReadError> {
-        let rows = snapshot.scan(&heads::key(first), &heads::key(last + 1));
-        let mut batches = Self { rows, next: None };
+        let rows = NumberedRows::of(Kind::Heads, snapshot, first, last);
+        let mut batches = Self { rows, next: None, rotten: None };
         batches.advance()?;
         Ok(batches)
     }
 
     fn advance(&mut self) -> Result<(), ReadError> {
-        let read = |(key, row): (Bytes, Bytes)| {
-            let number = Kind::Heads.number(&key).unwrap_or_default();
-            let row = HeadsRow::decode(&row, number).ok_or(ReadError::Rot { commit: number })?;
-            Ok::<_, ReadError>((number, row))
-        };
-        self.next = self.rows.next().transpose()?.map(read).transpose()?;
+        self.next = None;
+        if let Some((number, row)) = self.rows.next().transpose()? {
+            match row.and_then(|row| HeadsRow::decode(&row, number)) {
+                Some(row) => self.next = Some((number, row)),
+                None => self.rotten = Some(number),
+            }
+        }
         Ok(())
     }
 

@@ -15,11 +15,11 @@ use bytes::{BufMut, Bytes};
 use tombolo_crdt::{ReplicaId, codec::put_varint};
 
 use crate::{
-    ReadError, Slot, Store, WallTime,
+    OpenError, ReadError, Slot, Store, WallTime, bases,
     engine::Snapshot,
     folder::Owner,
     lineage::Forebear,
-    row::{self, Kind, Tally, base::BaseRow},
+    row::{self, Kind, Tally},
     store::{Floor, Published},
 };
 
@@ -143,11 +143,11 @@ impl Backup {
 
     fn head(&mut self) -> Result<Bytes, ReadError> {
         // A compaction may have been written whose group is not yet published: its base speaks of the commits up to there.
-        if let Some((key, row)) = self.snapshot.last(&Kind::Base.key(0), &Kind::Base.end())? {
-            let rot = || ReadError::Rot { commit: 0 };
-            let ordinal = Kind::Base.number(&key).ok_or_else(rot)?;
-            let identity = self.owner.identity;
-            let base = BaseRow::decode(&row, ordinal, identity.replica, self.owner.private).ok_or_else(rot)?;
+        let newest = bases::newest(&*self.snapshot, &self.owner).map_err(|why| match why {
+            OpenError::Engine(why) => why.into(),
+            _ => ReadError::Rot { commit: 0 },
+        })?;
+        if let Some((_, base)) = newest {
             self.last = self.last.max(base.commit);
             self.seen = Seen { floor: base.floor(), base: Some((base.commit, base.rows)), ..Seen::default() };
         }
@@ -191,9 +191,9 @@ impl Backup {
                 return Ok(out.into());
             }
             let (kind, number) = Kind::of(&key).ok_or(ReadError::Rot { commit: 0 })?;
-            // What is staged belongs to nobody's state.
+            // What is staged belongs to nobody's state, and one row of the base is enough.
             if (matches!(kind, Kind::Commit | Kind::Heads) && number > self.last)
-                || matches!(kind, Kind::Staged | Kind::Intent)
+                || matches!(kind, Kind::Staged | Kind::Intent | Kind::BaseCopy)
             {
                 continue;
             }

@@ -55,6 +55,8 @@ pub struct Committer {
     pub(crate) staged_swept: u64,
     /// A join that is being prepared.
     pub(crate) beside: Option<Beside>,
+    /// At which commit rotten signatures were last tried to be mended, and which.
+    pub(crate) tried_signatures: (u64, BTreeSet<u64>),
 }
 
 /// What was executed since the last group was sealed.

@@ -12,7 +12,7 @@ use tombolo_crdt::{VersionVector, mutation::Mutation};
 
 use self::reduce::{Fate, Needs, fate, forget, keys, unlink};
 use crate::{
-    CommitError, Committer, ReadError, WallTime,
+    CommitError, Committer, ReadError, WallTime, bases,
     engine::Change,
     heads,
     log_held::Held,
@@ -95,6 +95,12 @@ impl Compaction {
         self.base.as_ref().map_or(0, |(_, base)| base.horizon)
     }
 
+    /// Takes note of rows of signed heads that have gone, and of those up to the last commit swept that were written anew.
+    pub(crate) fn linger(&mut self, gone: &BTreeSet<u64>, written: impl Iterator<Item = u64>) {
+        self.lingering.retain(|number| !gone.contains(number));
+        self.lingering.extend(written);
+    }
+
     /// The last commit whose row may be missing or reduced.
     pub(crate) fn swept(&self) -> u64 {
         self.base.as_ref().map_or(0, |(_, base)| base.progress.swept)
@@ -105,9 +111,9 @@ impl Compaction {
         self.base.as_ref().map_or(commit, |(_, base)| base.progress.gaps.past(commit))
     }
 
-    /// The newest base row, with its ordinal.
-    pub(crate) fn base_row(&self) -> Option<(u64, Bytes)> {
-        self.base.as_ref().map(|(ordinal, base)| (*ordinal, base.encode(*ordinal)))
+    /// The newest base, with its ordinal.
+    pub(crate) fn base(&self) -> Option<&(u64, BaseRow)> {
+        self.base.as_ref()
     }
 
     /// What has been asked for and is still to do.
@@ -129,7 +135,7 @@ impl Compaction {
     }
 
     /// Plans to drop what lies below a new base, and returns how to write it.
-    pub(crate) fn ask(&mut self, wall: WallTime, base: BaseRow) -> Change {
+    pub(crate) fn ask(&mut self, wall: WallTime, base: BaseRow) -> [Change; 2] {
         let sweep = Sweep::of(&base, Some(wall));
         if self.sweep.is_none() {
             self.sweep = sweep;
@@ -146,14 +152,14 @@ impl Compaction {
     }
 
     /// Takes a base that only says anew where everything stood, and returns how to write it. The sweep goes on.
-    pub(crate) fn restate(&mut self, base: BaseRow) -> Change {
+    pub(crate) fn restate(&mut self, base: BaseRow) -> [Change; 2] {
         self.replace_base(base)
     }
 
     /// The old one stays until a slice is written: it may be in the same group, and no batch names a row twice.
-    fn replace_base(&mut self, base: BaseRow) -> Change {
+    fn replace_base(&mut self, base: BaseRow) -> [Change; 2] {
         let ordinal = self.base.as_ref().map_or(1, |(ordinal, _)| ordinal + 1);
-        let written = Change::Put(Kind::Base.key(ordinal), base.encode(ordinal));
+        let written = bases::put(ordinal, &base);
         self.obsolete.extend(self.base.replace((ordinal, base)).map(|(old, _)| old));
         written
     }
@@ -173,14 +179,15 @@ impl Compaction {
         self.sweep = self.sweep.take().filter(|sweep| last < sweep.horizon).map(|s| Sweep { next: last + 1, ..s });
         self.sweep = self.sweep.take().or_else(|| self.after.take());
         let written = self.replace_base(base);
-        let obsolete = self.obsolete.drain(..).map(|ordinal| Change::Remove(Kind::Base.key(ordinal)));
-        std::iter::once(written).chain(obsolete).collect()
+        let obsolete = self.obsolete.drain(..).flat_map(bases::remove);
+        written.into_iter().chain(obsolete).collect()
     }
 
     /// Tells readers where cuts and the log begin.
     pub(crate) fn tell(&self, state: &mut State) {
         state.held = self.held();
-        let Some((_, base)) = &self.base else { return };
+        let Some((ordinal, base)) = &self.base else { return };
+        state.base_ordinal = *ordinal;
         state.cuts_from = base.mesh.frontier().clone();
         state.floor = base.floor();
     }
@@ -219,6 +226,7 @@ impl Committer {
         self.remove_orphans()?;
         let is_more_staged = self.remove_staged()?;
         self.mend_base()?;
+        self.join_signatures()?;
         if self.staged.holds_base() || self.beside.is_some() {
             return Ok(is_more_staged);
         }
@@ -262,7 +270,14 @@ impl Committer {
     /// lost in a crash: it makes nothing superfluous.
     fn superfluous_heads(&mut self, from: u64, last: u64) -> Result<Vec<Change>, ReadError> {
         let state = self.shared.state.read();
-        heads::sweep(&*self.shared.engine, &state.heads, &mut self.compaction.lingering, from, last)
+        heads::sweep(
+            &*self.shared.engine,
+            &state.heads,
+            &self.shared.rotten_signatures(),
+            &mut self.compaction.lingering,
+            from,
+            last,
+        )
     }
 
     fn publish_slice(&mut self) {

@@ -37,6 +37,14 @@ pub enum OpenError {
         /// The row's commit number.
         commit: u64,
     },
+    /// Neither row of the last compaction carries its own hash, or can be read. No peer has what they said.
+    #[error(
+        "the data folder is damaged: the base row {ordinal} and its copy are rotten, which say where the last compaction stood"
+    )]
+    RottenBase {
+        /// The row's ordinal; 0 when not even that can be read.
+        ordinal: u64,
+    },
     /// Nobody may write under the folder's identity again.
     #[error("the data folder needs a new identity: {cause}")]
     NeedsNewIdentity {

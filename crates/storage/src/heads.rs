@@ -16,6 +16,7 @@ use crate::{
         Kind,
         heads::{self, HeadsRow},
     },
+    rows::NumberedRows,
 };
 
 /// The newest head of each author, and the commit at which it came.
@@ -28,37 +29,55 @@ pub(crate) fn note(newest: &mut NewestHeads, number: u64, heads: impl IntoIterat
     }
 }
 
-/// What is found at opening: the newest heads, and which rows there are up to `swept`, where compaction has been.
-pub(crate) fn recover(engine: &dyn Engine, last: u64, swept: u64) -> Result<(NewestHeads, BTreeSet<u64>), OpenError> {
-    let (mut newest, mut lingering) = (NewestHeads::new(), BTreeSet::new());
+/// What is found at opening.
+#[derive(Default)]
+pub(crate) struct FoundHeads {
+    pub(crate) newest: NewestHeads,
+    /// The rows that there are up to where compaction has been.
+    pub(crate) lingering: BTreeSet<u64>,
+    /// Those that cannot be read. They are mended while the store runs: no value hangs on them.
+    pub(crate) rotten: BTreeSet<u64>,
+}
+
+/// Reads the heads up to commit `last`; compaction has been up to `swept`.
+pub(crate) fn recover(engine: &dyn Engine, last: u64, swept: u64) -> Result<FoundHeads, OpenError> {
+    let mut found = FoundHeads::default();
     let snapshot = engine.snapshot();
-    for row in snapshot.scan(&heads::key(0), &Kind::Heads.end()) {
-        let (key, row) = row?;
-        let number = Kind::Heads.number(&key).unwrap_or_default();
-        let damage = || damaged(format!("the signatures of commit {number} are damaged"));
-        let HeadsRow { heads, .. } = HeadsRow::decode(&row, number).filter(|_| number <= last).ok_or_else(damage)?;
-        note(&mut newest, number, heads);
+    for row in NumberedRows::of(Kind::Heads, &*snapshot, 0, last) {
+        let (number, row) = row?;
+        match row.and_then(|row| HeadsRow::decode(&row, number)) {
+            Some(HeadsRow { heads, .. }) => note(&mut found.newest, number, heads),
+            None => drop(found.rotten.insert(number)),
+        }
         if number <= swept {
-            lingering.insert(number);
+            found.lingering.insert(number);
         }
     }
-    Ok((newest, lingering))
+    match snapshot.last(&heads::key(last.saturating_add(1)), &Kind::Heads.end()) {
+        Ok(Some((key, _))) => {
+            let number = Kind::Heads.number(&key).unwrap_or_default();
+            Err(damaged(format!("there are signatures of commit {number}, which is not there")))
+        }
+        Err(why) if !why.is_damage() => Err(why.into()),
+        _ => Ok(found),
+    }
 }
 
 /// Plans to drop what compaction, having swept `from..=last`, makes superfluous: there the newest head of each author is kept,
-/// and no other. `lingering` are the rows that were kept so before.
+/// and no other. `lingering` are the rows that were kept so before. What is rotten stays until it is mended: it may have been needed.
 pub(crate) fn sweep(
     engine: &dyn Engine,
     newest: &NewestHeads,
+    rotten: &BTreeSet<u64>,
     lingering: &mut BTreeSet<u64>,
     from: u64,
     last: u64,
 ) -> Result<Vec<Change>, ReadError> {
     let snapshot = engine.snapshot();
-    for row in snapshot.scan(&heads::key(from), &heads::key(last.saturating_add(1))) {
-        lingering.extend(Kind::Heads.number(&row?.0));
+    for row in NumberedRows::of(Kind::Heads, &*snapshot, from, last) {
+        lingering.insert(row?.0);
     }
-    let needed: BTreeSet<u64> = newest.values().map(|(number, _)| *number).collect();
+    let needed: BTreeSet<u64> = newest.values().map(|(number, _)| *number).chain(rotten.iter().copied()).collect();
     let dropped: Vec<u64> = lingering.difference(&needed).copied().collect();
     lingering.retain(|number| needed.contains(number));
     Ok(dropped.into_iter().map(|number| Change::Remove(heads::key(number))).collect())

@@ -12,7 +12,7 @@ use crate::{
     committer::{events, first_commit_at},
     engine::Snapshot,
     row::commit::CommitRow,
-    rows::CommitRows,
+    rows::NumberedRows,
     view::read_row,
 };
 
@@ -78,7 +78,7 @@ impl Store {
         };
         let mut left = budget;
         let (mut expected, mut told) = (start, 0);
-        for row in CommitRows::new(&*snapshot, start, published.commit).readable() {
+        for row in NumberedRows::commits(&*snapshot, start, published.commit).readable() {
             let (number, row) = row?;
             // Above the horizon nothing may be missing.
             if number != expected && number > horizon + 1 {

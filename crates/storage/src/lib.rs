@@ -56,6 +56,7 @@ pub use transfer::{
 mod answer;
 mod arrivals;
 mod backup;
+mod bases;
 mod batch;
 mod committer;
 mod compaction;

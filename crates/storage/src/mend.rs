@@ -11,23 +11,24 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use thiserror::Error;
 use tombolo_crdt::{
-    Dot, Operation, Record, VersionVector,
+    Chain, Dot, Operation, Record, VersionVector,
     codec::{Reader, put_bytes, put_varint},
 };
 
 use self::{rebuild::rebuild, survey::Survey};
 use crate::{
-    CommitError, Committer, ReadError, Store,
+    CommitError, Committer, ReadError, Store, bases,
     engine::{Change, Persist, Snapshot},
     row::{
-        Kind, Tally,
+        Tally,
         commit::{self, CommitRow, Layer, Part},
     },
-    rows::CommitRows,
+    rows::NumberedRows,
 };
 
 pub(crate) mod rebuild;
 mod reduced;
+mod signatures;
 pub(crate) mod survey;
 
 /// Rows under repair: a moment of a store some of whose rows are rotten.
@@ -193,17 +194,16 @@ impl Committer {
         }
     }
 
-    /// Writes the base row again, should it be rotten: what it says is known here.
+    /// Writes the base again, should one of its rows be rotten: what it says is known here.
     pub(crate) fn mend_base(&mut self) -> Result<(), CommitError> {
-        let Some(rotten) = self.shared.rotten_base() else { return Ok(()) };
-        if let Some((ordinal, row)) = self.compaction.base_row() {
-            if ordinal == rotten {
-                self.write(vec![Change::Put(Kind::Base.key(ordinal), row)], Persist::Disk)?;
-            } else {
-                self.shared.forget_base(rotten);
-            }
+        if !self.shared.is_base_rotten() {
+            return Ok(());
         }
-        self.shared.look_at_base(rotten).map_err(|error| ReadError::from(error).into())
+        // One that is not written yet comes whole with its group.
+        let Some((ordinal, base)) = self.compaction.base().filter(|_| !self.staged.holds_base()) else { return Ok(()) };
+        let (ordinal, rows) = (*ordinal, bases::put(*ordinal, base));
+        self.write(rows.into(), Persist::Disk)?;
+        self.shared.look_at_base(ordinal).map_err(|error| ReadError::from(error).into())
     }
 }
 
@@ -218,6 +218,16 @@ impl Store {
         self.shared().noting(self.read_material(dot))
     }
 
+    /// The chain of a record in the log; `None` when it is not whole there. It reads as much as [`material`](Self::material).
+    ///
+    /// # Errors
+    ///
+    /// A damaged row.
+    pub fn chain_of(&self, dot: Dot) -> Result<Option<Chain>, ReadError> {
+        let material = self.material(dot)?.and_then(Material::decode).filter(|material| material.indices.is_none());
+        Ok(material.map(|material| material.record.header.chain))
+    }
+
     fn read_material(&self, dot: Dot) -> Result<Option<Bytes>, ReadError> {
         let (first, last, snapshot) = {
             let state = self.shared().state.read();
@@ -229,7 +239,7 @@ impl Store {
             let before: VersionVector = state.frontier.iter().map(own).collect();
             (state.milestones.covered(&before) + 1, state.published.commit, self.shared().engine.snapshot())
         };
-        for row in CommitRows::new(&*snapshot, first, last) {
+        for row in NumberedRows::commits(&*snapshot, first, last) {
             // Another row may be rotten; that is for others to say.
             let (number, Some(row)) = row? else { continue };
             let Ok(row) = CommitRow::decode(&row, number) else { continue };

@@ -3,26 +3,26 @@
 //! The newest base row says where the last compaction found everything; the commit rows are replayed over it in order. Up to
 //! where that has come rows may be missing, above it they are dense. Then the fence is held against the log.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use parking_lot::{Mutex, RwLock};
 
 use self::recovered::replay;
-pub(crate) use self::recovered::{Recovered, Sought, newest_base};
+pub(crate) use self::recovered::{Recovered, Sought};
 use crate::{
-    CommitError, Committer, IdentityLoss, OnLoss, OpenError, OpenOptions, ReadError, Store,
+    CommitError, Committer, IdentityLoss, OnLoss, OpenError, OpenOptions, ReadError, Store, bases,
     committer::Staged,
     compaction::Compaction,
     durability::SyncTimer,
-    engine::{Engine, EngineError},
+    engine::Engine,
     fence::{Fence, FenceKeeper},
     folder::{Folder, FolderLock, Owner, damaged},
     head::Head,
-    heads,
+    heads::{self, FoundHeads},
     import::UNDER_WAY,
     index::Index,
     outbox::Outbox,
-    row::{Kind, Tally},
+    row::Tally,
     space::{RESERVE_BYTES, Space},
     store::{Published, Shared, State},
     succession,
@@ -40,7 +40,7 @@ pub(crate) fn open(
     let found = folder.as_ref().map(|folder| folder.owner.clone()).or(owner);
     let mut owner = found.ok_or_else(|| damaged("nobody owns the rows".to_owned()))?;
     let unfinished =
-        Unfinished::find(&*engine, newest_base(&*engine.snapshot(), &owner)?.map_or(0, |(_, base)| base.commit))?;
+        Unfinished::find(&*engine, bases::newest(&*engine.snapshot(), &owner)?.map_or(0, |(_, base)| base.commit))?;
     let recovered = recover(&*engine, folder.as_mut(), &mut owner, unfinished.last(), options)?;
     let path = folder.as_ref().filter(|folder| folder.papers.is_none()).map(|folder| folder.path.as_path());
     let space = Space::of(path, RESERVE_BYTES, options.quota_bytes);
@@ -51,6 +51,7 @@ pub(crate) fn open(
         Some(folder) => start_fence(folder, options, &recovered.head)?,
         None => (FolderLock::none(), FenceKeeper::none(recovered.head.revision)),
     };
+    bases::complete(&*engine, recovered.base.as_ref())?;
     let (state, rest) = assemble(&*engine, recovered)?;
     let staged_from = staging::useless_below(&*engine.snapshot(), &state.frontier)?;
     let sync_timer = SyncTimer::new(options.durability, options.wall);
@@ -74,9 +75,22 @@ pub(crate) fn open(
     });
     let store = Store::from_shared(Arc::clone(&shared));
     let (wall, staged, staged_swept, beside) = (options.wall, Staged::default(), 0, None);
-    let Rest { head, compaction, tally } = rest;
-    let mut committer =
-        Committer { shared, wall, head, staged, compaction, space, fence, sync_timer, tally, staged_swept, beside };
+    let Rest { head, compaction, tally, rotten_signatures } = rest;
+    shared.note_signatures(rotten_signatures);
+    let mut committer = Committer {
+        shared,
+        wall,
+        head,
+        staged,
+        compaction,
+        space,
+        fence,
+        sync_timer,
+        tally,
+        staged_swept,
+        beside,
+        tried_signatures: Default::default(),
+    };
     committer.restamp().map_err(|why| match why {
         CommitError::Read(why) => unreadable(why),
         CommitError::Poisoned { cause } => damaged(format!("revisions that are nobody's cannot be replaced: {cause}")),
@@ -117,6 +131,8 @@ fn recover(
 
 /// What the committer goes on with.
 struct Rest {
+    /// Rows of signatures that cannot be read.
+    rotten_signatures: BTreeSet<u64>,
     head: Head,
     compaction: Compaction,
     tally: Tally,
@@ -130,8 +146,9 @@ fn assemble(engine: &dyn Engine, recovered: Recovered) -> Result<(State, Rest), 
         None => Default::default(),
     };
     let swept = base.as_ref().map_or(0, |(_, base)| base.progress.swept);
-    let (signed, lingering) = heads::recover(engine, head.commit, swept)?;
-    let obsolete = older_bases(engine, base.as_ref().map_or(0, |(ordinal, _)| *ordinal))?;
+    let FoundHeads { newest: signed, lingering, rotten } = heads::recover(engine, head.commit, swept)?;
+    let ordinal = base.as_ref().map_or(0, |(ordinal, _)| *ordinal);
+    let obsolete = bases::before(&*engine.snapshot(), ordinal)?;
     let compaction = Compaction::resume(base, obsolete, lingering);
     let published = Published { commit: head.commit, revision: head.revision, compacted: head.compacted };
     let state = State {
@@ -145,6 +162,7 @@ fn assemble(engine: &dyn Engine, recovered: Recovered) -> Result<(State, Rest), 
         row_bytes: tally.bytes,
         row_hashes: tally.hashes,
         freed_bytes: 0,
+        base_ordinal: ordinal,
         held: compaction.held(),
         horizon,
         compacted_first,
@@ -152,14 +170,7 @@ fn assemble(engine: &dyn Engine, recovered: Recovered) -> Result<(State, Rest), 
         floor,
         milestones,
     };
-    Ok((state, Rest { head, compaction, tally }))
-}
-
-/// The ordinals of the base rows before the newest. They go with the next slice of a sweep.
-fn older_bases(engine: &dyn Engine, newest: u64) -> Result<Vec<u64>, EngineError> {
-    let snapshot = engine.snapshot();
-    let rows = snapshot.scan(&Kind::Base.key(0), &Kind::Base.key(newest));
-    rows.filter_map(|row| row.map(|(key, _)| Kind::Base.number(&key)).transpose()).collect()
+    Ok((state, Rest { head, compaction, tally, rotten_signatures: rotten }))
 }
 
 /// Holds the fence against the log.

@@ -14,13 +14,12 @@ use parking_lot::Mutex;
 use tombolo_crdt::{Dot, Element};
 
 use crate::{
-    ReadError, Revision, Store,
+    ReadError, Revision, Store, bases,
     engine::EngineError,
     index::{View, own_key},
     row::{
-        Kind,
         commit::{self, CommitRow},
-        unseal,
+        heads::{self, HeadsRow},
     },
     store::Shared,
 };
@@ -32,7 +31,7 @@ const STRETCH_KEYS: usize = 4096;
 #[derive(Default)]
 pub(crate) struct Rot {
     commits: Mutex<BTreeSet<u64>>,
-    /// The base row.
+    /// The ordinal of the base of which not both rows are sound.
     base: Mutex<Option<u64>>,
     /// Rows of signatures, by the commit that each came with.
     signatures: Mutex<BTreeSet<u64>>,
@@ -194,20 +193,40 @@ impl Shared {
         held.any(|at| at == commit)
     }
 
-    /// Looks at a base row, and takes note of it when it is rotten.
+    /// Looks at both rows of the newest base, and takes note when one is rotten.
     pub(crate) fn look_at_base(&self, ordinal: u64) -> Result<(), EngineError> {
-        let is_sound = match self.engine.get(&Kind::Base.key(ordinal)) {
-            Ok(row) => row.is_none_or(|row| unseal(&row, ordinal).is_some()),
-            Err(error) if error.is_damage() => false,
-            Err(error) => return Err(error),
-        };
+        let is_sound = bases::is_whole(&*self.engine, ordinal)? || self.state.read().base_ordinal > ordinal;
         let mut base = self.rot.base.lock();
         if is_sound {
-            self.rot.mended.fetch_add(u64::from(base.take_if(|known| *known == ordinal).is_some()), Ordering::Relaxed);
+            self.rot.mended.fetch_add(u64::from(base.take().is_some()), Ordering::Relaxed);
         } else if base.replace(ordinal) != Some(ordinal) {
             self.rot.found.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// The rows of signatures that are known to be rotten.
+    pub(crate) fn rotten_signatures(&self) -> BTreeSet<u64> {
+        self.rot.signatures.lock().clone()
+    }
+
+    /// Forgets rows of signatures that are rotten no more.
+    pub(crate) fn forget_signatures(&self, sound: &BTreeSet<u64>) {
+        let mut known = self.rot.signatures.lock();
+        let before = known.len();
+        known.retain(|number| !sound.contains(number));
+        self.rot.mended.fetch_add((before - known.len()) as u64, Ordering::Relaxed);
+    }
+
+    /// Takes note of a row of signatures that was met, if it is rotten still.
+    pub(crate) fn look_at_signatures(&self, number: u64) {
+        let is_rotten = match self.engine.get(&heads::key(number)) {
+            Ok(row) => row.is_some_and(|row| HeadsRow::decode(&row, number).is_none()),
+            Err(error) => error.is_damage(),
+        };
+        if is_rotten && self.rot.signatures.lock().insert(number) {
+            self.rot.found.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Takes note of all rows of signatures that are rotten.
@@ -228,13 +247,8 @@ impl Shared {
         self.rot.commits.lock().contains(&commit)
     }
 
-    /// Forgets a base row that another one has replaced.
-    pub(crate) fn forget_base(&self, ordinal: u64) {
-        self.rot.base.lock().take_if(|known| *known == ordinal);
-    }
-
-    /// The base row that is rotten.
-    pub(crate) fn rotten_base(&self) -> Option<u64> {
-        *self.rot.base.lock()
+    /// Whether a row of the base is rotten.
+    pub(crate) fn is_base_rotten(&self) -> bool {
+        self.rot.base.lock().is_some()
     }
 }

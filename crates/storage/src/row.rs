@@ -18,7 +18,7 @@ pub(crate) mod heads;
 pub(crate) mod sheet;
 
 /// Bytes of a row's key.
-const KEY_LEN: usize = 9;
+pub(crate) const KEY_LEN: usize = 9;
 /// Bytes of a row's hash.
 const HASH_LEN: usize = 8;
 
@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Commit = b'c' as isize,
     /// `b ‖ ordinal`: what recovery needs to know of rows that compaction dropped, see [`base`].
     Base = b'b' as isize,
+    /// `d ‖ ordinal`: the same again.
+    BaseCopy = b'd' as isize,
     /// `t ‖ ordinal`: what has come of a transfer and is not joined yet, see [`transfer`](crate::transfer).
     Staged = b't' as isize,
     /// `i ‖ commit number`: rows from this one on are there only if a base row says so, see [`transfer`](crate::transfer).
@@ -51,7 +53,7 @@ impl Kind {
 
     /// The kind and the number in a key of any kind.
     pub(crate) fn of(key: &[u8]) -> Option<(Self, u64)> {
-        let kinds = [Self::Commit, Self::Base, Self::Staged, Self::Intent, Self::Heads];
+        let kinds = [Self::Commit, Self::Base, Self::BaseCopy, Self::Staged, Self::Intent, Self::Heads];
         kinds.into_iter().find_map(|kind| Some((kind, kind.number(key)?)))
     }
 

@@ -1,4 +1,4 @@
-//! Commit rows in runs, past the places where the disk cannot be read.
+//! Rows of one kind in runs, past the places where the disk cannot be read.
 //!
 //! A run of rows ends for an engine where a block of it is damaged, even for rows that were written anew since. Here it goes on behind
 //! that: each row of such a place is asked for by its number, and those that are lost are named.
@@ -8,12 +8,13 @@ use bytes::Bytes;
 use crate::{
     ReadError,
     engine::{EngineError, Rows, Snapshot},
-    row::{Kind, commit},
+    row::Kind,
 };
 
-/// Commit rows of a snapshot, ascending.
-pub(crate) struct CommitRows<'a> {
+/// The rows of a kind in a snapshot, ascending.
+pub(crate) struct NumberedRows<'a> {
     snapshot: &'a dyn Snapshot,
+    kind: Kind,
     run: Option<Rows<'a>>,
     next: u64,
     last: u64,
@@ -23,10 +24,15 @@ pub(crate) struct CommitRows<'a> {
 /// cannot say so.
 pub(crate) type NumberedRow = (u64, Option<Bytes>);
 
-impl<'a> CommitRows<'a> {
+impl<'a> NumberedRows<'a> {
     /// The rows from commit `first` up to commit `last`.
-    pub(crate) fn new(snapshot: &'a dyn Snapshot, first: u64, last: u64) -> Self {
-        Self { snapshot, run: None, next: first, last }
+    pub(crate) fn commits(snapshot: &'a dyn Snapshot, first: u64, last: u64) -> Self {
+        Self::of(Kind::Commit, snapshot, first, last)
+    }
+
+    /// The rows of a kind from number `first` up to number `last`.
+    pub(crate) fn of(kind: Kind, snapshot: &'a dyn Snapshot, first: u64, last: u64) -> Self {
+        Self { snapshot, kind, run: None, next: first, last }
     }
 
     /// The same, as whoever needs each of them reads it.
@@ -41,7 +47,7 @@ impl<'a> CommitRows<'a> {
     fn ask_apart(&mut self) -> Result<Option<NumberedRow>, EngineError> {
         let number = self.next;
         self.next = number.saturating_add(1);
-        match self.snapshot.get(&commit::key(number)) {
+        match self.snapshot.get(&self.kind.key(number)) {
             Ok(row) => Ok(row.map(|row| (number, Some(row)))),
             Err(error) if error.is_damage() => Ok(Some((number, None))),
             Err(error) => Err(error),
@@ -49,7 +55,7 @@ impl<'a> CommitRows<'a> {
     }
 }
 
-impl Iterator for CommitRows<'_> {
+impl Iterator for NumberedRows<'_> {
     type Item = Result<NumberedRow, EngineError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -57,14 +63,14 @@ impl Iterator for CommitRows<'_> {
             if self.next > self.last {
                 return None;
             }
-            let (snapshot, from, last) = (self.snapshot, self.next, self.last);
+            let (snapshot, kind, from, last) = (self.snapshot, self.kind, self.next, self.last);
             let run = self.run.get_or_insert_with(|| {
-                let end = last.checked_add(1).map_or_else(|| Kind::Commit.end(), commit::key);
-                snapshot.scan(&commit::key(from), &end)
+                let end = last.checked_add(1).map_or_else(|| kind.end(), |end| kind.key(end));
+                snapshot.scan(&kind.key(from), &end)
             });
             match run.next()? {
                 Ok((key, row)) => {
-                    let Some(number) = Kind::Commit.number(&key) else { continue };
+                    let Some(number) = kind.number(&key) else { continue };
                     self.next = number.saturating_add(1);
                     return Some(Ok((number, Some(row))));
                 }
@@ -85,6 +91,7 @@ impl Iterator for CommitRows<'_> {
 mod tests {
     use super::*;
     use crate::engine::{Change, Engine, Persist, memory::MemoryEngine};
+    use crate::row::commit;
 
     fn put(engine: &MemoryEngine, number: u64) {
         engine.write(vec![Change::Put(commit::key(number), Bytes::from_static(b"row"))], Persist::Disk).unwrap();
@@ -92,7 +99,7 @@ mod tests {
 
     fn read(engine: &MemoryEngine) -> Vec<(u64, bool)> {
         let snapshot = engine.snapshot();
-        CommitRows::new(&*snapshot, 1, 20)
+        NumberedRows::commits(&*snapshot, 1, 20)
             .map(|row| row.map(|(number, row)| (number, row.is_some())).unwrap())
             .collect()
     }

@@ -17,14 +17,13 @@ use thiserror::Error;
 use tombolo_crdt::{Chain, Dot, Operation, ReplicaId, VersionVector};
 
 use crate::{
-    Identity, MendError, OnLoss, OpenError, OpenOptions, Predecessor, Published, ReadError, Standing,
+    Identity, MendError, OnLoss, OpenError, OpenOptions, Predecessor, Published, ReadError, Standing, bases,
     engine::{Engine, EngineError, fjall::FjallEngine},
     folder::Folder,
     head::Head,
     mend::{Material, rebuild::rebuild_proven, survey::Survey},
-    recover::newest_base,
     row::commit::{CommitRow, Layer},
-    rows::CommitRows,
+    rows::NumberedRows,
     store::Floor,
     transfer::unfinished::Unfinished,
 };
@@ -188,14 +187,14 @@ impl Found {
     fn read(engine: &FjallEngine, folder: &Folder) -> Result<Self, OpenError> {
         let (snapshot, owner, fence) = (engine.snapshot(), &folder.owner, &folder.fence);
         let mut found = Self::default();
-        let base = newest_base(&*snapshot, owner)?.map(|(_, base)| base);
+        let base = bases::newest(&*snapshot, owner)?.map(|(_, base)| base);
         let there = Unfinished::find(engine, base.as_ref().map_or(0, |base| base.commit))?.last();
         if let Some(base) = base {
             found.last = base.commit;
             found.floor = base.floor();
             base.mesh.streams().for_each(|(last, stream)| found.reach(last, stream.chain));
         }
-        for row in CommitRows::new(&*snapshot, 1, there) {
+        for row in NumberedRows::commits(&*snapshot, 1, there) {
             let (number, row) = row?;
             found.last = found.last.max(number);
             if let Some(row) = row.and_then(|row| CommitRow::decode(&row, number).ok()) {

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 
 use crate::{
     Store,
-    engine::EngineError,
-    row::{self, Kind, commit},
-    rows::CommitRows,
+    engine::{EngineError, Snapshot},
+    row::{self, KEY_LEN, Kind, commit},
+    rows::NumberedRows,
     store::Floor,
 };
 
@@ -87,7 +87,7 @@ impl Scrubber {
         };
         let (mut next, mut read) = (first, 0);
         let mut suspects = Vec::new();
-        for row in CommitRows::new(&*snapshot, first, last) {
+        for row in NumberedRows::commits(&*snapshot, first, last) {
             let (number, row) = row?;
             // Above the floor nothing may be missing.
             suspects.extend(gaps.past(next.max(floor + 1))..number);
@@ -126,38 +126,52 @@ impl Scrubber {
 
     /// Rows of every other kind. There are few.
     fn others(&mut self) -> Result<(), EngineError> {
-        let snapshot = self.store.shared().engine.snapshot();
-        let mut newest_base = None;
-        let (mut signatures, mut after) = (BTreeSet::new(), 0);
-        for (start, end) in [(vec![0], commit::key(0)), (Kind::Commit.end().to_vec(), vec![0xff].into())] {
-            for row in snapshot.scan(&start, &end) {
-                let (key, row) = match row {
-                    Ok(row) => row,
-                    Err(error) if error.is_damage() => {
-                        self.pass.rotten += 1;
-                        if start != [0] {
-                            signatures.insert(after);
-                        }
-                        break;
-                    }
-                    Err(error) => return Err(error),
-                };
-                self.pass.rows += 1;
-                self.pass.bytes += (key.len() + row.len()) as u64;
-                let Some((kind, number)) = Kind::of(&key) else { continue };
-                let is_rotten = row::unseal(&row, number).is_none();
-                self.pass.rotten += u64::from(is_rotten);
-                if kind == Kind::Heads {
-                    after = number + 1;
-                    signatures.extend(is_rotten.then_some(number));
-                }
-                if kind == Kind::Base {
-                    newest_base = Some(number);
-                }
+        let store = self.store.clone();
+        let shared = store.shared();
+        let snapshot = shared.engine.snapshot();
+        // What can be read of the newest base names it; where that cannot be told the store knows.
+        let mut base = Some(0);
+        for kind in [Kind::Base, Kind::BaseCopy, Kind::Intent, Kind::Staged] {
+            let newest = self.kind(&*snapshot, kind)?;
+            if matches!(kind, Kind::Base | Kind::BaseCopy) {
+                base = base.zip(newest).map(|(one, other)| one.max(other));
             }
         }
-        self.store.shared().note_signatures(signatures);
-        // Older ones count for nothing, and what is staged of a transfer is asked for again.
-        newest_base.map_or(Ok(()), |ordinal| self.store.shared().look_at_base(ordinal))
+        let mut signatures = BTreeSet::new();
+        for row in NumberedRows::of(Kind::Heads, &*snapshot, 0, shared.state.read().published.commit) {
+            let (number, row) = row?;
+            let is_rotten = row.as_ref().is_none_or(|row| row::unseal(row, number).is_none());
+            self.count(row.map_or(0, |row| row.len()), is_rotten);
+            signatures.extend(is_rotten.then_some(number));
+        }
+        shared.note_signatures(signatures);
+        // Older bases count for nothing, and what is staged of a transfer is asked for again.
+        let base = base.unwrap_or_else(|| shared.state.read().base_ordinal);
+        if base > 0 { shared.look_at_base(base) } else { Ok(()) }
+    }
+
+    /// Reads the rows of a kind. Returns the number of the last one, or 0; `None` where some cannot be read at all.
+    fn kind(&mut self, snapshot: &dyn Snapshot, kind: Kind) -> Result<Option<u64>, EngineError> {
+        let mut newest = 0;
+        for row in snapshot.scan(&kind.key(0), &kind.end()) {
+            match row {
+                Ok((key, row)) => {
+                    newest = kind.number(&key).unwrap_or(newest);
+                    self.count(row.len(), row::unseal(&row, newest).is_none());
+                }
+                Err(error) if error.is_damage() => {
+                    self.pass.rotten += 1;
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(newest))
+    }
+
+    fn count(&mut self, len: usize, is_rotten: bool) {
+        self.pass.rows += 1;
+        self.pass.bytes += (KEY_LEN + len) as u64;
+        self.pass.rotten += u64::from(is_rotten);
     }
 }

@@ -125,6 +125,8 @@ pub(crate) struct State {
     pub(crate) row_hashes: u128,
     /// Bytes of rows that compaction has taken since the store was opened.
     pub(crate) freed_bytes: u64,
+    /// The ordinal of the newest base that is published; 0 when there is none.
+    pub(crate) base_ordinal: u64,
     /// What compaction has still to look at.
     pub(crate) held: Held,
     /// The last commit of the oldest readable revision: rows up to there may be missing.

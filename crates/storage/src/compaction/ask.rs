@@ -49,7 +49,7 @@ impl Committer {
         };
         self.head.since_base = SinceBase::at(number);
         let written = self.compaction.ask(wall, base);
-        self.staged.changes.push(written);
+        self.staged.changes.extend(written);
         self.staged.base = Some(StagedBase { horizon, first, is_join: false });
         Ok(())
     }

@@ -22,7 +22,7 @@ use crate::{
         base::Gaps,
         commit::{CommitRow, Layer, Part},
     },
-    rows::CommitRows,
+    rows::NumberedRows,
 };
 
 /// Commits looked at, at most. The state is locked for none of them.
@@ -84,7 +84,7 @@ impl Present {
             restored_apart: HashMap::new(),
         };
         let (mut next, mut is_above) = (self.gaps.past(self.first), false);
-        for row in CommitRows::new(&*self.snapshot, next, self.last).readable() {
+        for row in NumberedRows::commits(&*self.snapshot, next, self.last).readable() {
             let (number, row) = row?;
             if number != next {
                 return Err(ReadError::Rot { commit: next });

@@ -17,7 +17,7 @@ use crate::{
         Tally,
         commit::{self, CommitRow, Layer, Part},
     },
-    rows::CommitRows,
+    rows::NumberedRows,
 };
 
 /// Makes the rotten rows of a survey again.
@@ -113,7 +113,7 @@ struct Again {
 impl Again {
     /// Applies the rows from one to another, which are sound.
     fn take_all(&mut self, snapshot: &dyn Snapshot, first: u64, last: u64) -> Result<(), MendError> {
-        for row in CommitRows::new(snapshot, first, last).readable() {
+        for row in NumberedRows::commits(snapshot, first, last).readable() {
             let (number, row) = row?;
             self.take(number, &row)?;
         }

@@ -18,7 +18,7 @@ use crate::{
         Tally,
         commit::{CommitRow, Layer},
     },
-    rows::CommitRows,
+    rows::NumberedRows,
     store::Floor,
 };
 
@@ -70,7 +70,7 @@ impl Survey {
         let mut seen: BTreeMap<ReplicaId, Dot> = floor.vector.iter().map(|dot| (dot.replica, dot)).collect();
         let mut places: BTreeMap<ReplicaId, u64> = BTreeMap::new();
         let mut next = 1;
-        for row in CommitRows::new(snapshot, 1, last) {
+        for row in NumberedRows::commits(snapshot, 1, last) {
             let (number, row) = row?;
             survey.whole.extend(floor.gaps.past(next.max(floor.commit + 1))..number);
             next = number + 1;

@@ -10,7 +10,7 @@ use tombolo_crdt::Clock;
 
 use super::unreadable;
 use crate::{
-    OpenError, ReadError, Revision,
+    OpenError, ReadError, Revision, bases,
     committer::unknown_kind,
     digest::Digest,
     engine::{Engine, Snapshot},
@@ -22,11 +22,11 @@ use crate::{
     log::Log,
     milestones::Milestones,
     row::{
-        Kind, Tally,
+        Tally,
         base::{BaseRow, Progress},
         commit::{CommitRow, Layer, Part},
     },
-    rows::CommitRows,
+    rows::NumberedRows,
     since_base::SinceBase,
     succession::Estate,
     system::SystemRegisters,
@@ -73,7 +73,7 @@ pub(super) fn replay(
     last: u64,
 ) -> Result<Recovered, OpenError> {
     let begins = owner.numbers.begins;
-    let mut recovered = Recovered::over(newest_base(&*engine.snapshot(), owner)?, owner, index);
+    let mut recovered = Recovered::over(bases::newest(&*engine.snapshot(), owner)?, owner, index);
     let result: Result<(), OpenError> = thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel(4);
         scope.spawn(move || read_rows(engine, last, &sender));
@@ -99,7 +99,7 @@ type ReadRow = (u64, Tally, CommitRow);
 /// Reads and checks rows beside the thread that applies them: each is about half the work.
 fn read_rows(engine: &dyn Engine, last: u64, sender: &mpsc::SyncSender<Result<Vec<ReadRow>, ReadError>>) {
     let snapshot = engine.snapshot();
-    let mut rows = CommitRows::new(&*snapshot, 0, last).readable();
+    let mut rows = NumberedRows::commits(&*snapshot, 0, last).readable();
     loop {
         let some: Result<Vec<ReadRow>, ReadError> = rows.by_ref().take(HANDOVER_ROWS).map(read_row).collect();
         let is_last = !matches!(&some, Ok(rows) if rows.len() == HANDOVER_ROWS);
@@ -126,18 +126,10 @@ fn check_kinds(number: u64, row: &CommitRow) -> Result<(), OpenError> {
     }
 }
 
-pub(crate) fn newest_base(snapshot: &dyn Snapshot, owner: &Owner) -> Result<Option<(u64, BaseRow)>, OpenError> {
-    let Some((key, row)) = snapshot.last(&Kind::Base.key(0), &Kind::Base.end())? else { return Ok(None) };
-    let damage = || damaged("the row of the last compaction is damaged".to_owned());
-    let ordinal = Kind::Base.number(&key).ok_or_else(damage)?;
-    let base = BaseRow::decode(&row, ordinal, owner.identity.replica, owner.private).ok_or_else(damage)?;
-    Ok(Some((ordinal, base)))
-}
-
 impl Recovered {
     /// Before the first row of a snapshot.
     pub(crate) fn begin(snapshot: &dyn Snapshot, owner: &Owner) -> Result<Self, OpenError> {
-        Ok(Self::over(newest_base(snapshot, owner)?, owner, Index::new(&[0; 32])))
+        Ok(Self::over(bases::newest(snapshot, owner)?, owner, Index::new(&[0; 32])))
     }
 
     fn over(base: Option<(u64, BaseRow)>, owner: &Owner, index: Index) -> Self {

@@ -18,7 +18,7 @@ use crate::{
     engine::{Change, Engine, EngineError, Persist, Snapshot, fjall::FjallEngine},
     folder::io_error,
     row::{Kind, commit},
-    rows::CommitRows,
+    rows::NumberedRows,
 };
 
 use super::SalvageError;
@@ -53,7 +53,7 @@ pub(super) fn write_beside(
             writer.put(key, row)?;
         }
     }
-    for row in CommitRows::new(snapshot, 1, last) {
+    for row in NumberedRows::commits(snapshot, 1, last) {
         let (number, row) = row?;
         // A row that was made again counts, whatever is in its place.
         if let Some(row) = row.filter(|_| !made.contains_key(&number)) {

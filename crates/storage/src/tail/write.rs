@@ -12,7 +12,7 @@ use crate::{
         commit::{CommitRow, Layer, Part},
         put_vector,
     },
-    rows::CommitRows,
+    rows::NumberedRows,
 };
 
 /// A tail that is being written.
@@ -89,7 +89,7 @@ pub(crate) fn each_record(
     authors: &[ReplicaId],
     mut show: impl FnMut(u64, &Part) -> Result<(), TailError>,
 ) -> Result<(), TailError> {
-    for row in CommitRows::new(snapshot, first, last).readable() {
+    for row in NumberedRows::commits(snapshot, first, last).readable() {
         let (number, row) = row?;
         let row = CommitRow::decode(&row, number)?;
         let whole = row.parts.iter().filter(|part| part.layer == Layer::Mesh && part.indices.is_none());

@@ -16,7 +16,7 @@ use crate::{
     CommitError, ReadError,
     engine::{Change, EngineError},
     row::commit::{CommitRow, Layer, Part},
-    rows::CommitRows,
+    rows::NumberedRows,
     store::Shared,
 };
 
@@ -43,7 +43,7 @@ pub(super) fn gone(
     // Where compaction has come, rows may have gone. Above it, what stayed for want of its row would be here for ever, and nowhere else.
     let must_be = |next: u64| floor.gaps.past(next.max(floor.commit + 1));
     let mut expected = must_be(since + 1);
-    for row in CommitRows::new(&*snapshot, since + 1, last).readable() {
+    for row in NumberedRows::commits(&*snapshot, since + 1, last).readable() {
         let (number, row) = row?;
         if number > expected {
             return Err(ReadError::Rot { commit: expected });

@@ -334,7 +334,7 @@ impl Committer {
             private: head.private.clone(),
         };
         let written = if begins.is_some() { self.compaction.ask(wall, base) } else { self.compaction.restate(base) };
-        self.staged.changes.push(written);
+        self.staged.changes.extend(written);
         self.staged.base = Some(StagedBase { horizon, first: begins_at, is_join: true });
     }
 }

@@ -341,8 +341,9 @@ fn a_remainder_without_its_base_is_damage() {
     bench.compact(3);
     bench.sweep();
     let snapshot = bench.engine.snapshot();
-    let bases: Vec<_> = snapshot.scan(b"b", b"c").map(|row| row.unwrap().0).collect();
-    assert!(!bases.is_empty());
+    let rows = [(b"b", b"c"), (b"d", b"e")].map(|(start, end)| snapshot.scan(start, end));
+    let bases: Vec<_> = rows.into_iter().flatten().map(|row| row.unwrap().0).collect();
+    assert_eq!(bases.len(), 2);
     bases.iter().for_each(|base| assert!(bench.engine.lose(base)));
     let wall = bench.wall;
     assert!(Bench::try_on(bench.stop(crate::memory::Stop::Kill), wall).is_err());

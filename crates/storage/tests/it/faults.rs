@@ -205,7 +205,8 @@ fn all_rows(bench: &Bench) -> Vec<(bytes::Bytes, usize)> {
 fn a_rotten_row_is_found_when_the_store_opens() {
     let bench = every_form();
     let expected = seen(&bench.store);
-    for (key, length) in all_rows(&bench) {
+    // A base lies there twice.
+    for (key, length) in all_rows(&bench).into_iter().filter(|(key, _)| key[0] == b'c') {
         // The first bytes, the hash, and some between: every field of a short row.
         let step = (length / 24).max(1);
         for at in (0..length).filter(|at| *at < 12 || at % step == 0 || *at + 9 > length) {
@@ -261,6 +262,7 @@ fn a_row_that_rots_while_the_store_is_open_is_never_read_as_a_value() {
 fn a_lost_row_is_missed() {
     let bench = every_form();
     let last = bench.store.published().commit;
+    let expected = seen(&bench.store);
     for (key, _) in all_rows(&bench) {
         let engine = bench.engine.crash();
         assert!(engine.lose(&key));
@@ -268,6 +270,7 @@ fn a_lost_row_is_missed() {
             Err(OpenError::Damaged { .. } | OpenError::Rotten { .. }) => {}
             // The end of the log is for the fence to guard: nothing in the rows says where it was.
             Ok(opened) if key == commit_key(last) => assert_eq!(opened.store.published().commit, last - 1),
+            Ok(opened) if key[0] != b'c' => assert_eq!(seen(&opened.store), expected, "a base lies there twice"),
             Ok(_) => panic!("nobody misses row {key:?}"),
             Err(other) => panic!("{other}"),
         }

@@ -30,6 +30,7 @@ mod quota;
 mod random;
 mod restore;
 mod rot;
+mod rot_kinds;
 mod salvage;
 mod signed;
 mod standing;

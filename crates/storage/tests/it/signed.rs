@@ -251,15 +251,16 @@ fn compaction_keeps_the_newest_head_of_each_author_and_no_other() {
 }
 
 #[test]
-fn rotten_heads_are_damage() {
+fn rotten_heads_are_passed_on_to_nobody_and_stop_no_store_from_opening() {
     let (mut bench, mut a) = (Bench::new(), Author::new(0xa1));
     let record = a.write("1");
     ingest(&mut bench, vec![record], vec![a.head(1)]);
     let key = [b"g".as_slice(), &1_u64.to_be_bytes()].concat();
     assert!(bench.engine.rot(&key, |row| row[30] ^= 1));
     assert!(bench.store.arrivals(&VersionVector::new(), 0, EVERYTHING).is_err(), "they are not passed on");
-    let wall = bench.wall;
-    assert!(Bench::try_on(bench.stop(Stop::Kill), wall).is_err());
+    let bench = bench.reopen(Stop::Kill);
+    assert!(bench.store.arrivals(&VersionVector::new(), 0, EVERYTHING).is_err(), "nor are they now");
+    assert_eq!((bench.store.signed_heads(), bench.store.rotten_signatures()), (vec![], vec![1]));
 }
 
 #[test]
@@ -330,6 +331,6 @@ fn signatures_that_rot_are_named_until_they_are_sound() {
     assert!(bench.engine.rot(&key, |row| row[4] ^= 1));
     assert_eq!(pass(&bench), (vec![], 0));
     bench.engine.spoil(&key, b"g\xff");
-    assert_eq!(pass(&bench), (vec![3], 1));
-    assert_eq!(bench.store.rot_counts().found, 2);
+    assert_eq!(pass(&bench), (vec![3, 4], 2));
+    assert_eq!(bench.store.rot_counts().found, 3);
 }
