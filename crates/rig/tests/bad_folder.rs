@@ -77,7 +77,7 @@ async fn a_newer_format_is_refused() -> Result<()> {
     let mut server = left_behind(Server::tombolo(), true).await?;
     let manifest = named(&server, "MANIFEST")?;
     let text = fs::read_to_string(&manifest)?;
-    fs::write(&manifest, text.replacen("format 4", "format 99", 1))?;
+    fs::write(&manifest, text.replacen("format 5", "format 99", 1))?;
     assert_refused(&mut server, &["format 99"])?;
     // Back to what it was, it is served again.
     fs::write(&manifest, text)?;

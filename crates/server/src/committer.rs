@@ -13,7 +13,7 @@ use std::{
 };
 
 use tokio::sync::mpsc;
-use tombolo_crdt::ReplicaId;
+use tombolo_crdt::{ReplicaId, SignedHead};
 use tombolo_net::ProvenBatch;
 use tombolo_storage::{CommitError, Committer, Durability, MendedRow, RefusedBatch, WallTime};
 use tracing::{error, info};
@@ -140,7 +140,7 @@ impl Worker {
                 }
                 Work::Ingest { from, batch, reply } => Answered::Ingest(reply, self.ingest(wall, from, batch)),
                 Work::Step { step, reply } => Answered::Step(reply, self.step(step, &mut commits)),
-                Work::Mend { rows, reply } => Answered::Mend(reply, self.mend(rows)),
+                Work::Mend { rows, heads, reply } => Answered::Mend(reply, self.mend(rows, &heads)),
             });
         }
         let executed = Instant::now();
@@ -172,11 +172,16 @@ impl Worker {
         }
     }
 
-    fn mend(&mut self, rows: Vec<MendedRow>) -> u64 {
-        self.committer.mend(rows).unwrap_or_else(|why| {
-            self.complain(&why);
-            0
-        })
+    fn mend(&mut self, rows: Vec<MendedRow>, heads: &[SignedHead]) -> u64 {
+        let made = self.committer.mend(rows);
+        let signed = if heads.is_empty() { Ok(0) } else { self.committer.mend_signatures(heads) };
+        let mended = [made, signed].into_iter().map(|mended| {
+            mended.unwrap_or_else(|why| {
+                self.complain(&why);
+                0
+            })
+        });
+        mended.sum()
     }
 
     /// Answers whether more housekeeping is due at once.
@@ -205,7 +210,7 @@ impl Worker {
 mod tests {
     use bytes::Bytes;
     use tokio::sync::oneshot;
-    use tombolo_crdt::{Dot, SignedHead};
+    use tombolo_crdt::Dot;
     use tombolo_net::{Admission, Batch, KeyPair, Roster, RosterEntry, Signer, SystemKey};
     use tombolo_storage::{
         ArrivalBudget, Health, IngestError, KeyRange, OpenOptions, Outcome, Provider, Pull, Put, RangeQuery, Receiver,
@@ -417,7 +422,7 @@ mod tests {
         let joined = enter(&rig, Step::Join(sender(), complete));
         let beside = rig.queue.enter(put("beside"), 1).unwrap();
         let (reply, mended) = oneshot::channel();
-        rig.queue.push(Work::Mend { rows: Vec::new(), reply }, 0).unwrap();
+        rig.queue.push(Work::Mend { rows: Vec::new(), heads: Vec::new(), reply }, 0).unwrap();
         let mut order = Vec::new();
         while order.len() < 3 {
             let group = rig.groups.blocking_recv().unwrap();

@@ -112,6 +112,10 @@ fn hint_for_store(why: &OpenError) -> &'static str {
     match why {
         OpenError::Locked { .. } => "; stop that process, or choose another --data-dir",
         OpenError::NewerFormat { .. } => "; start the version that wrote it, or a newer one",
+        OpenError::RottenBase { .. } => {
+            "; nothing was changed, and no other site has what it said: keep a copy of the folder, look at the disk, and join the mesh with an \
+             empty folder, or restore a backup"
+        }
         OpenError::Damaged { .. } | OpenError::Rotten { .. } => {
             "; nothing was changed: keep a copy of the folder, and restore a backup"
         }

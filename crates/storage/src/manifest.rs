@@ -15,9 +15,9 @@ use crate::{
     succession::aside::Aside,
 };
 
-/// The format of data folders: 2 came with forebears, 3 with successions, and 4 with what transfers leave behind them, and with signed heads. Who does not
-/// know of those would take half a transfer for a whole one.
-const FORMAT: u32 = 4;
+/// The format of data folders: 2 came with forebears, 3 with successions, 4 with what transfers leave behind them, and with signed heads, and
+/// 5 with what repairs leave. Who does not know of those would take half a transfer for a whole one, and a repair for rot.
+const FORMAT: u32 = 5;
 
 /// What tells a file from a copy of it: its inode, and the moment of its birth, which no copy can take along.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,8 +187,19 @@ mod tests {
         assert_eq!(owner.numbers, Slot::new(7).unwrap().into());
         assert_eq!(birth, Birth { inode: 4711, nanos: 1_700_000_000_123_456_789 });
         let now = render(&owner, birth);
-        assert!(now.contains("\nformat 4\n"), "{now}");
+        assert!(now.contains("\nformat 5\n"), "{now}");
         assert_eq!(parse(&now).unwrap(), (owner, birth));
+    }
+
+    #[test]
+    fn a_manifest_of_the_fourth_version_reads_and_is_to_be_raised() {
+        let text = V1[..V1.rfind("hash ").unwrap()].replace("format 1", "format 4");
+        let text = format!("{text}hash {:016x}\n", xxh3_64(text.as_bytes()));
+        assert!(parse_any(&text).unwrap().2);
+        let (owner, birth) = parse(&text).unwrap();
+        assert!(!parse_any(&render(&owner, birth)).unwrap().2);
+        let newer = text.replace("format 4", "format 6");
+        assert!(matches!(parse(&newer), Err(OpenError::NewerFormat { found: 6, known: 5 })));
     }
 
     #[test]

@@ -70,6 +70,12 @@ pub enum MendError {
         /// The row's commit number.
         commit: u64,
     },
+    /// A row held what stays at this site.
+    #[error("the row of commit {commit} held what is kept at this site alone: no other site has it")]
+    Private {
+        /// The row's commit number.
+        commit: u64,
+    },
     /// A row was compacted: no log has what it was made of.
     #[error("the row of commit {commit} was compacted: no log has what it was made of")]
     Compacted {
@@ -111,7 +117,7 @@ impl Mending {
             let snapshot = store.shared().engine.snapshot();
             (state.floor.clone(), state.frontier.clone(), state.published.commit, state.row_hashes, snapshot)
         };
-        let mut survey = Survey::take(&*snapshot, &floor, &frontier, last)?;
+        let mut survey = Survey::take(&*snapshot, &floor, &frontier, None, last)?;
         survey.add(store.shared().rotten_commits());
         let needed = store.needs(&survey.unreadable());
         let is_there = |commit: &u64| matches!(snapshot.get(&commit::key(*commit)), Ok(Some(_)));

@@ -90,7 +90,9 @@ impl Salvage {
         }
         let engine = FjallEngine::open(&folder.engine())?;
         let found = Found::read(&engine, &folder)?;
-        let survey = Survey::take(&*engine.snapshot(), &found.floor, &found.frontier, found.last);
+        let seq = folder.fence.private.seq;
+        let at_home = (seq > 0).then(|| Dot::new(folder.owner.private, seq));
+        let survey = Survey::take(&*engine.snapshot(), &found.floor, &found.frontier, at_home, found.last);
         let survey = survey.map_err(|why| match why {
             ReadError::Engine(why) => OpenError::Engine(why),
             _ => OpenError::Rotten { commit: found.last },

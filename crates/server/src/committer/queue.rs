@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
-use tombolo_crdt::ReplicaId;
+use tombolo_crdt::{ReplicaId, SignedHead};
 use tombolo_net::ProvenBatch;
 use tombolo_storage::{MendedRow, Request};
 
@@ -40,9 +40,10 @@ pub(super) enum Work {
         step: Step,
         reply: oneshot::Sender<StepReply>,
     },
-    /// Rows that were rotten and have been made again.
+    /// Rows that were rotten and have been made again, and heads for those that say who signed what.
     Mend {
         rows: Vec<MendedRow>,
+        heads: Vec<SignedHead>,
         reply: oneshot::Sender<u64>,
     },
 }
@@ -107,10 +108,10 @@ impl CommitQueue {
         }
     }
 
-    /// Has rows that were made again written in their places. Returns how many were.
-    pub(crate) async fn mend(&self, rows: Vec<MendedRow>) -> u64 {
+    /// Has rows that were made again written in their places, and rows of signatures mended with these heads. Returns how many were.
+    pub(crate) async fn mend(&self, rows: Vec<MendedRow>, heads: Vec<SignedHead>) -> u64 {
         let (reply, answer) = oneshot::channel();
-        match self.push(Work::Mend { rows, reply }, 0) {
+        match self.push(Work::Mend { rows, heads, reply }, 0) {
             Ok(()) => answer.await.unwrap_or(0),
             Err(_) => 0,
         }

@@ -25,8 +25,9 @@ pub(super) async fn run(replica: Arc<Replica>) {
             (known, wait) = (Vec::new(), INTERVAL);
             continue;
         }
+        mend_signatures(&replica).await;
         let rotten = replica.reads.apart(tombolo_storage::Store::rotten).await;
-        // The base is the committer's to mend, and signatures nobody's.
+        // The base is the committer's to mend.
         if rotten.is_empty() {
             replica.keeper.rot.lock().clear();
             continue;
@@ -61,7 +62,21 @@ async fn mend(replica: &Arc<Replica>) -> Result<u64, MendError> {
         }
     }
     let rows = replica.reads.apart(move |_| mending.finish()).await?;
-    Ok(replica.queue.mend(rows).await)
+    Ok(replica.queue.mend(rows, Vec::new()).await)
+}
+
+/// Asks for the signatures that cannot be mended with what is here.
+async fn mend_signatures(replica: &Arc<Replica>) {
+    // A commit row may have to be mended first.
+    let wanted = replica.reads.apart(tombolo_storage::Store::wanted_heads).await.unwrap_or_default();
+    let mut heads = Vec::new();
+    for dot in wanted {
+        heads.extend(repair::ask_head(&replica.mesh, dot).await);
+    }
+    if !heads.is_empty() {
+        let rows = replica.queue.mend(Vec::new(), heads).await;
+        info!(rows, "rotten signatures were replaced by those that peers have");
+    }
 }
 
 /// One sentence about a rotten row.
@@ -84,7 +99,7 @@ pub(crate) fn signatures_text(commits: &[u64]) -> Option<String> {
     let first = commits.first()?;
     Some(format!(
         "the signatures that came with commit {first} are rotten on this disk, and {} more: nothing is lost, and what they cover is not passed on \
-         from here; this folder will not open again: look at the disk, and replace it by a site that joins with an empty one",
+         from here until a peer that has them, or the author, is connected, or the author has written again; look at the disk",
         commits.len() - 1
     ))
 }

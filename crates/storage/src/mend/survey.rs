@@ -32,6 +32,8 @@ pub(crate) struct Survey {
     /// Those below that cannot be read.
     reduced: BTreeSet<u64>,
     missing: Vec<Missing>,
+    /// The same of the private layer: no log but ours ever had these.
+    at_home: Vec<Missing>,
     /// The last row that can be read of each author.
     ends: BTreeMap<ReplicaId, u64>,
     /// One beyond the last row.
@@ -59,11 +61,12 @@ pub(crate) struct Missing {
 }
 
 impl Survey {
-    /// Reads all rows up to `last`. O(bytes).
+    /// Reads all rows up to `last`; `at_home` is the last record of the private layer, where that is known. O(bytes).
     pub(crate) fn take(
         snapshot: &dyn Snapshot,
         floor: &Floor,
         frontier: &VersionVector,
+        at_home: Option<Dot>,
         last: u64,
     ) -> Result<Self, ReadError> {
         let mut survey = Self { swept: floor.commit, ..Self::default() };
@@ -87,12 +90,20 @@ impl Survey {
             if number <= floor.commit {
                 continue;
             }
-            for part in read.parts.iter().filter(|part| part.layer == Layer::Mesh && part.indices.is_none()) {
+            for part in read.parts.iter().filter(|part| part.indices.is_none()) {
                 let dot = part.dot();
                 let before = seen.insert(dot.replica, dot).map_or(0, |dot| dot.seq);
                 let after = places.insert(dot.replica, number).unwrap_or(floor.commit);
-                survey.miss(dot.replica, before + 1..dot.seq, after, number);
+                match part.layer {
+                    Layer::Mesh => survey.miss(dot.replica, before + 1..dot.seq, after, number),
+                    Layer::Private => survey.miss_at_home(dot, before, after, number),
+                }
             }
+        }
+        if let Some(dot) = at_home {
+            let before = seen.get(&dot.replica).map_or(0, |dot| dot.seq);
+            let after = places.get(&dot.replica).copied().unwrap_or(floor.commit);
+            survey.miss_at_home(Dot::new(dot.replica, dot.seq + 1), before, after, last + 1);
         }
         survey.whole.extend(floor.gaps.past(next.max(floor.commit + 1))..=last);
         for dot in frontier.iter() {
@@ -117,9 +128,27 @@ impl Survey {
         }
     }
 
+    /// Takes note of what lacks between two records of the private layer. Where nothing of it is above the floor nobody knows how much went below.
+    fn miss_at_home(&mut self, next: Dot, before: u64, after: u64, place: u64) {
+        if before > 0 || self.swept == 0 {
+            let missing = |seq| Missing { dot: Dot::new(next.replica, seq), after, before: place };
+            self.at_home.extend((before + 1..next.seq).map(missing));
+        }
+    }
+
+    /// Whether a rotten row held something of the private layer for certain.
+    fn is_at_home(&self, commit: u64) -> bool {
+        self.at_home.iter().any(|missing| {
+            let within = missing.after + 1..missing.before;
+            let lacking =
+                self.at_home.iter().filter(|other| (other.after, other.before) == (missing.after, missing.before));
+            within.contains(&commit) && lacking.count() >= self.whole.range(within).count()
+        })
+    }
+
     /// Whether as many records are missed as rows.
     pub(crate) fn is_told(&self) -> bool {
-        self.missing.len() >= self.whole.len()
+        self.missing.len() + self.at_home.len() >= self.whole.len()
     }
 
     fn miss(&mut self, replica: ReplicaId, seqs: std::ops::Range<u64>, after: u64, before: u64) {
@@ -169,7 +198,10 @@ impl Survey {
     pub(crate) fn note(&mut self, needed: Needed, private: ReplicaId) -> Result<(), MendError> {
         for (&commit, dots) in &needed.dots {
             // What stays at home is in no log but ours.
-            let mut dots = dots.iter().filter(|dot| dot.replica != private);
+            if dots.iter().any(|dot| dot.replica == private) {
+                return Err(MendError::Private { commit });
+            }
+            let mut dots = dots.iter();
             let (Some(dot), None) = (dots.next(), dots.next()) else { return Err(MendError::Unknown { commit }) };
             self.known.insert(commit, *dot);
         }
@@ -219,6 +251,9 @@ impl Survey {
         used: &BTreeSet<Dot>,
         can_follow: impl Fn(&Record) -> bool,
     ) -> Result<(&'a Material, bool), MendError> {
+        if self.is_at_home(commit) {
+            return Err(MendError::Private { commit });
+        }
         if let Some(&dot) = self.known.get(&commit) {
             let material = given.get(&dot).ok_or(MendError::Lacking { dot })?;
             return Ok((material, true));

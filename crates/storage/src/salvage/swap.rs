@@ -47,11 +47,20 @@ pub(super) fn write_beside(
     remove(folder, &fresh_of(engine))?;
     let mut made: BTreeMap<u64, Bytes> = made.into_iter().map(|row| (row.commit, row.row)).collect();
     let mut writer = Writer { engine: FjallEngine::open(&fresh)?, batch: Vec::new(), bytes: 0 };
-    for (start, end) in [(vec![0], commit::key(0)), (Kind::Commit.end().to_vec(), Bytes::from_static(&[0xff]))] {
-        for row in snapshot.scan(&start, &end) {
-            let (key, row) = row?;
-            writer.put(key, row)?;
+    for kind in [Kind::Base, Kind::BaseCopy, Kind::Intent, Kind::Staged] {
+        for row in snapshot.scan(&kind.key(0), &kind.end()) {
+            match row {
+                Ok((key, row)) => writer.put(key, row)?,
+                // Of a base one row is enough, and what is staged is asked for again.
+                Err(why) if why.is_damage() && kind != Kind::Intent => break,
+                Err(why) => return Err(why.into()),
+            }
         }
+    }
+    for row in NumberedRows::of(Kind::Heads, snapshot, 1, last) {
+        let (number, row) = row?;
+        // What cannot be read is rotten there as well, and mended as such.
+        writer.put(Kind::Heads.key(number), row.unwrap_or_default())?;
     }
     for row in NumberedRows::commits(snapshot, 1, last) {
         let (number, row) = row?;

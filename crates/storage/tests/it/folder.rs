@@ -80,14 +80,14 @@ fn a_copied_folder_is_refused() {
 fn a_folder_of_an_earlier_format_is_raised_when_it_is_opened_and_not_when_it_is_refused() {
     let folder = closed();
     let manifest = || fs::read_to_string(folder.path().join("MANIFEST")).unwrap();
-    edit_manifest(folder.path(), |text| text.replace("format 4\n", "format 1\n"));
+    edit_manifest(folder.path(), |text| text.replace("format 5\n", "format 1\n"));
     let fence = fs::read(folder.path().join("FENCE")).unwrap();
     fs::write(folder.path().join("FENCE"), vec![0; fence.len()]).unwrap();
     refused(folder.path());
     assert!(manifest().contains("\nformat 1\n"));
     fs::write(folder.path().join("FENCE"), fence).unwrap();
     let (store, committer) = open(folder.path());
-    assert!(manifest().contains("\nformat 4\n"), "an older program refuses what is written from here on");
+    assert!(manifest().contains("\nformat 5\n"), "an older program refuses what is written from here on");
     assert_eq!(value(&store, "a").as_deref(), Some("4"));
     drop((store, committer));
     assert_eq!(value(&open(folder.path()).0, "a").as_deref(), Some("4"), "the manifest is known again");

@@ -72,7 +72,7 @@ fn write_the_fixture_of_the_fourth_format() {
     fs::write(fixture("shown.txt"), show_all(&bench.reopen(Stop::Crash))).unwrap();
 }
 
-fn show_all(bench: &Bench) -> String {
+pub(crate) fn show_all(bench: &Bench) -> String {
     let staged = Receiver::resume(&bench.store).expect("memory reads").progress().elements;
     let heads = bench.store.signed_heads();
     format!("{}{}staged {staged}\nheads {heads:?}\n", show(&bench.store), show_system(&bench.store))

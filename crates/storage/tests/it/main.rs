@@ -13,6 +13,7 @@ mod folder;
 mod folders;
 mod format_v1;
 mod format_v4;
+mod format_v5;
 mod founding;
 mod gate;
 mod groups;

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use tombolo_crdt::{Chain, Dot, ReplicaId, SignedHead, VersionVector};
 use tombolo_storage::{
-    ArrivalBudget, ArrivalsError, KeyValue, Mending, OpenError, Provider, ReadError, Receiver, Scrubber,
+    ArrivalBudget, ArrivalsError, KeyValue, MendError, Mending, OpenError, Provider, ReadError, Receiver, Scrubber,
     engine::{Change, Engine, Persist},
 };
 
@@ -213,6 +213,9 @@ fn one_rotten_byte_in_a_row_of_any_kind_is_found_by_the_scrubber_and_mended_or_n
         if running == Running::Notes {
             let commit = u64::from_be_bytes(key[1..].try_into().unwrap());
             assert_eq!(bench.store.rotten().iter().map(|row| row.commit).collect::<Vec<_>>(), [commit], "{kind}");
+            let begun = Mending::begin(&bench.store);
+            let is_private = matches!(&begun, Err(MendError::Private { commit: named }) if *named == commit);
+            assert_eq!(is_private, kind.ends_with("private layer"), "{kind}");
         }
         bench.engine.write(vec![Change::Put(key, before)], Persist::Disk).unwrap();
         assert!(Mending::begin(&bench.store).unwrap().is_none(), "whoever mends looks at it again");

@@ -203,3 +203,30 @@ fn a_change_of_engines_that_is_interrupted_is_completed() {
     assert!(!within("engine.rotten").exists());
     assert_eq!(rows(path), before);
 }
+
+#[test]
+fn a_row_of_what_is_kept_at_home_is_named_as_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, mut peer) = (folder.path(), Bench::of(3, NOW));
+    let (store, mut committer) = open(path);
+    run(&mut committer, put("a", "1"));
+    run(&mut committer, put("compact_rev_key", "1"));
+    run(&mut committer, put("b", "1"));
+    run(&mut committer, put("compact_rev_key", "2"));
+    exchange(&store, &mut committer, &mut peer);
+    committer.close().unwrap();
+    drop(store);
+    for number in [2, 4] {
+        let row = rows(path).into_iter().find(|(key, _)| *key == key_of(number)).expect("it is there").1;
+        let mut rotten = row.to_vec();
+        rotten[9] ^= 1;
+        engine(path).write(vec![Change::Put(key_of(number), rotten.into())], Persist::Disk).unwrap();
+        assert!(matches!(try_open(path), Err(OpenError::Rotten { commit }) if commit == number));
+        let salvage = begin(path);
+        assert!(salvage.wanted().is_empty() && salvage.is_told(), "nobody is waited for");
+        let outcome = salvage.finish();
+        assert!(matches!(outcome, Err(SalvageError::Mend(MendError::Private { commit })) if commit == number));
+        engine(path).write(vec![Change::Put(key_of(number), row)], Persist::Disk).unwrap();
+    }
+    assert!(try_open(path).is_ok());
+}

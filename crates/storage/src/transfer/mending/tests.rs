@@ -20,6 +20,8 @@ use crate::{
     transfer::CompleteTransfer,
 };
 
+mod fixture;
+
 const NOW: WallTime = WallTime(1_700_000_000_000);
 const EVERYTHING: ArrivalBudget = ArrivalBudget { commits: usize::MAX, bytes: usize::MAX };
 const KEYS: Range<u64> = 0..200;
