@@ -230,6 +230,26 @@ async fn a_site_that_is_parked_while_it_is_there_stays_parked_until_it_comes_aga
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sites_that_have_parked_each_other_are_both_active_when_they_meet() -> Result<()> {
+    let mesh = sites(&["factory", "ship"]).await?;
+    let ids = [id(&mesh, 0).await?, id(&mesh, 1).await?];
+    mesh.isolate(1)?;
+    for (site, other) in [(0, ids[1]), (1, ids[0])] {
+        until_apart(&mesh, site, other).await?;
+        operator(&mesh, site).await?.park(MeshParkRequest { member: other }).await?;
+    }
+    mesh.heal()?;
+    for site in [0, 1] {
+        for subject in ids {
+            // Before it hears that it is parked it is active by nobody's word.
+            until(&mesh, site, subject, |member| member.state() == MemberState::Active && member.state_by == subject)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removed_site_is_refused_everywhere_and_its_records_end_where_all_agree() -> Result<()> {
     let mut mesh = sites(&["factory", "office", "ship"]).await?;
     let (factory, ship) = (id(&mesh, 0).await?, id(&mesh, 2).await?);

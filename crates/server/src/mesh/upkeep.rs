@@ -140,8 +140,9 @@ fn due(replica: &Replica, park_after: Option<Duration>) -> Vec<(ReplicaId, Sayin
     closing.into_iter().chain(back).chain(lost).collect()
 }
 
-/// Whether this replica is parked, and has all that an active peer has. One that was parked while it was there has gone and come
-/// again.
+/// Whether this replica is parked, and has all that a peer has. One that was parked while it was there has gone and come again.
+///
+/// That peer may be parked as well: of sites that have parked each other while they were apart nobody would be active first.
 fn is_back(mesh: &Mesh, own: &Member) -> bool {
     let Some(Saying::Parked { was_present }) = own.place.said.map(|said| said.saying) else { return false };
     if own.place.state != MemberState::Parked {
@@ -150,12 +151,12 @@ fn is_back(mesh: &Mesh, own: &Member) -> bool {
     let roster = mesh.roster();
     let parked_since = *mesh.parked_since.lock();
     mesh.peers().iter().any(|view| {
-        let is_active = roster.member(view.replica).is_some_and(|member| member.place.state == MemberState::Active);
+        let is_member = roster.member(view.replica).is_some_and(|member| !member.is_removed());
         let status = &view.status;
         let is_level = status.is_established && status.own_behind.records == 0;
         let PeerState::Connected { since } = view.state else { return false };
         let is_new = parked_since.is_some_and(|parked| since > parked);
-        is_active && is_level && (!was_present || is_new)
+        is_member && is_level && (!was_present || is_new)
     })
 }
 

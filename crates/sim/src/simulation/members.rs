@@ -211,7 +211,7 @@ impl Simulation<'_> {
         closing.chain(self.is_back(site).then_some((state.replica, Saying::Active))).collect()
     }
 
-    /// Whether a site is parked and has all that an active peer has. One that was parked while it was there has gone and come again.
+    /// Whether a site is parked and has all that a peer has. One that was parked while it was there has gone and come again.
     fn is_back(&self, site: usize) -> bool {
         let state = &self.sites[site];
         let Some(life) = &state.life else { return false };
@@ -221,11 +221,11 @@ impl Simulation<'_> {
         place.state == MemberState::Parked
             && life.peers.values().filter_map(|connection| life.endpoints.get(connection)).any(|endpoint| {
                 let peer = roster.member(endpoint.replica);
-                let is_active = peer.is_some_and(|peer| peer.place.state == MemberState::Active);
+                let is_member = peer.is_some_and(|peer| !peer.is_removed());
                 let status = endpoint.session.status(now);
                 let is_level = status.is_established && status.own_behind.records == 0;
                 let is_new = life.members.parked_since.is_some_and(|parked| endpoint.since > parked);
-                is_active && is_level && (!was_present || is_new)
+                is_member && is_level && (!was_present || is_new)
             })
     }
 
