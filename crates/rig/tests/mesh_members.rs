@@ -204,6 +204,36 @@ async fn a_site_that_is_lost_is_parked_by_itself_and_active_again_when_it_is_bac
     Ok(())
 }
 
+/// Has a site write and compact, so that it holds back its log for the other, and waits until it has parked that.
+async fn until_it_parks(mesh: &Mesh, site: usize, other: u64) -> Result<()> {
+    let mut connection = mesh.sites()[site].connect().await?;
+    let key = format!("written at {site}");
+    put(&mut connection, &key, "1").await?;
+    let found = connection.kv.range(RangeRequest { key: key.into(), ..Default::default() }).await?.into_inner();
+    let revision = found.header.context("a header")?.revision;
+    connection.kv.compact(CompactionRequest { revision, physical: false }).await?;
+    until(mesh, site, other, |other| other.state() == MemberState::Parked).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sites_that_parked_each_other_one_after_the_other_are_both_active_when_they_meet() -> Result<()> {
+    // Each has the mesh for itself for a while, and has never heard that it was parked when they meet.
+    let launch = Server::tombolo().in_memory().with("--park-after", "2s");
+    let mut mesh = sites_of(&launch, &["factory", "ship"]).await?;
+    let ids = [id(&mesh, 0).await?, id(&mesh, 1).await?];
+    mesh.site(1).kill()?;
+    until_it_parks(&mesh, 0, ids[1]).await?;
+    mesh.site(0).kill()?;
+    mesh.site(1).restart().await?;
+    until_it_parks(&mesh, 1, ids[0]).await?;
+    mesh.site(0).restart().await?;
+    for (site, member) in [(0, ids[0]), (0, ids[1]), (1, ids[0]), (1, ids[1])] {
+        until(&mesh, site, member, |known| known.state() == MemberState::Active && known.state_by == member).await?;
+    }
+    mesh.converge(PATIENCE).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_site_that_is_parked_while_it_is_there_stays_parked_until_it_comes_again() -> Result<()> {
     let mut mesh = sites(&["factory", "ship"]).await?;

@@ -122,7 +122,7 @@ fn recover(
     // What is certain by now must be on disk before anybody relies on it.
     engine.persist()?;
     match cause {
-        IdentityLoss::Copied => succession::go_own_way(folder, engine, &recovered.head, options)?,
+        IdentityLoss::Copied => succession::go_own_way(folder, engine, &recovered.estate(false), options)?,
         _ => succession::succeed(folder, &cause, &recovered.estate(folder.dispute.is_some()), options)?,
     }
     *owner = folder.owner.clone();

@@ -30,6 +30,21 @@ pub(crate) struct Estate<'a> {
     pub(crate) head: &'a Head,
     /// The revision up to which it is known to be what was given out.
     pub(crate) certain: Revision,
+    /// The revision after its last row; `None` where it has none.
+    pub(crate) logged: Option<Revision>,
+}
+
+impl Estate<'_> {
+    /// The past of a replica that counted from `first` to `last`, as far as the rows still hold it. An end that was lost may reach behind where
+    /// somebody's own counting began: then nothing of it is left, and what its forebears counted is known only up to there.
+    fn past(&self, lineage: &Lineage, replica: ReplicaId, first: Revision, last: Revision) -> Vec<Forebear> {
+        let all = lineage.forebears().iter().copied().chain([Forebear { replica, first, last }]);
+        let held = |forebear: Forebear| {
+            let last = forebear.last.min(self.logged?);
+            (forebear.first <= last).then_some(Forebear { last, ..forebear })
+        };
+        all.filter_map(held).collect()
+    }
 }
 
 /// Makes the folder the successor's, durably. Its rows are on disk already.
@@ -50,8 +65,7 @@ pub(crate) fn succeed(
         IdentityLoss::ForkedLog { .. } => *began,
         _ => estate.certain.max(*began),
     };
-    let mut forebears = lineage.forebears().to_vec();
-    forebears.push(Forebear { replica: old, first: *began, last: certain });
+    let forebears = estate.past(lineage, old, *began, certain);
     let mut bequeathers = lineage.bequeathers().to_vec();
     bequeathers.push(old);
     let mut predecessors = lineage.predecessors().to_vec();
@@ -105,10 +119,10 @@ pub(crate) fn start_over(mut folder: Folder, options: &OpenOptions) -> Result<()
 pub(crate) fn go_own_way(
     folder: &mut Folder,
     engine: &dyn Engine,
-    head: &Head,
+    estate: &Estate<'_>,
     options: &OpenOptions,
 ) -> Result<(), OpenError> {
-    let owner = &folder.owner;
+    let (owner, head) = (&folder.owner, estate.head);
     let Numbers { slot, begins, lineage } = &owner.numbers;
     let slots = lineage.forebears().iter().map(|forebear| forebear.last.slot()).chain([*slot]);
     let highest = slots.map(Slot::number).max().unwrap_or_default();
@@ -117,10 +131,10 @@ pub(crate) fn go_own_way(
     // They were signed for the mesh that is left behind.
     let heads = engine.snapshot().scan(&Kind::Heads.key(0), &Kind::Heads.end()).collect::<Result<Vec<_>, _>>()?;
     engine.write(heads.into_iter().map(|(key, _)| Change::Remove(key)).collect(), Persist::Disk)?;
-    let past = Forebear { replica: owner.identity.replica, first: *begins, last: head.revision };
-    let forebears = lineage.forebears().iter().copied().chain([past]).collect();
+    let old = owner.identity.replica;
+    let forebears = estate.past(lineage, old, *begins, head.revision);
     let authors = head.mesh.frontier().iter().map(|dot| dot.replica);
-    let bequeathers = lineage.bequeathers().iter().copied().chain(authors).chain([past.replica]).collect();
+    let bequeathers = lineage.bequeathers().iter().copied().chain(authors).chain([old]).collect();
     let numbers = Numbers { lineage: Lineage::new(forebears, bequeathers, Vec::new()), ..slot.into() };
     // However poor the randomness, it is not the mesh that it leaves.
     let mut hasher = blake3::Hasher::new_derive_key("tombolo own way");

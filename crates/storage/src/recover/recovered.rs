@@ -44,6 +44,8 @@ pub(crate) struct Recovered {
     pub(super) milestones: Milestones,
     /// The chains at the commit the fence speaks of, if its row is whole.
     pub(super) fenced: Option<[Option<Position>; 2]>,
+    /// The revision after the last row; `None` where there is none.
+    logged: Option<Revision>,
     /// The revision after the last record of our own that nobody disputes, if its row is there.
     undisputed: Option<Revision>,
 }
@@ -88,6 +90,7 @@ pub(super) fn replay(
     });
     result?;
     recovered.finish()?;
+    recovered.logged = (recovered.head.commit > 0).then_some(recovered.head.revision);
     // What was counted by forebears lies below: from here on it is counted from there.
     recovered.head.revision = recovered.head.revision.max(begins);
     Ok(recovered)
@@ -149,7 +152,7 @@ impl Recovered {
             since_base: SinceBase::at(base.as_ref().map_or(0, |(_, base)| base.commit)),
         };
         let (tally, milestones) = Default::default();
-        Self { head, index, base, tally, milestones, fenced: None, undisputed: None }
+        Self { head, index, base, tally, milestones, fenced: None, logged: None, undisputed: None }
     }
 
     /// Gets ready for a commit, the next one. Returns whether it is above the base.
@@ -233,7 +236,7 @@ impl Recovered {
     pub(super) fn estate(&self, is_disputed: bool) -> Estate<'_> {
         let head = &self.head;
         let certain = if is_disputed { self.undisputed.unwrap_or(head.numbers.begins) } else { head.revision };
-        Estate { head, certain }
+        Estate { head, certain, logged: self.logged }
     }
 
     /// After the last row: the base may be beyond it, when compaction dropped the last rows.

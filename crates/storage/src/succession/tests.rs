@@ -162,6 +162,42 @@ fn a_log_without_its_end_goes_on_under_another_name_above_what_was_given_out() {
 }
 
 #[test]
+fn an_end_that_reaches_behind_a_succession_takes_what_the_forebears_counted_with_it() {
+    let rig = Rig::new();
+    let (store, mut committer) = rig.open();
+    run(&mut committer, put("a", "1"));
+    let far = rig.rows();
+    let second = run(&mut committer, put("b", "2"));
+    let near = rig.rows();
+    run(&mut committer, put("c", "3"));
+    drop((store, committer));
+    let rig = Rig { engine: near, ..rig };
+    let (store, mut committer) = rig.open();
+    let begins = store.published().revision.get();
+    assert_eq!(pairs(&store, second).unwrap().len(), 2, "it is certain to the first successor");
+    let third = run(&mut committer, put("d", "4"));
+    drop((store, committer));
+    let rig = Rig { engine: far, ..rig };
+    assert!(matches!(rig.loss(), Some(IdentityLoss::LostSuffix { log: 1, .. })));
+    let (store, mut committer) = rig.open();
+    assert_eq!(store.predecessors().len(), 2);
+    // Two keys were shown at that revision, and three when the first successor began: neither can be told any more.
+    for nobodys in [second, begins, third] {
+        assert!(matches!(pairs(&store, nobodys), Err(ReadError::Compacted { .. })), "{nobodys}");
+        assert!(committer.head.numbers.is_foreign(nobodys), "{nobodys}");
+    }
+    assert_eq!(pairs(&store, 2).unwrap(), pairs(&store, 0).unwrap());
+    assert!(swaps(&mut committer, "a", 2), "what is left compares as before");
+    drop((store, committer));
+    assert_eq!(rig.loss(), None);
+    // Nothing at all is left.
+    let rig = Rig { engine: Arc::new(MemoryEngine::new()), ..rig };
+    let (store, _committer) = rig.open();
+    assert!(matches!(pairs(&store, 2), Err(ReadError::Compacted { .. })));
+    assert!(pairs(&store, 0).unwrap().is_empty());
+}
+
+#[test]
 fn what_was_lost_comes_back_from_a_peer_under_its_old_name() {
     let rig = Rig::new();
     let (store, mut committer) = rig.open();
