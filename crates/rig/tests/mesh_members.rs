@@ -231,7 +231,8 @@ async fn sites_that_parked_each_other_one_after_the_other_are_both_active_when_t
     for (site, member) in [(0, ids[0]), (0, ids[1]), (1, ids[0]), (1, ids[1])] {
         until(&mesh, site, member, |known| known.state() == MemberState::Active && known.state_by == member).await?;
     }
-    mesh.converge(PATIENCE).await
+    mesh.converge(PATIENCE).await?;
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

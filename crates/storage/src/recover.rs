@@ -95,6 +95,10 @@ pub(crate) fn open(
         CommitError::Read(why) => unreadable(why),
         CommitError::Poisoned { cause } => damaged(format!("revisions that are nobody's cannot be replaced: {cause}")),
     })?;
+    committer.join_signatures().map_err(|why| match why {
+        CommitError::Read(why) => unreadable(why),
+        CommitError::Poisoned { cause } => damaged(format!("rotten signatures cannot be replaced: {cause}")),
+    })?;
     Ok((store, committer))
 }
 

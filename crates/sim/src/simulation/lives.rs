@@ -35,6 +35,11 @@ impl Simulation<'_> {
             Ok(opened) => opened,
             Err(error) => return self.not_opened(site, &error),
         };
+        if !store.rotten_signatures().is_empty() {
+            // Nobody here asks for those again, and without them not all of the log is told.
+            drop((store, committer));
+            return self.wait_for_signatures(site);
+        }
         self.check_opened(site, &store)?;
         store.set_lease_homes(self.lease_homes());
         let state = &mut self.sites[site];
@@ -84,6 +89,17 @@ impl Simulation<'_> {
         if let Err(violation) = self.digests.note(site, &standing.frontier, standing.digest) {
             self.diverged.get_or_insert(violation);
         }
+        Ok(())
+    }
+
+    /// A store whose signatures are rotten is left until its rows are whole again.
+    fn wait_for_signatures(&mut self, site: usize) -> Result<(), Violation> {
+        if !self.sites[site].is_rotten {
+            return Err(Violation::at(site, Claim::Service, "signatures are said to be rotten".to_owned()));
+        }
+        self.note(format_args!("s{site} is not opened: its signatures are rotten"));
+        self.marks.hit(Mark::RotRefused);
+        self.sites[site].rows.stopped(Stop::Kill);
         Ok(())
     }
 

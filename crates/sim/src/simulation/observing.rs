@@ -92,7 +92,11 @@ impl Simulation<'_> {
 /// The log of a store from a commit on, but for what is known.
 pub(super) fn log_after(store: &Store, known: &VersionVector, from: u64) -> Result<Vec<Arrival>, String> {
     let budget = ArrivalBudget { commits: EVERYTHING, bytes: EVERYTHING };
-    store.arrivals(known, from, budget).map(|arrivals| arrivals.records).map_err(|error| error.to_string())
+    let arrivals = store.arrivals(known, from, budget).map_err(|error| error.to_string())?;
+    let is_all = arrivals.next > store.published().commit;
+    is_all
+        .then_some(arrivals.records)
+        .ok_or_else(|| format!("the log is told up to commit {} alone", arrivals.next - 1))
 }
 
 /// Reads everything, and holds it against the model.
