@@ -280,8 +280,15 @@ impl Mesh {
             Link::Up(node) => node.quarantined(),
             Link::Down(_) => Vec::new(),
         };
+        let roster = self.roster();
         let mut alarms = self.alarms.lock();
-        alarms.keep(MeshAlarmKind::Quarantined, |peer| quarantined.iter().any(|held| held.replica == peer));
+        alarms.keep(|kind, peer| match kind {
+            // What a peer tells of somebody who was removed, or tells us of ourselves, is of concern still.
+            MeshAlarmKind::Late | MeshAlarmKind::Removed | MeshAlarmKind::AheadOfUs => true,
+            _ if roster.is_removed(peer) => false,
+            MeshAlarmKind::Quarantined => quarantined.iter().any(|held| held.replica == peer),
+            _ => true,
+        });
         let now = self.away.now();
         for view in peers {
             let compared = self.comparisons.latest(now, &view);

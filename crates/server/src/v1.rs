@@ -8,7 +8,7 @@ mod backup;
 mod import;
 mod mesh;
 
-pub(crate) use mesh::{members, peers};
+pub(crate) use mesh::{alarms, members, peers};
 
 /// The mesh as its operators see it.
 pub(crate) fn mesh(gate: &Gate) -> MeshServer<mesh::MeshService> {

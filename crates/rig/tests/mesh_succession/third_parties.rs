@@ -2,6 +2,7 @@
 //! other.
 
 use anyhow::{Context, Result};
+use tombolo_rig::http::Page;
 
 use super::*;
 
@@ -52,5 +53,12 @@ async fn two_sites_with_different_records_of_a_third_one_exchange_nothing() -> R
         assert_eq!(get(site, "k").await?.context("k")?.value, heard);
         assert!(get(site, own).await?.is_some() && get(site, other).await?.is_none(), "nothing is merged");
     }
+    // An operator chooses: with the other site out of the mesh there is nothing to dispute.
+    assert_ne!(Page::get(factory.address(), "/health")?.status, 200);
+    let office_name = format!("{:016x}", names[1]);
+    let removed = tombolo(&["--endpoints", &factory.endpoint(), "mesh", "remove", &office_name])?;
+    ensure!(removed.status.success(), "{removed:?}");
+    until("the alarm ends", || async { Ok(status(&factory).await?.alarms.is_empty()) }).await?;
+    assert_eq!(Page::get(factory.address(), "/health")?.status, 200);
     Ok(())
 }

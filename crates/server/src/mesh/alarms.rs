@@ -51,9 +51,9 @@ impl Alarms {
         self.raised.remove(&(kind as i32, peer));
     }
 
-    /// Lowers the alarms of a kind about peers that do not `stay`.
-    pub(crate) fn keep(&mut self, kind: MeshAlarmKind, stay: impl Fn(ReplicaId) -> bool) {
-        self.raised.retain(|_, raised| raised.kind != kind || stay(raised.peer));
+    /// Lowers the alarms that do not `stay`.
+    pub(crate) fn keep(&mut self, stay: impl Fn(MeshAlarmKind, ReplicaId) -> bool) {
+        self.raised.retain(|_, raised| stay(raised.kind, raised.peer));
     }
 
     /// Lowers all alarms about a peer that is none any more.

@@ -7,7 +7,7 @@ use std::fmt::{Display, Write as _};
 
 use tombolo_proto::{
     Method,
-    v1::{DigestComparison, MemberState, Peer, PeerLink, PeerState},
+    v1::{DigestComparison, MemberState, MeshAlarmKind, Peer, PeerLink, PeerState},
 };
 use tombolo_storage::{Health, Shortage};
 
@@ -224,6 +224,21 @@ fn mesh(page: &mut Page, replica: &Replica) {
     meets(page, replica);
     transfers(page, replica);
     members(page, replica);
+    alarms(page, replica);
+}
+
+/// What `mesh status` raises alarms about: every kind there is, so that one can be watched before it was ever on.
+fn alarms(page: &mut Page, replica: &Replica) {
+    let alarms = v1::alarms(replica);
+    page.head("tombolo_mesh_alarms", GAUGE, "Alarms of `tombolo mesh status` that are on, by their kind.");
+    for kind in (1..).map_while(|number| MeshAlarmKind::try_from(number).ok()) {
+        let name = kind.as_str_name().trim_start_matches("MESH_ALARM_KIND_");
+        page.sample(
+            "tombolo_mesh_alarms",
+            &[("kind", name)],
+            alarms.iter().filter(|alarm| alarm.kind() == kind).count(),
+        );
+    }
 }
 
 /// Who is what in the mesh, and how much of the log stays for whom.

@@ -143,7 +143,7 @@ impl mesh_server::Mesh for MeshService {
     }
 }
 
-fn alarms(replica: &Replica) -> Vec<MeshAlarm> {
+pub(crate) fn alarms(replica: &Replica) -> Vec<MeshAlarm> {
     let now = replica.uptime.now();
     let of_peers = replica.mesh.alarms().into_iter().map(|Raised { kind, peer, text, since }| MeshAlarm {
         kind: kind.into(),
