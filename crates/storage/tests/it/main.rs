@@ -27,6 +27,7 @@ mod merge;
 mod mesh;
 mod model;
 mod outbox;
+mod proofs;
 mod quota;
 mod random;
 mod restore;

@@ -15,15 +15,15 @@ use tombolo_storage::{
 
 use crate::{memory::Bench, mesh::EVERYTHING, random::for_seeds, rot::flip, support::*};
 
-fn key_of(commit: u64) -> Bytes {
+pub(crate) fn key_of(commit: u64) -> Bytes {
     [b"c", &commit.to_be_bytes()[..]].concat().into()
 }
 
-fn engine(folder: &Path) -> FjallEngine {
+pub(crate) fn engine(folder: &Path) -> FjallEngine {
     FjallEngine::open(&folder.join("engine")).unwrap()
 }
 
-fn rows(folder: &Path) -> Vec<(Bytes, Bytes)> {
+pub(crate) fn rows(folder: &Path) -> Vec<(Bytes, Bytes)> {
     engine(folder).snapshot().scan(b"a", b"z").map(|row| row.expect("the disk reads")).collect()
 }
 
@@ -59,11 +59,11 @@ fn closed() -> (TempDir, Bench) {
     (folder, peer)
 }
 
-fn begin(folder: &Path) -> Salvage {
+pub(crate) fn begin(folder: &Path) -> Salvage {
     Salvage::begin(folder, &options()).unwrap().expect("something is rotten")
 }
 
-fn give_all(salvage: &mut Salvage, peer: &Bench) {
+pub(crate) fn give_all(salvage: &mut Salvage, peer: &Bench) {
     for dot in salvage.wanted() {
         assert!(salvage.give(dot, peer.store.material(dot).unwrap().expect("the peer has everything")));
     }
