@@ -1,13 +1,14 @@
 //! What rows are made of again comes from peers, and is believed for what the rows around it prove: nothing else takes the place of what was here.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use tombolo_crdt::Dot;
+use tombolo_crdt::{Dot, SignedHead};
 use tombolo_storage::{
     MendError, Mending, OnLoss, Op, OpenError, OpenOptions, Request, Salvage, SalvageError, SystemWrite, Transaction,
-    engine::{Change, Engine, Persist},
+    WallTime,
+    engine::{Change, Engine, Persist, fjall::FjallEngine},
 };
 
 use crate::{
@@ -90,13 +91,21 @@ fn a_record_of_another_history_is_foreign_by_what_comes_before_it_or_after() {
 fn nobody_is_asked_for_records_under_our_own_name_that_we_did_not_write() {
     let (mut was, _) = histories(4);
     let folder = closed(&mut was);
-    lose(folder.path(), &[5]);
+    // The last row is a peer's: one of ours could have been there, too.
+    let (store, mut committer) = open(folder.path());
+    was.run(put("k", "4"));
+    let arrivals = was.store.arrivals(&store.frontier(), 0, EVERYTHING).unwrap();
+    arrivals.records.into_iter().for_each(|record| _ = committer.ingest(NOW, record.bytes).unwrap());
+    committer.close().unwrap();
+    drop(store);
+    let rotten = Change::Put(key_of(8), bytes("rotten"));
+    engine(folder.path()).write(vec![rotten], Persist::Disk).unwrap();
     let mut salvage = begin(folder.path());
     let own = salvage.identity().replica;
     let mut others = was.store.frontier();
     others.raise(own, others.seq(own) + 3);
     salvage.hear(&others);
-    assert_eq!(salvage.wanted(), [dot_of(&was, 3)]);
+    assert_eq!(salvage.wanted(), [dot_of(&was, 4)]);
 }
 
 #[test]
@@ -152,6 +161,44 @@ fn of_what_was_written_of_the_systems_data_the_latest_comes_first() {
     let found: Vec<_> = salvage.system().iter().map(|found| (text(&found.value), found.author)).collect();
     let own = salvage.identity().replica;
     assert_eq!(found, [("later".to_owned(), own), ("earlier".to_owned(), own)]);
+}
+
+#[test]
+fn what_was_compacted_and_rows_of_every_other_kind_go_along_and_what_an_earlier_attempt_left_does_not() {
+    let (mut was, _) = histories(4);
+    let folder = closed(&mut was);
+    let path = folder.path();
+    let (store, mut committer) = open(path);
+    run(&mut committer, Request::Compact { revision: store.published().revision.get() });
+    let later = WallTime(NOW.0 + 30_001);
+    while committer.maintain(later).unwrap() {}
+    was.run(put("k", "4"));
+    let last = was.store.arrivals(&store.frontier(), 0, EVERYTHING).unwrap().records.remove(0);
+    let chain = was.store.standing().chains[&last.dot.replica];
+    let signature = [7; SignedHead::SIGNATURE_LEN];
+    let head = SignedHead { dot: last.dot, chain, signer: last.dot.replica, signature };
+    committer.ingest_batch(NOW, vec![last.bytes], vec![head]).map_err(|refused| refused.why).unwrap();
+    commit(&mut committer);
+    let lost = store.published().commit;
+    run(&mut committer, put("own", "later"));
+    let state = (all(&store), store.standing());
+    committer.close().unwrap();
+    drop(store);
+    let before = rows(path);
+    let kinds: BTreeSet<u8> = before.iter().map(|(key, _)| key[0]).collect();
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), b"bcg");
+    lose(path, &[lost]);
+    let left = FjallEngine::open(&path.join("engine.new")).unwrap();
+    left.write(vec![Change::Put(bytes("x"), bytes("left behind"))], Persist::Disk).unwrap();
+    drop(left);
+    let mut salvage = begin(path);
+    salvage.hear(&was.store.frontier());
+    assert_eq!(salvage.wanted(), [last.dot]);
+    give_all(&mut salvage, &was);
+    assert_eq!(salvage.finish().unwrap(), [lost]);
+    assert_eq!(rows(path), before);
+    let (store, _committer) = open(path);
+    assert_eq!((all(&store), store.standing()), state);
 }
 
 #[test]
