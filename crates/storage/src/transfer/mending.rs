@@ -104,6 +104,12 @@ impl Mending {
         let places = found.differing.iter().map(|(_, place)| (*place, place + 1));
         let mut wanted: Vec<_> = found.only_there.iter().copied().chain(places).collect();
         wanted.sort_unstable();
+        // Neighbours come on one page.
+        wanted.dedup_by(|next, last| {
+            let adjoins = last.1 == next.0;
+            last.1 = if adjoins { next.1 } else { last.1 };
+            adjoins
+        });
         wanted.reverse();
         let listed = |element| self.own.binary_search_by_key(&element, |listed| listed.element).ok();
         self.differing =

@@ -186,7 +186,7 @@ fn what_was_compacted_and_rows_of_every_other_kind_go_along_and_what_an_earlier_
     drop(store);
     let before = rows(path);
     let kinds: BTreeSet<u8> = before.iter().map(|(key, _)| key[0]).collect();
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), b"bcg");
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), b"bcdg");
     lose(path, &[lost]);
     let left = FjallEngine::open(&path.join("engine.new")).unwrap();
     left.write(vec![Change::Put(bytes("x"), bytes("left behind"))], Persist::Disk).unwrap();

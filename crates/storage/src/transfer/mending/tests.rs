@@ -21,6 +21,7 @@ use crate::{
 };
 
 mod fixture;
+mod pages;
 
 const NOW: WallTime = WallTime(1_700_000_000_000);
 const EVERYTHING: ArrivalBudget = ArrivalBudget { commits: usize::MAX, bytes: usize::MAX };
@@ -207,15 +208,17 @@ fn compare(sound: &Bench, sick: &mut Bench) -> Result<(CompleteTransfer, MendCou
     Ok((collected.prove(|_| Ok::<_, Infallible>(())).unwrap(), counts))
 }
 
-fn bring(sound: &Bench, sick: &mut Bench, receiver: &mut Receiver) -> Result<(), TransferFault> {
-    let provider = Provider::new(&sound.store);
+/// Returns the pulls that it took.
+fn bring(sound: &Bench, sick: &mut Bench, receiver: &mut Receiver) -> Result<u64, TransferFault> {
+    let (provider, mut pulls) = (Provider::new(&sound.store), 0);
     while let Some(pull) = receiver.next_pulls(1).pop() {
+        pulls += 1;
         let page = provider.answer(Duration::ZERO, pull.body, sign)?;
         let staged = receiver.take(pull.id, page)?;
         sick.committer.stage(sick.wall, staged).unwrap();
         sick.committer.commit().unwrap();
     }
-    Ok(())
+    Ok(pulls)
 }
 
 fn join(sick: &mut Bench, transfer: CompleteTransfer) -> Result<PublishedTransfer, TransferError> {
