@@ -15,6 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tombolo_crdt::{Dot, mutation::Mutation};
 
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
     import::UNDER_WAY,
     log::{Log, Stream},
     outbox::{self, Batch},
-    row::sheet::SealedSheet,
+    row::{bound::Bound, sheet::SealedSheet},
     store::{Published, Shared},
     system,
 };
@@ -142,6 +143,10 @@ impl Committer {
         self.staged.under_way.sheets.push_back(Arc::clone(&rows));
         self.prepare_write(batch.bytes())?;
         let is_weak = self.shared.durability.is_weak();
+        if self.shared.outbox.is_syncing() {
+            // Half of the work of writing. When the sync has ended by then, whoever waits for the next one does the rest.
+            self.staged.under_way.bind(&self.shared.outbox.bound);
+        }
         self.shared.outbox.put(batch);
         if is_weak || self.shared.outbox.is_syncing() {
             self.shared.write_sealed().map_err(|cause| self.poison(cause))?;
@@ -166,7 +171,7 @@ impl Committer {
     /// Binds everything executed so far: for who needs a chain of this replica's records, or the hashes of rows, before a group is published.
     pub(crate) fn bind(&mut self) {
         let Shared { outbox, .. } = &*self.shared;
-        self.staged.under_way.sheets.iter().for_each(|sheet| sheet.bind(&outbox.bound));
+        self.staged.under_way.bind(&outbox.bound);
         let mut bound = outbox.bound.lock();
         self.staged.rows.bind(&mut bound);
         let last = |log: &Log| log.frontier().seq(log.own());
@@ -258,6 +263,10 @@ impl Committer {
 impl UnderWay {
     pub(crate) fn is_any(&self) -> bool {
         !self.sheets.is_empty()
+    }
+
+    fn bind(&self, bound: &Mutex<Bound>) {
+        self.sheets.iter().for_each(|sheet| sheet.bind(bound));
     }
 
     /// A row of a group that has not been published.

@@ -1,8 +1,8 @@
 //! Sealed groups on their way to the engine.
 //!
 //! Whoever executes puts a group here and goes on; whoever waits for the disk writes what is here, in order, each group as one atomic
-//! batch. While the disk is waited for nobody is there to write: then who puts a group here writes it as well, and the next sync begins at once.
-//! So the quicker of two threads takes more of the work. No write of theirs overtakes another, and none
+//! batch. While the disk is waited for nobody is there to write: then who puts a group here binds it before, and if the disk is waited for still, writes
+//! it as well, and the next sync begins at once. So the quicker of two threads takes more of the work. No write of theirs overtakes another, and none
 //! follows one that failed; beside them only rows are written that nobody reads yet.
 
 use std::sync::{
@@ -84,7 +84,9 @@ impl Shared {
     pub(crate) fn write_sealed(&self) -> Result<u64, String> {
         let mut written = self.outbox.written.lock();
         self.reached.failure().map_or(Ok(()), |cause| Err(cause.to_owned()))?;
-        for batch in std::mem::take(&mut *self.outbox.batches.lock()) {
+        // Taken before the loop: in its head the lock would be held until everything is written, and who seals would wait for it.
+        let batches = std::mem::take(&mut *self.outbox.batches.lock());
+        for batch in batches {
             let group = batch.group;
             batch.rows.bind(&self.outbox.bound);
             self.write(batch.into_changes(), Persist::Os)?;

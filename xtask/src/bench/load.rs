@@ -3,6 +3,7 @@
 //! All clients of a load are tasks of one thread, dealt round robin over the connections.
 
 use std::{
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -145,9 +146,18 @@ impl Values {
 
     /// The value of a number.
     pub(crate) fn value(&self, number: u64) -> Bytes {
-        let last = (Self::BLOCK_BYTES - VALUE_BYTES) as u64;
+        self.block.slice(Self::place(number, VALUE_BYTES))
+    }
+
+    /// So many bytes for a number, fewer than the block has.
+    pub(crate) fn bytes(&self, number: u64, len: usize) -> &[u8] {
+        &self.block[Self::place(number, len)]
+    }
+
+    fn place(number: u64, len: usize) -> Range<usize> {
+        let last = (Self::BLOCK_BYTES - len) as u64;
         let start = usize::try_from(mix(number) % last).unwrap_or(0);
-        self.block.slice(start..start + VALUE_BYTES)
+        start..start + len
     }
 }
 

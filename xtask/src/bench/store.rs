@@ -1,12 +1,16 @@
 //! The store without gRPC: how often it commits, beside what the disk and the engine allow.
 //!
 //! Three ways to make the same puts durable, visited in turn round by round in one folder: one write and one sync for
-//! each put; the engine's own batches of as many rows as there are writers; and the store, fed by that many concurrent
-//! writers that each wait for their put. Only the last one has records, revisions, an index, and readers.
+//! each put; the store, fed by concurrent writers that each wait for their put; and the engine's own batches of as many rows as there are
+//! writers, each row as long as the store's were in that round. Only the store has records, revisions, an index, and readers.
+//!
+//! A batch of the engine holds a put of every writer, which is all there can be while each waits for its own. So nothing is left to be
+//! written beside its sync, and one thread is all it can use.
 
 use std::{fs::File, io::Write as _, path::Path, time::Instant};
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use serde::Serialize;
 use tombolo_storage::{
     Committer, OpenOptions, Store,
@@ -62,16 +66,18 @@ pub(crate) fn measure(folder: &Path, effort: Effort) -> Result<Measured> {
     let home = tempfile::tempdir_in(folder)?;
     let engine = FjallEngine::open(&home.path().join("engine"))?;
     let mut file = File::create(home.path().join("appended"))?;
-    let (_readers, mut committer) = Store::open(&home.path().join("store"), &OpenOptions::new(now(), [7; 32]))?;
+    let (readers, mut committer) = Store::open(&home.path().join("store"), &OpenOptions::new(now(), [7; 32]))?;
     let mut measured = Measured { sync_each: Vec::new(), engine_batches: Vec::new(), store: Vec::new() };
     let puts = effort.operations * PUTS_PER_OPERATION;
     for round in 0..effort.rounds as u64 {
         let seed = (round + 1) << 32;
         measured.sync_each.push(sync_each(&mut file, effort.operations / 4, seed)?);
-        measured.engine_batches.push(engine_batches(&engine, round * puts, puts, seed)?);
+        let before = readers.sizes().in_use_bytes;
         let (rate, returned) = store(committer, effort.keys, puts, seed)?;
         committer = returned;
         measured.store.push(rate);
+        let row_bytes = (readers.sizes().in_use_bytes - before) / puts;
+        measured.engine_batches.push(engine_batches(&engine, round * puts, puts, usize::try_from(row_bytes)?, seed)?);
     }
     committer.close()?;
     Ok(measured)
@@ -90,14 +96,23 @@ fn sync_each(file: &mut File, puts: u64, seed: u64) -> Result<Rate> {
     })
 }
 
-/// What the engine does when it is given whole batches of rows with rising keys, the cheapest there are.
-fn engine_batches(engine: &FjallEngine, from: u64, puts: u64, seed: u64) -> Result<Rate> {
+/// What the engine does when it is given whole batches of rows with rising keys, the cheapest there are. Rows stay in memory until they are
+/// flushed, and those of a batch share one piece of it, as the store's do.
+fn engine_batches(engine: &FjallEngine, from: u64, puts: u64, row_bytes: usize, seed: u64) -> Result<Rate> {
+    const KEY: usize = size_of::<u64>() + 1;
     let values = Values::new(seed);
     let batches = puts.div_ceil(WRITERS);
     timed(batches * WRITERS, batches, || {
         for batch in 0..batches {
             let first = from + batch * WRITERS;
-            let rows = (first..first + WRITERS).map(|number| Change::Put(key(number), values.value(number)));
+            let mut sheet = Vec::with_capacity(usize::try_from(WRITERS)? * (KEY + row_bytes));
+            for number in first..first + WRITERS {
+                sheet.push(b'c');
+                sheet.extend_from_slice(&number.to_be_bytes());
+                sheet.extend_from_slice(values.bytes(number, row_bytes));
+            }
+            let mut sheet = Bytes::from(sheet);
+            let rows = (0..WRITERS).map(|_| Change::Put(sheet.split_to(KEY), sheet.split_to(row_bytes)));
             engine.write(rows.collect(), Persist::Disk)?;
         }
         Ok(())

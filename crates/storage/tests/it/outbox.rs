@@ -1,14 +1,18 @@
 //! Groups that are sealed and that the engine does not have yet: who executes reads them, and a write that fails is the last.
 
-use std::sync::{
-    Arc,
-    mpsc::{self, Receiver, SyncSender},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, Sender, SyncSender},
+    },
+    thread,
 };
 
 use parking_lot::Mutex;
 use tombolo_crdt::{Chain, Record, VersionVector};
 use tombolo_storage::{
-    CommitError, Event, Health, KeyValue, Request, RequestError, Store,
+    CommitError, Committer, Event, Group, Health, KeyValue, Request, RequestError, Store,
     engine::{Change, Engine, EngineError, Persist, Snapshot, memory::MemoryEngine},
 };
 
@@ -126,9 +130,9 @@ fn a_slice_of_a_compaction_is_written_behind_what_was_sealed_before() {
 }
 
 /// The last chain of a site's own records, each of which was found to follow from the one before.
-fn followed(bench: &Bench) -> Chain {
-    let own = bench.store.identity().replica;
-    let sent = bench.store.arrivals(&VersionVector::new(), 0, EVERYTHING).unwrap().records;
+fn followed(store: &Store) -> Chain {
+    let own = store.identity().replica;
+    let sent = store.arrivals(&VersionVector::new(), 0, EVERYTHING).unwrap().records;
     sent.iter().filter(|arrival| arrival.dot.replica == own).fold(Chain::BEGINNING, |chain, arrival| {
         assert!(Record::follows(&arrival.bytes, &chain), "{} does not follow", arrival.dot);
         Record::decode(arrival.bytes.clone()).unwrap().header.chain
@@ -165,34 +169,37 @@ fn records_follow_one_another_whatever_is_asked_for_before_they_are_written() {
         bench.committer.publish(group).unwrap();
         assert_eq!(
             bench.store.standing().chains.get(&own),
-            Some(&followed(bench)),
+            Some(&followed(&bench.store)),
             "it is told where its stream stands"
         );
     }
     bench.commit();
-    let told = followed(bench);
+    let told = followed(&bench.store);
     mesh.reopen(0, Stop::Crash);
     let bench = &mut mesh.sites[0];
     assert_eq!(bench.store.standing().chains.get(&own), Some(&told), "and a restart finds it there");
     bench.run(put("a", "after a restart"));
-    assert_ne!(followed(bench), told);
+    assert_ne!(followed(&bench.store), told);
 }
 
-/// An engine whose syncs tell that they have begun, and wait to be told to end.
+/// An engine whose syncs, and writes if asked, tell that they have begun, and wait to be told to end.
 struct SlowDisk {
     rows: Arc<MemoryEngine>,
+    has_slow_writes: Arc<AtomicBool>,
     begun: SyncSender<()>,
     end: Mutex<Receiver<()>>,
 }
 
 impl Engine for SlowDisk {
     fn write(&self, batch: Vec<Change>, persist: Persist) -> Result<(), EngineError> {
+        if self.has_slow_writes.load(Ordering::Acquire) {
+            self.wait();
+        }
         self.rows.write(batch, persist)
     }
 
     fn persist(&self) -> Result<(), EngineError> {
-        self.begun.send(()).ok();
-        self.end.lock().recv().ok();
+        self.wait();
         self.rows.persist()
     }
 
@@ -213,35 +220,90 @@ impl Engine for SlowDisk {
     }
 }
 
+impl SlowDisk {
+    fn wait(&self) {
+        self.begun.send(()).ok();
+        self.end.lock().recv().ok();
+    }
+}
+
+/// A store on a slow disk, and who hears of its syncs and lets them end.
+struct Slow {
+    rows: Arc<MemoryEngine>,
+    has_slow_writes: Arc<AtomicBool>,
+    store: Store,
+    committer: Committer,
+    has_begun: Receiver<()>,
+    let_end: Sender<()>,
+}
+
+impl Slow {
+    fn open() -> Self {
+        let (rows, has_slow_writes) = <(Arc<MemoryEngine>, Arc<AtomicBool>)>::default();
+        let ((begun, has_begun), (let_end, end)) = (mpsc::sync_channel(8), mpsc::channel());
+        let writes = Arc::clone(&has_slow_writes);
+        let engine = SlowDisk { rows: Arc::clone(&rows), has_slow_writes: writes, begun, end: Mutex::new(end) };
+        // Opening syncs once.
+        let_end.send(()).unwrap();
+        let (store, committer) = Store::open_on(Box::new(engine), &options()).unwrap();
+        has_begun.recv().unwrap();
+        Self { rows, has_slow_writes, store, committer, has_begun, let_end }
+    }
+
+    fn seal(&mut self, key: &str) -> Group {
+        try_run(&mut self.committer, put(key, "v")).unwrap();
+        self.committer.seal().unwrap().expect("something was executed")
+    }
+}
+
 #[test]
 fn while_the_disk_is_waited_for_who_seals_writes() {
-    let rows = Arc::new(MemoryEngine::new());
-    let ((begun, has_begun), (let_end, end)) = (mpsc::sync_channel(8), mpsc::channel());
-    let engine = SlowDisk { rows: Arc::clone(&rows), begun, end: Mutex::new(end) };
-    // Opening syncs once.
-    let_end.send(()).unwrap();
-    let (store, mut committer) = Store::open_on(Box::new(engine), &options()).unwrap();
-    has_begun.recv().unwrap();
-    let mut seal = |key: &str| {
-        try_run(&mut committer, put(key, "v")).unwrap();
-        committer.seal().unwrap().expect("something was executed")
-    };
-    let mut first = seal("a");
-    assert_eq!(commit_rows(&rows), 0, "the disk has nothing to do: who is about to wait for it writes");
-    let (first, second) = std::thread::scope(|scope| {
+    let mut slow = Slow::open();
+    let mut first = slow.seal("a");
+    assert_eq!(commit_rows(&slow.rows), 0, "the disk has nothing to do: who is about to wait for it writes");
+    let (first, second) = thread::scope(|scope| {
         let syncing = scope.spawn(|| {
             first.persist();
             first
         });
-        has_begun.recv().unwrap();
-        assert_eq!(commit_rows(&rows), 1);
-        let second = seal("b");
-        assert_eq!(commit_rows(&rows), 2, "the next sync has nothing to write");
-        let_end.send(()).unwrap();
+        slow.has_begun.recv().unwrap();
+        assert_eq!(commit_rows(&slow.rows), 1);
+        let second = slow.seal("b");
+        assert_eq!(commit_rows(&slow.rows), 2, "the next sync has nothing to write");
+        slow.let_end.send(()).unwrap();
         (syncing.join().unwrap(), second)
     });
     assert!(first.is_settled() && !second.is_settled(), "it was written after the sync had begun");
-    committer.publish(first).unwrap();
-    assert!(committer.publish(second).is_err());
-    assert_eq!(texts(&store), [("a".into(), "v".into())]);
+    slow.committer.publish(first).unwrap();
+    assert!(slow.committer.publish(second).is_err());
+    assert_eq!(texts(&slow.store), [("a".into(), "v".into())]);
+}
+
+#[test]
+fn who_seals_while_the_disk_is_waited_for_binds_what_was_sealed_before_it_first() {
+    let mut slow = Slow::open();
+    let mut first = slow.seal("a");
+    slow.has_slow_writes.store(true, Ordering::Release);
+    let groups = thread::scope(|scope| {
+        let syncing = scope.spawn(|| {
+            first.persist();
+            first
+        });
+        slow.has_begun.recv().unwrap();
+        let second = slow.seal("b");
+        assert_eq!(commit_rows(&slow.rows), 0, "the first is being written, and nobody waits for the disk");
+        slow.has_slow_writes.store(false, Ordering::Release);
+        slow.let_end.send(()).unwrap();
+        slow.has_begun.recv().unwrap();
+        let third = slow.seal("c");
+        assert_eq!(commit_rows(&slow.rows), 3, "the next sync has nothing to write");
+        (0..2).for_each(|_| slow.let_end.send(()).unwrap());
+        [syncing.join().unwrap(), second, third]
+    });
+    for mut group in groups {
+        group.persist();
+        slow.committer.publish(group).unwrap();
+    }
+    let own = slow.store.identity().replica;
+    assert_eq!(slow.store.standing().chains.get(&own), Some(&followed(&slow.store)));
 }
