@@ -106,8 +106,8 @@ fn a_moved_folder_opens() {
 #[test]
 fn a_newer_format_is_refused() {
     let folder = closed();
-    edit_manifest(folder.path(), |text| text.replace("format 4\n", "format 5\nsomething new\n"));
-    assert!(matches!(refused(folder.path()), OpenError::NewerFormat { found: 5, known: 4 }));
+    edit_manifest(folder.path(), |text| text.replace("format 5\n", "format 99\nsomething new\n"));
+    assert!(matches!(refused(folder.path()), OpenError::NewerFormat { found: 99, known: 5 }));
 }
 
 #[test]

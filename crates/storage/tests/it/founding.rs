@@ -119,8 +119,8 @@ fn looking_at_a_folder_that_is_no_store_names_what_is_wrong() {
     drop(Store::open(folder.path(), &joining()).unwrap());
     let manifest = folder.path().join("MANIFEST");
     let text = fs::read_to_string(&manifest).unwrap();
-    fs::write(&manifest, text.replace("format 4\n", "format 5\n")).unwrap();
-    assert!(matches!(Store::peek(folder.path()), Err(OpenError::NewerFormat { found: 5, known: 4 })));
+    fs::write(&manifest, text.replace("format 5\n", "format 99\n")).unwrap();
+    assert!(matches!(Store::peek(folder.path()), Err(OpenError::NewerFormat { found: 99, known: 5 })));
     fs::write(&manifest, text.replace("slot 2", "slot 1")).unwrap();
     damaged(Store::peek(folder.path()), "MANIFEST");
     fs::remove_file(&manifest).unwrap();
