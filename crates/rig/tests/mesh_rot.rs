@@ -14,6 +14,7 @@ use tombolo_rig::{
     mesh::{Mesh, Shape},
     process::{Launch, Server},
 };
+use tombolo_storage::engine::{Change, Engine as _, Persist, fjall::FjallEngine};
 use tonic::Code;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -219,5 +220,52 @@ async fn a_folder_that_rotted_where_nobody_else_has_it_says_which_row_and_what_t
     for words in ["the row of commit", "no other site is known", "restore a backup", "nothing was changed"] {
         ensure!(refusal.output.contains(words), "{words:?} is not said: {}", refusal.output);
     }
+    Ok(())
+}
+
+/// Turns a bit in the newest row of signatures of a site that is not running.
+fn rot_signatures(server: &Server) -> Result<()> {
+    let engine = FjallEngine::open(&server.folder().join("engine"))?;
+    let (key, row) = engine.snapshot().last(b"g", b"h")?.context("records came from a peer")?;
+    let mut row = row.to_vec();
+    let at = row.len() / 2;
+    row[at] ^= 0x10;
+    engine.write(vec![Change::Put(key, row.into())], Persist::Disk)?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signatures_that_rotted_are_asked_for_again_and_nothing_is_passed_on_without_them() -> Result<()> {
+    // The ship hears of the factory through the pier alone, whose proof of what the factory wrote last is gone.
+    let mut mesh = Mesh::prepare(&launch(), &["factory", "pier", "ship"], Shape::chain(3), 9)?;
+    mesh.start().await?;
+    fill(&mesh.sites()[0], 0..EARLY).await?;
+    mesh.converge(PATIENCE).await?;
+    mesh.site(2).stop()?;
+    fill(&mesh.sites()[0], EARLY..KEYS).await?;
+    let mut pier = mesh.sites()[1].connect().await?;
+    until("the pier has everything", async || Ok(read_all(&mut pier).await?.right == KEYS)).await?;
+    mesh.isolate(0)?;
+    mesh.site(1).stop()?;
+    rot_signatures(&mesh.sites()[1])?;
+    mesh.site(1).restart().await?;
+    ensure!(read_all(&mut mesh.sites()[1].connect().await?).await?.right == KEYS, "no value is lost");
+    let is_named = |status: MeshStatusResponse| {
+        let mut corrupt = status.alarms.iter().filter(|alarm| alarm.kind() == MeshAlarmKind::Corrupt);
+        corrupt.any(|alarm| alarm.text.contains("the signatures that came with commit"))
+    };
+    until("an alarm names it", async || Ok(is_named(mesh.status(1).await?))).await?;
+    mesh.site(2).restart().await?;
+    let mut ship = mesh.sites()[2].connect().await?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    ensure!(read_all(&mut ship).await?.right < KEYS, "the last of it was passed on without a proof");
+    mesh.heal()?;
+    mesh.converge(PATIENCE).await?;
+    ensure!(read_all(&mut ship).await?.right == KEYS);
+    let pier = &mesh.sites()[1];
+    until("they are sound", async || Ok(metric(pier, "tombolo_rotten_rows")? == 0)).await?;
+    until("the alarm ends", async || Ok(mesh.alarms().await?.is_empty())).await?;
+    mesh.site(1).restart().await?;
+    ensure!(metric(&mesh.sites()[1], "tombolo_rotten_rows")? == 0);
     Ok(())
 }
