@@ -130,7 +130,7 @@ impl<'a> Simulation<'a> {
             now: Time(0),
             agenda: Agenda::default(),
             network,
-            limits: limits(&mut random.fork("limits")),
+            limits: limits(&mut random.fork("limits"), plan.troubles.rot),
             sites,
             roster: keys.roster(),
             keys,
@@ -296,21 +296,23 @@ fn new_site(
     })
 }
 
-/// The product's limits, or much narrower ones: then batches are cut and windows fill with the little that is written here.
-fn limits(random: &mut Random) -> Limits {
+/// The product's limits, or much narrower ones: then batches are cut and windows fill with the little that is written here. Where rows rot the window
+/// is not: what was signed apart may have to be told as one then.
+fn limits(random: &mut Random, has_rot: bool) -> Limits {
     let usual = Limits::default();
     if random.chance(30) {
         return usual;
     }
-    Limits {
+    let narrow = Limits {
         batch_bytes: random.pick(&[1, 200, 4_000]),
         batch_records: random.pick(&[1, 3, 64]),
         load_commits: random.pick(&[1, 5, 100]),
         window_bytes: random.pick(&[1_000, 10_000, 1_000_000]),
         standings_remembered: random.pick(&[1, 8, 128]),
         have_delay_ms: random.pick(&[1, 10, 100]),
-        ..usual
-    }
+        ..usual.clone()
+    };
+    if has_rot { Limits { window_bytes: usual.window_bytes, ..narrow } } else { narrow }
 }
 
 /// How long a site takes to read a little.

@@ -32,7 +32,8 @@ pub struct Limits {
     /// Commits looked at by one load, wanted or not.
     pub load_commits: usize,
     /// Bytes of records that may be under way unacknowledged: the product of a fast link's rate and its round trip, and
-    /// what a receiver may have to hold. A single record may exceed it.
+    /// what a receiver may have to hold. A single record may exceed it, and nothing else: records that the author's site signed together, or that rot has
+    /// joined, which may be 1 MiB, go out as one.
     pub window_bytes: u64,
     /// Questions that one side may have unanswered.
     pub asks_max: usize,

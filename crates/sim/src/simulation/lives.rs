@@ -105,8 +105,8 @@ impl Simulation<'_> {
 
     /// A store is not opened while its machine stops again, or a row of it is damaged.
     fn not_opened(&mut self, site: usize, error: &OpenError) -> Result<(), Violation> {
-        let is_named =
-            matches!(error, OpenError::Damaged { .. } | OpenError::Rotten { .. }) && self.sites[site].is_rotten;
+        let is_named = self.sites[site].is_rotten
+            && matches!(error, OpenError::Damaged { .. } | OpenError::Rotten { .. } | OpenError::RottenBase { .. });
         let has_stopped = self.sites[site].rows.has_stopped();
         if !is_named && !has_stopped {
             return Err(Violation::at(site, Claim::Service, format!("the store does not open: {error}")));
