@@ -173,15 +173,11 @@ impl Worker {
     }
 
     fn mend(&mut self, rows: Vec<MendedRow>, heads: &[SignedHead]) -> u64 {
-        let made = self.committer.mend(rows);
-        let signed = if heads.is_empty() { Ok(0) } else { self.committer.mend_signatures(heads) };
-        let mended = [made, signed].into_iter().map(|mended| {
-            mended.unwrap_or_else(|why| {
-                self.complain(&why);
-                0
-            })
-        });
-        mended.sum()
+        let made = self.committer.mend(rows).and_then(|made| Ok(made + self.committer.mend_signatures(heads)?));
+        made.unwrap_or_else(|why| {
+            self.complain(&why);
+            0
+        })
     }
 
     /// Answers whether more housekeeping is due at once.
