@@ -240,3 +240,24 @@ fn under_a_running_store_the_sum_of_its_rows_tells_which_history_was_here() {
         assert_eq!(here.committer.mend(made).unwrap(), 0, "it is sound by now");
     }
 }
+
+#[test]
+fn the_grant_of_a_lease_is_put_back_however_long_ago_it_was() {
+    let (mut here, mut peer) = (Bench::of(7, NOW), Bench::of(3, NOW));
+    here.run(put("before", "1"));
+    here.run(Request::LeaseGrant { id: 9, ttl_s: 60 });
+    here.run(put("after", "1"));
+    for record in here.store.arrivals(&peer.store.frontier(), 0, EVERYTHING).unwrap().records {
+        peer.committer.ingest(NOW, record.bytes).unwrap();
+        peer.commit();
+    }
+    here.compact(here.store.published().revision.get());
+    here.sweep();
+    let (dot, row) = (dot_of(&here, 2), here.engine.get(&key_of(2)).unwrap().expect("it was kept"));
+    assert!(here.engine.rot(&key_of(2), |row| row[4] ^= 1));
+    let mut mending = Mending::begin(&here.store).unwrap().expect("a row is rotten");
+    assert_eq!(mending.wanted(), [dot]);
+    assert!(mending.give(dot, material(&peer, dot)));
+    assert_eq!(here.committer.mend(mending.finish().unwrap()).unwrap(), 1);
+    assert_eq!(here.engine.get(&key_of(2)).unwrap(), Some(row));
+}
