@@ -280,3 +280,21 @@ fn a_rotten_intent_says_all_the_same_which_rows_are_not_there() {
     let bench = bench.reopen(Stop::Crash);
     assert_eq!((bench.store.published().commit, bench.rows_of(b'i')), (last - 1, 0), "its key says it");
 }
+
+#[test]
+fn a_sweep_leaves_rotten_signatures_until_it_is_known_what_was_in_them() {
+    let (bench, [a, b]) = every_kind();
+    let newest = key(b'g', 13);
+    flip(&bench, &newest);
+    // In memory they were whole: the next opening does not know them.
+    let mut bench = bench.reopen(Stop::Crash);
+    assert_eq!(bench.store.rotten_signatures(), [13]);
+    bench.compact(bench.store.published().revision.get());
+    bench.sweep();
+    assert_eq!((bench.store.rotten_signatures(), row(&bench, &newest).is_some()), (vec![13], true));
+    let author = ReplicaId::new(0xa1).unwrap();
+    assert_eq!(bench.store.wanted_heads().unwrap(), [Dot::new(author, 6)], "it is the newest of its author");
+    assert_eq!(bench.committer.mend_signatures(&[a.head(3)]).unwrap(), 1);
+    let bench = bench.reopen(Stop::Crash);
+    assert_eq!(bench.store.signed_heads(), [a.head(3), b.head(1)]);
+}
