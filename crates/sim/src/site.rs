@@ -136,6 +136,8 @@ pub(crate) struct Taking {
     pub(crate) receiver: Receiver,
     /// The connection to its provider, while there is one.
     pub(crate) from: Option<ConnectionId>,
+    /// When that one was asked first: what it was asked before, and answers yet, is of no use.
+    pub(crate) since: Time,
     /// Everything has come, and the committer has been told.
     pub(crate) is_joining: bool,
 }

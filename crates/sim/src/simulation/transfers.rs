@@ -9,7 +9,7 @@ use tombolo_storage::{Provider, ReadError, Receiver, Refusal, StagedPage, Transf
 
 use super::{READ_US, Simulation};
 use crate::{
-    MS, Mark, Plant,
+    MS, Mark, Plant, Time,
     agenda::Happening,
     checker::{Claim, Violation},
     network::ConnectionId,
@@ -18,6 +18,10 @@ use crate::{
 
 /// Pulls on their way at a time.
 const PULLS: usize = 3;
+
+/// A token has the number of the pull in its last bits, and when its provider was asked first in the others.
+const PULL_BITS: u32 = 16;
+const PULLS_MASK: u64 = (1 << PULL_BITS) - 1;
 
 /// How long a site waits before it asks somebody again, at most.
 const PAUSE_US: u64 = 500 * MS;
@@ -46,7 +50,7 @@ impl Simulation<'_> {
 
     /// Begins a transfer, or goes on with it at some peer, if one is needed still.
     pub(super) fn transfer_due(&mut self, site: usize, number: u64) -> Result<(), Violation> {
-        let now = Moment(self.sites[site].clocks.monotonic_ms(self.now));
+        let (now, now_us) = (Moment(self.sites[site].clocks.monotonic_ms(self.now)), self.now);
         let Some(life) = self.sites[site].life(number) else { return Ok(()) };
         if life.taking.as_ref().is_some_and(|taking| taking.from.is_some() || taking.is_joining) {
             return Ok(());
@@ -70,14 +74,14 @@ impl Simulation<'_> {
             match Receiver::resume(&life.store) {
                 Ok(receiver) => {
                     let resumes = receiver.progress().elements > 0;
-                    life.taking = Some(Taking { receiver, from: None, is_joining: false });
+                    life.taking = Some(Taking { receiver, from: None, since: Time(0), is_joining: false });
                     self.marks.hit(if resumes { Mark::TransferResumed } else { Mark::TransferBegun });
                 }
                 Err(error) => return self.cannot_take(site, &error),
             }
         }
         let Some(taking) = self.taking(site) else { return Ok(()) };
-        taking.from = Some(from);
+        (taking.from, taking.since) = (Some(from), now_us);
         self.note(format_args!("s{site} takes a transfer in session {}", from.0));
         self.pull(site)
     }
@@ -107,8 +111,9 @@ impl Simulation<'_> {
                 return self.work(site);
             }
         }
+        let since = taking.since;
         for pull in pulls {
-            self.feed(site, from, Input::Pull { token: pull.id, body: pull.body })?;
+            self.feed(site, from, Input::Pull { token: since.0 << PULL_BITS | pull.id, body: pull.body })?;
         }
         Ok(())
     }
@@ -156,9 +161,10 @@ impl Simulation<'_> {
         token: u64,
         page: Result<Bytes, AskFailure>,
     ) -> Result<(), Violation> {
-        let Some(taking) = self.taking(site).filter(|taking| taking.from == Some(connection)) else { return Ok(()) };
+        let is_asked = |taking: &&mut Taking| taking.from == Some(connection) && token >> PULL_BITS == taking.since.0;
+        let Some(taking) = self.taking(site).filter(is_asked) else { return Ok(()) };
         let taken = match page {
-            Ok(page) if !page.is_empty() => taking.receiver.take(token, page),
+            Ok(page) if !page.is_empty() => taking.receiver.take(token & PULLS_MASK, page),
             _ => return self.cut_transfer(site, connection),
         };
         match taken {
