@@ -138,7 +138,9 @@ impl Scrubber {
             }
         }
         let mut signatures = BTreeSet::new();
-        for row in NumberedRows::of(Kind::Heads, &*snapshot, 0, shared.state.read().published.commit) {
+        // The state is not held while rows are read.
+        let last = shared.state.read().published.commit;
+        for row in NumberedRows::of(Kind::Heads, &*snapshot, 0, last) {
             let (number, row) = row?;
             let is_rotten = row.as_ref().is_none_or(|row| row::unseal(row, number).is_none());
             self.count(row.map_or(0, |row| row.len()), is_rotten);
