@@ -21,7 +21,8 @@ impl Committer {
         if self.shared.is_importing.load(Ordering::Relaxed) {
             return Ok(());
         }
-        if self.head.lease_homes.take_news() {
+        // What a join beside us brings was judged by the homes of before: it is looked through when it is here.
+        if self.beside.is_none() && self.head.lease_homes.take_news() {
             self.find_orphans();
         }
         while !self.head.orphaned.is_empty() && self.space.has_room(self.wall, true, &self.shared.health) {

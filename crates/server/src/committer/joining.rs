@@ -56,6 +56,9 @@ impl Worker {
         if self.queue.is_shut_out(from) {
             return Some(Answered::Step(reply, Err(StepRefusal::ShutOut)));
         }
+        if let Err(why) = self.settle(commits) {
+            return Some(Answered::Step(reply, Err(why)));
+        }
         let preparation = match self.committer.prepare_transfer(clock::wall(), complete) {
             Ok((made, preparation)) => {
                 commits.extend(made);
@@ -83,7 +86,9 @@ impl Worker {
         let preparation = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         held.append(jobs);
         self.queue.put_back(held);
-        let stepped = if self.queue.is_shut_out(from) {
+        let stepped = if let Err(why) = self.settle(commits) {
+            Err(why)
+        } else if self.queue.is_shut_out(from) {
             self.committer
                 .abandon_transfer(preparation)
                 .map_err(|why| self.refused(why.into()))

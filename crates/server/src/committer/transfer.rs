@@ -78,6 +78,7 @@ impl Worker {
         let done = match step {
             Step::Stage(pages) => self.committer.stage(wall, pages).map(|()| Stepped::default()),
             Step::Join(from, _) if self.queue.is_shut_out(from) => return Err(StepRefusal::ShutOut),
+            Step::Join(..) if let Err(why) = self.settle(commits) => return Err(why),
             Step::Join(_, complete) => self.committer.publish_transfer(wall, *complete).map(|published| {
                 let PublishedTransfer { commits: made, added, removed, .. } = published;
                 commits.extend(made);
@@ -86,6 +87,13 @@ impl Worker {
             Step::Drop => self.committer.drop_transfer().map(|()| Stepped::default()).map_err(TransferError::from),
         };
         done.map_err(|why| self.refused(why))
+    }
+
+    /// Makes what was executed so far durable. A join would do so as well; but one that is refused tells nobody of it.
+    pub(super) fn settle(&mut self, commits: &mut Vec<Arc<Commit>>) -> Result<(), StepRefusal> {
+        let made = self.committer.commit().map_err(|why| self.refused(why.into()))?;
+        commits.extend(made);
+        Ok(())
     }
 
     /// What is answered when the store has not done a step.

@@ -126,7 +126,8 @@ impl Committer {
     ///
     /// # Errors
     ///
-    /// Refused, it changes nothing and what is staged stays. After [`Commit`](TransferError::Commit) the store is poisoned, and what is staged is there
+    /// Refused, it changes nothing and what is staged stays; but what was executed before is committed, and nobody is told of it: whoever has something to tell
+    /// commits first. After [`Commit`](TransferError::Commit) the store is poisoned, and what is staged is there
     /// when it is opened again.
     pub fn publish_transfer(
         &mut self,
