@@ -1,4 +1,5 @@
-//! A copy of everything a store holds, of one moment: all rows of both layers and of the system's data, as a stream of bytes.
+//! A copy of everything a store holds, of one moment: all rows of both layers and of the system's data, as a stream of bytes. Signatures are no part
+//! of it: they were given for the mesh that whoever restores it leaves. What is rotten among them is in nobody's way.
 //!
 //! ```text
 //! backup := "tombolo snapshot\n" ‖ version (1) ‖ head ‖ { key length ‖ key ‖ row length ‖ row } ‖ 0 ‖ checksum (32)
@@ -9,7 +10,7 @@
 //! The version is 1, or 2 with what stands in brackets: first revisions are written down when one of them is not the beginning of its slot.
 //!
 //! Numbers are big-endian, counts and lengths varints. The checksum is BLAKE3 of all before it; every row carries its own hash besides. The rows are
-//! those of the data folder, kept for ever as they are. How a backup becomes a store again is in [`restore`](mod@crate::restore).
+//! those of the data folder, kept for ever as they are: the newest base, if there is one, and the commits. How a backup becomes a store again is in [`restore`](mod@crate::restore).
 
 use bytes::{BufMut, Bytes};
 use tombolo_crdt::{ReplicaId, codec::put_varint};
@@ -19,7 +20,7 @@ use crate::{
     engine::Snapshot,
     folder::Owner,
     lineage::Forebear,
-    row::{self, Kind, Tally},
+    row::{self, Kind, Tally, commit},
     store::{Floor, Published},
 };
 
@@ -86,8 +87,8 @@ impl Seen {
 
 enum Phase {
     Head,
-    /// Rows from this key on.
-    Rows(Bytes),
+    /// Rows of commits from this key on.
+    Commits(Bytes),
     Checksum,
     Done,
 }
@@ -130,10 +131,10 @@ impl Backup {
         let piece = match std::mem::replace(&mut self.phase, Phase::Done) {
             Phase::Head => {
                 let head = self.head()?;
-                self.phase = Phase::Rows(Bytes::from_static(&[0]));
+                self.phase = Phase::Commits(commit::key(0));
                 head
             }
-            Phase::Rows(from) => self.rows(&from, target)?,
+            Phase::Commits(from) => self.commits(&from, target)?,
             Phase::Checksum => return Ok(Some(Bytes::copy_from_slice(self.hasher.finalize().as_bytes()))),
             Phase::Done => return Ok(None),
         };
@@ -141,13 +142,14 @@ impl Backup {
         Ok(Some(piece))
     }
 
+    /// All that comes before the commits: what the backup says of itself, and the base.
     fn head(&mut self) -> Result<Bytes, ReadError> {
         // A compaction may have been written whose group is not yet published: its base speaks of the commits up to there.
         let newest = bases::newest(&*self.snapshot, &self.owner).map_err(|why| match why {
             OpenError::Engine(why) => why.into(),
             _ => ReadError::Rot { commit: 0 },
         })?;
-        if let Some((_, base)) = newest {
+        if let Some((_, base)) = &newest {
             self.last = self.last.max(base.commit);
             self.seen = Seen { floor: base.floor(), base: Some((base.commit, base.rows)), ..Seen::default() };
         }
@@ -179,36 +181,36 @@ impl Backup {
         for replica in &self.replicas {
             out.put_u64(replica.get());
         }
+        // Either of its two places is enough, and older ones count for nothing.
+        if let Some((ordinal, base)) = newest {
+            put_row(&mut out, &Kind::Base.key(ordinal), &base.encode(ordinal));
+        }
         Ok(out.into())
     }
 
-    fn rows(&mut self, from: &[u8], target: usize) -> Result<Bytes, ReadError> {
+    fn commits(&mut self, from: &[u8], target: usize) -> Result<Bytes, ReadError> {
         let mut out = Vec::with_capacity(target + target / 4);
-        for row in self.snapshot.scan(from, &[0xff]) {
+        for row in self.snapshot.scan(from, &commit::key(self.last + 1)) {
             let (key, row) = row.map_err(|why| ReadError::at(self.seen.expected().min(self.last), why))?;
             if out.len() >= target {
-                self.phase = Phase::Rows(key);
+                self.phase = Phase::Commits(key);
                 return Ok(out.into());
             }
-            let (kind, number) = Kind::of(&key).ok_or(ReadError::Rot { commit: 0 })?;
-            // What is staged belongs to nobody's state, and one row of the base is enough.
-            if (matches!(kind, Kind::Commit | Kind::Heads) && number > self.last)
-                || matches!(kind, Kind::Staged | Kind::Intent | Kind::BaseCopy)
-            {
-                continue;
-            }
+            let number = Kind::Commit.number(&key).ok_or(ReadError::Rot { commit: self.seen.expected() })?;
             row::unseal(&row, number).ok_or(ReadError::Rot { commit: number })?;
-            if kind == Kind::Commit {
-                self.seen.commit(number, &row)?;
-            }
-            put_varint(&mut out, key.len() as u64);
-            out.extend_from_slice(&key);
-            put_varint(&mut out, row.len() as u64);
-            out.extend_from_slice(&row);
+            self.seen.commit(number, &row)?;
+            put_row(&mut out, &key, &row);
         }
         self.seen.end(self.last)?;
         put_varint(&mut out, 0);
         self.phase = Phase::Checksum;
         Ok(out.into())
+    }
+}
+
+fn put_row(out: &mut Vec<u8>, key: &[u8], row: &[u8]) {
+    for part in [key, row] {
+        put_varint(out, part.len() as u64);
+        out.extend_from_slice(part);
     }
 }

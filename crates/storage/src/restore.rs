@@ -181,7 +181,7 @@ fn read_rows(
         }
         transactions += u64::from(kind == Kind::Commit);
         last = key.clone();
-        // They were signed for the mesh that is left behind.
+        // Backups of earlier versions have them; they were signed for the mesh that is left behind.
         if kind == Kind::Heads {
             continue;
         }

@@ -3,10 +3,13 @@
 //! The table of `docs/format.md`, "What rot costs", row by row.
 
 use bytes::Bytes;
+use tempfile::tempdir;
 use tombolo_crdt::{Chain, Dot, ReplicaId, SignedHead, VersionVector};
 use tombolo_storage::{
     ArrivalBudget, ArrivalsError, KeyValue, MendError, Mending, OpenError, Provider, ReadError, Receiver, Scrubber,
+    Slot,
     engine::{Change, Engine, Persist},
+    restore::{RestoreOptions, restore},
 };
 
 use crate::{
@@ -297,4 +300,69 @@ fn a_sweep_leaves_rotten_signatures_until_it_is_known_what_was_in_them() {
     assert_eq!(bench.committer.mend_signatures(&[a.head(3)]).unwrap(), 1);
     let bench = bench.reopen(Stop::Crash);
     assert_eq!(bench.store.signed_heads(), [a.head(3), b.head(1)]);
+}
+
+/// A backup, or why there is none.
+fn saved(bench: &Bench) -> Result<Vec<u8>, ReadError> {
+    let mut backup = bench.store.backup(NOW, Slot::new(1).unwrap());
+    let pieces = std::iter::from_fn(|| backup.next_piece(256).transpose());
+    Ok(pieces.collect::<Result<Vec<_>, _>>()?.concat())
+}
+
+/// What a store shows that is made of a backup.
+fn restored(copy: &[u8]) -> Vec<KeyValue> {
+    let place = tempdir().unwrap();
+    let options = RestoreOptions { entropy: [9; 32], above: None, wall: NOW };
+    restore(place.path(), &mut &copy[..], &options).unwrap();
+    all(&open(place.path()).0)
+}
+
+#[test]
+fn a_backup_is_made_and_restored_whatever_is_rotten_of_what_it_does_not_need() {
+    let (bench, _) = every_kind();
+    for Case { kind, key, opening, .. } in cases(&bench) {
+        let before = row(&bench, &key).unwrap_or_else(|| panic!("there is {kind}"));
+        flip(&bench, &key);
+        let copy = saved(&bench);
+        if let Opening::Refuses(commit) = opening {
+            assert!(matches!(copy, Err(ReadError::Rot { commit: named }) if named == commit), "{kind}");
+        } else {
+            let copy = copy.unwrap_or_else(|why| panic!("with {kind}: {why}"));
+            assert_eq!(restored(&copy), all(&bench.store), "{kind}");
+        }
+        bench.engine.write(vec![Change::Put(key, before)], Persist::Disk).unwrap();
+    }
+    // Nor do blocks matter in which no commit lies.
+    bench.engine.spoil(b"g", b"h");
+    assert_eq!(restored(&saved(&bench).unwrap()), all(&bench.store));
+}
+
+#[test]
+fn a_backup_holds_the_newest_base_alone_wherever_it_can_be_read() {
+    let (mut bench, _) = every_kind();
+    let (older, _) = bench.engine.snapshot().last(b"b", b"c").unwrap().unwrap();
+    bench.compact(bench.store.published().revision.get() - 1);
+    let (newest, _) = bench.engine.snapshot().last(b"b", b"c").unwrap().unwrap();
+    assert_ne!(older, newest, "the older one goes with a slice");
+    flip(&bench, &older);
+    assert_eq!(restored(&saved(&bench).unwrap()), all(&bench.store), "an older base is rotten");
+    bench.engine.spoil(b"b", b"c");
+    assert_eq!(restored(&saved(&bench).unwrap()), all(&bench.store), "no base can be read but the copy");
+}
+
+#[test]
+fn a_backup_with_signatures_as_earlier_versions_made_them_is_restored_without_them() {
+    let (bench, _) = every_kind();
+    let mut copy = saved(&bench).unwrap();
+    let signatures = key(b'g', 13);
+    let row = row(&bench, &signatures).unwrap();
+    copy.truncate(copy.len() - 1 - blake3::OUT_LEN);
+    copy.push(signatures.len() as u8);
+    copy.extend_from_slice(&signatures);
+    tombolo_crdt::codec::put_varint(&mut copy, row.len() as u64);
+    copy.extend_from_slice(&row);
+    copy.push(0);
+    let checksum = blake3::hash(&copy);
+    copy.extend_from_slice(checksum.as_bytes());
+    assert_eq!(restored(&copy), all(&bench.store));
 }
