@@ -55,6 +55,8 @@ struct Landmark {
     /// The hashes of the rows that were there when the store was opened, and what has come of compactions and transfers since.
     row_hashes: u128,
     base: Option<StagedBase>,
+    /// The ordinal of the newest base row.
+    base_ordinal: u64,
     fence: Fence,
 }
 
@@ -193,6 +195,7 @@ impl Committer {
             row_bytes: self.tally.bytes,
             row_hashes: self.tally.hashes.wrapping_sub(self.staged.counted),
             base: self.staged.base.take(),
+            base_ordinal: self.compaction.base().map_or(0, |(ordinal, _)| *ordinal),
             fence: self.fence.at(head),
         }
     }
@@ -211,8 +214,18 @@ impl Committer {
         let outcome = self.shared.reached.outcome(group.number);
         let outcome = outcome.unwrap_or_else(|| Err("a group was published that is not on disk".to_owned()));
         outcome.map_err(|cause| self.poison(cause))?;
-        let Landmark { published, mut heads, digest, system, signed, row_bytes, row_hashes, base, mut fence } =
-            group.landmark;
+        let Landmark {
+            published,
+            mut heads,
+            digest,
+            system,
+            signed,
+            row_bytes,
+            row_hashes,
+            base,
+            base_ordinal,
+            mut fence,
+        } = group.landmark;
         let bound = group.rows.bound().expect("a group that is on disk was bound before it was written");
         let chains @ [mesh, _] = bound.chains();
         let own = self.head.mesh.own();
@@ -231,7 +244,7 @@ impl Committer {
             state.index.departed.forget(published.commit);
             system.into_iter().for_each(|(key, siblings)| system::publish(&mut state.system, key, siblings));
             if let Some(StagedBase { horizon, first, is_join }) = base {
-                (state.horizon, state.compacted_first) = (horizon, first);
+                (state.horizon, state.compacted_first, state.base_ordinal) = (horizon, first, base_ordinal);
                 state.held = self.compaction.held();
                 if is_join {
                     self.compaction.tell(&mut state);

@@ -193,10 +193,13 @@ impl Shared {
         held.any(|at| at == commit)
     }
 
-    /// Looks at both rows of the newest base, and takes note when one is rotten.
+    /// Looks at both rows of a base, and takes note when one is rotten and there is no newer base. What is noted of a newer one stays.
     pub(crate) fn look_at_base(&self, ordinal: u64) -> Result<(), EngineError> {
         let is_sound = bases::is_whole(&*self.engine, ordinal)? || self.state.read().base_ordinal > ordinal;
         let mut base = self.rot.base.lock();
+        if base.is_some_and(|noted| noted > ordinal) {
+            return Ok(());
+        }
         if is_sound {
             self.rot.mended.fetch_add(u64::from(base.take().is_some()), Ordering::Relaxed);
         } else if base.replace(ordinal) != Some(ordinal) {
