@@ -27,16 +27,25 @@ impl Signer {
         Self { mesh, own, key, newest: Mutex::default() }
     }
 
-    /// Signs the head of a stream that this replica speaks for: its own; that of another name under the same key; that of an
-    /// author of no mesh, when it is the founder. `None` for all others.
+    /// Whether this replica speaks for an author: itself; another name under the same key; an author of no mesh, when it is the founder.
+    pub fn speaks_for(&self, roster: &Roster, author: ReplicaId) -> bool {
+        self.signer_for(roster, author).is_some()
+    }
+
+    /// The name under which the heads of an author are signed here.
+    fn signer_for(&self, roster: &Roster, author: ReplicaId) -> Option<ReplicaId> {
+        match roster.member(author) {
+            _ if author == self.own => Some(author),
+            Some(member) if member.key() == self.key.public() => Some(author),
+            None if roster.member(self.own).is_some_and(|own| own.admission.is_founders()) => Some(self.own),
+            _ => None,
+        }
+    }
+
+    /// Signs the head of a stream that this replica [speaks for](Self::speaks_for). `None` for all others.
     pub fn sign(&self, roster: &Roster, dot: Dot, chain: Chain) -> Option<SignedHead> {
         let author = dot.replica;
-        let signer = match roster.member(author) {
-            _ if author == self.own => author,
-            Some(member) if member.key() == self.key.public() => author,
-            None if roster.member(self.own).is_some_and(|own| own.admission.is_founders()) => self.own,
-            _ => return None,
-        };
+        let signer = self.signer_for(roster, author)?;
         let mut newest = self.newest.lock();
         if let Some(known) =
             newest.get(&author).filter(|head| (head.dot, head.chain, head.signer) == (dot, chain, signer))

@@ -69,6 +69,11 @@ impl Reads {
         self.elsewhere(&self.loads, move |store| store.arrivals(&seen, from, budget)).await
     }
 
+    /// What a peer asks for to mend its rows: it takes a place among the stretches of the log that are read for peers.
+    pub(crate) async fn for_repair<T: Send + 'static>(&self, read: impl FnOnce(&Store) -> T + Send + 'static) -> T {
+        self.elsewhere(&self.loads, read).await
+    }
+
     /// For each key and revision the pair as it was just before. What was compacted meanwhile is absent.
     pub(crate) async fn previous(&self, wanted: Vec<(Bytes, Revision)>) -> Vec<Option<KeyValue>> {
         let small = wanted.len() <= limits::SMALL_LOOKUPS_MAX;

@@ -221,20 +221,31 @@ impl Store {
     ///
     /// A damaged row: what is rotten is not handed on.
     pub fn material(&self, dot: Dot) -> Result<Option<Bytes>, ReadError> {
-        self.shared().noting(self.read_material(dot))
+        let part = self.shared().noting(self.part_of(dot, false))?;
+        Ok(part
+            .map(|Part { bytes, record, indices, context, .. }| Material { bytes, record, context, indices }.encode()))
     }
 
-    /// The chain of a record in the log; `None` when it is not whole there. It reads as much as [`material`](Self::material).
+    /// The chain of a record: of an author's last one always, of another as long as it is whole in the log. It reads nothing for the last one, and
+    /// else at most the rows from the milestone before the record up to its author's next whole one.
     ///
     /// # Errors
     ///
     /// A damaged row.
     pub fn chain_of(&self, dot: Dot) -> Result<Option<Chain>, ReadError> {
-        let material = self.material(dot)?.and_then(Material::decode).filter(|material| material.indices.is_none());
-        Ok(material.map(|material| material.record.header.chain))
+        {
+            let state = self.shared().state.read();
+            let last = state.streams.get(&dot.replica).filter(|_| state.frontier.seq(dot.replica) == dot.seq);
+            if let Some(stream) = last {
+                return Ok(Some(stream.chain));
+            }
+        }
+        let part = self.shared().noting(self.part_of(dot, true))?;
+        Ok(part.map(|part| part.record.header.chain))
     }
 
-    fn read_material(&self, dot: Dot) -> Result<Option<Bytes>, ReadError> {
+    /// Looks for a record, or for what is left of it if it need not be whole.
+    fn part_of(&self, dot: Dot, is_whole: bool) -> Result<Option<Part>, ReadError> {
         let (first, last, snapshot) = {
             let state = self.shared().state.read();
             if !state.frontier.covers(dot) {
@@ -249,10 +260,12 @@ impl Store {
             // Another row may be rotten; that is for others to say.
             let (number, Some(row)) = row? else { continue };
             let Ok(row) = CommitRow::decode(&row, number) else { continue };
-            let part = row.parts.into_iter().find(|part| part.dot() == dot && part.layer == Layer::Mesh);
-            if let Some(part) = part {
-                let Part { bytes, record, indices, context, .. } = part;
-                return Ok(Some(Material { bytes, record, context, indices }.encode()));
+            let is_the_authors = |part: &Part| part.layer == Layer::Mesh && part.dot().replica == dot.replica;
+            let Some(part) = row.parts.into_iter().find(is_the_authors) else { continue };
+            // An author's whole records lie in their order; remainders that a transfer has brought lie anywhere.
+            let is_past = is_whole && part.indices.is_none() && part.dot().seq > dot.seq;
+            if part.dot() == dot || is_past {
+                return Ok(Some(part).filter(|part| part.dot() == dot && !(is_whole && part.indices.is_some())));
             }
         }
         Ok(None)

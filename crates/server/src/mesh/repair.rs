@@ -77,7 +77,7 @@ pub(super) fn is_repair(pull: &[u8]) -> bool {
 pub(super) async fn answer(replica: &Arc<Replica>, pull: Bytes) -> Bytes {
     let Some((what, dot)) = asked(pull) else { return Bytes::new() };
     let found = match what {
-        What::Record => replica.reads.apart(move |store| store.material(dot)).await,
+        What::Record => replica.reads.for_repair(move |store| store.material(dot)).await,
         What::Head => head(replica, dot).await,
     };
     let found = found.unwrap_or_else(|why| {
@@ -93,8 +93,10 @@ async fn head(replica: &Arc<Replica>, dot: Dot) -> Result<Option<Bytes>, ReadErr
     let known = replica.store.signed_head(dot.replica).filter(|head| head.dot == dot);
     let head = match known {
         Some(head) => Some(head),
+        // The log is not read for whom nobody here can sign.
+        None if !replica.mesh.signer.speaks_for(&replica.mesh.roster(), dot.replica) => None,
         None => {
-            let chain = replica.reads.apart(move |store| store.chain_of(dot)).await?;
+            let chain = replica.reads.for_repair(move |store| store.chain_of(dot)).await?;
             chain.and_then(|chain| replica.mesh.signer.sign(&replica.mesh.roster(), dot, chain))
         }
     };

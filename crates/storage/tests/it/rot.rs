@@ -236,6 +236,62 @@ fn a_rotten_base_is_written_again() {
     bench.reopen(Stop::Crash);
 }
 
+/// A store with two bases, both places of the newer one damaged so, and that one's keys.
+fn with_a_damaged_base(damage: impl Fn(&MemoryEngine, &Bytes)) -> (Bench, [Bytes; 2]) {
+    let mut bench = Bench::new();
+    (0..40).for_each(|round| drop(bench.run(put(&format!("k{}", round % 5), "v"))));
+    bench.compact(20);
+    bench.sweep();
+    bench.compact(30);
+    let newest = |kind: u8| bench.engine.snapshot().last(&[kind], &[kind + 1]).unwrap().expect("there is a base").0;
+    let keys = [newest(b'b'), newest(b'd')];
+    keys.iter().for_each(|key| damage(&bench.engine, key));
+    (bench, keys)
+}
+
+#[test]
+fn a_base_that_cannot_be_read_is_missed_though_no_slice_has_followed_it() {
+    let (mut bench, keys) = with_a_damaged_base(|engine, key| engine.spoil(key, &[key, &[0][..]].concat()));
+    assert_eq!(scrub(&bench.store, 1 << 20).0.rotten, 2);
+    assert_eq!(bench.store.rot_counts().rotten, 1, "the base before it is whole, and counts for nothing");
+    bench.committer.maintain(bench.wall).unwrap();
+    assert_eq!(bench.store.rot_counts().rotten, 0);
+    assert!(keys.iter().all(|key| bench.engine.get(key).unwrap().is_some()));
+}
+
+#[test]
+fn a_rotten_base_is_not_taken_for_mended_because_an_older_one_is_whole() {
+    let (mut bench, keys) = with_a_damaged_base(|engine, key| assert!(engine.rot(key, |row| row[7] ^= 1)));
+    scrub(&bench.store, 1 << 20);
+    keys.iter().for_each(|key| assert!(bench.engine.lose(key)));
+    scrub(&bench.store, 1 << 20);
+    let counts = bench.store.rot_counts();
+    assert_eq!((counts.found, counts.mended, counts.rotten), (1, 0, 1));
+    bench.committer.maintain(bench.wall).unwrap();
+    assert_eq!(bench.store.rot_counts().rotten, 0);
+    bench.reopen(Stop::Crash);
+}
+
+#[test]
+fn the_chain_of_an_authors_last_record_is_known_whatever_is_left_of_it_and_of_others_while_they_are_whole() {
+    let mut bench = Bench::new();
+    let own = bench.store.identity().replica;
+    let mut chains = Vec::new();
+    for request in [put("kept", "1"), put("gone", "2"), put("gone", "3"), delete(single("gone"))] {
+        bench.run(request);
+        chains.push(bench.store.standing().chains[&own]);
+    }
+    let known = |bench: &Bench| [1, 2, 3, 4, 5].map(|seq| bench.store.chain_of(Dot::new(own, seq)).unwrap());
+    let all_of_them = [Some(chains[0]), Some(chains[1]), Some(chains[2]), Some(chains[3]), None];
+    assert_eq!(known(&bench), all_of_them);
+    let whole = bench.store.material(Dot::new(own, 4)).unwrap();
+    bench.compact(bench.store.published().revision.get());
+    bench.sweep();
+    assert_ne!(bench.store.material(Dot::new(own, 4)).unwrap(), whole, "the record is not whole any more");
+    let left = known(&bench);
+    assert_eq!(left[1..], [None, None, Some(chains[3]), None]);
+}
+
 #[test]
 fn a_row_is_not_made_of_another_record() {
     let mut mesh = two_sites();
