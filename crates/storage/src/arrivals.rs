@@ -97,13 +97,6 @@ impl Store {
             if left.commits == 0 && unit.commits == 0 {
                 break;
             }
-            if let Some(commit) = batches.rotten {
-                if arrivals.records.is_empty() {
-                    return Err(ReadError::Rot { commit }.into());
-                }
-                left.commits = 0;
-                break;
-            }
             let (number, row) = row?;
             if unit.commits == 0 {
                 arrivals.next = floor.gaps.past(arrivals.next);
@@ -116,6 +109,14 @@ impl Store {
             // What came by a transfer is not whole: who lacks it is below the floor, which rose after we looked.
             if !unit.add(CommitRow::decode(&row, number)?, seen) {
                 return Err(ArrivalsError::BelowFloor { floor: self.shared().state.read().floor.vector.clone() });
+            }
+            // Who has it all needs no proof of it.
+            if let Some(commit) = batches.rotten_from(number)?.filter(|_| !unit.records.is_empty()) {
+                if arrivals.records.is_empty() {
+                    return Err(ReadError::Rot { commit }.into());
+                }
+                left.commits = 0;
+                break;
             }
             let heads = batches.end_at(number)?;
             if batches.is_within(number) {
@@ -170,7 +171,7 @@ struct Batches<'a> {
     rows: NumberedRows<'a>,
     /// The next one, and the commit that ends it.
     next: Option<(u64, HeadsRow)>,
-    /// The one whose row is rotten, where nobody can say which commits it has: nothing is told beyond the one before.
+    /// The one whose row is rotten, where nobody can say which commits it has: nothing of what lies between it and the one before is told.
     rotten: Option<u64>,
 }
 
@@ -183,7 +184,7 @@ impl<'a> Batches<'a> {
     }
 
     fn advance(&mut self) -> Result<(), ReadError> {
-        self.next = None;
+        (self.next, self.rotten) = (None, None);
         if let Some((number, row)) = self.rows.next().transpose()? {
             match row.and_then(|row| HeadsRow::decode(&row, number)) {
                 Some(row) => self.next = Some((number, row)),
@@ -191,6 +192,14 @@ impl<'a> Batches<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The rotten row of which this commit may be.
+    fn rotten_from(&mut self, commit: u64) -> Result<Option<u64>, ReadError> {
+        while self.rotten.is_some_and(|rotten| rotten < commit) {
+            self.advance()?;
+        }
+        Ok(self.rotten)
     }
 
     /// The heads of the batch that ends at this commit.

@@ -26,6 +26,7 @@ use crate::{
     heads::NewestHeads,
     import::Given,
     log::Refusal,
+    mend::signatures::Tried,
     plan::{Draft, Plan},
     row::{
         Tally,
@@ -55,8 +56,8 @@ pub struct Committer {
     pub(crate) staged_swept: u64,
     /// A join that is being prepared.
     pub(crate) beside: Option<Beside>,
-    /// At which commit rotten signatures were last tried to be mended, and which.
-    pub(crate) tried_signatures: (u64, BTreeSet<u64>),
+    /// How rotten signatures were last tried to be mended.
+    pub(crate) tried_signatures: Tried,
 }
 
 /// What was executed since the last group was sealed.

@@ -22,10 +22,13 @@ use crate::{
 /// The newest head of each author, and the commit at which it came.
 pub(crate) type NewestHeads = BTreeMap<ReplicaId, (u64, SignedHead)>;
 
-/// Takes note of the heads of a batch.
+/// Takes note of the heads of a batch. Where rows have rotted, a later one may have an older head.
 pub(crate) fn note(newest: &mut NewestHeads, number: u64, heads: impl IntoIterator<Item = SignedHead>) {
     for head in heads {
-        newest.insert(head.dot.replica, (number, head));
+        let known = newest.get(&head.dot.replica);
+        if known.is_none_or(|(_, known)| known.dot.seq <= head.dot.seq) {
+            newest.insert(head.dot.replica, (number, head));
+        }
     }
 }
 

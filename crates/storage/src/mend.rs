@@ -28,7 +28,7 @@ use crate::{
 
 pub(crate) mod rebuild;
 mod reduced;
-mod signatures;
+pub(crate) mod signatures;
 pub(crate) mod survey;
 
 /// Rows under repair: a moment of a store some of whose rows are rotten.

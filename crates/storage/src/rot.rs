@@ -240,10 +240,14 @@ impl Shared {
         *known = found;
     }
 
+    /// The commits whose rows are known to be rotten.
+    pub(crate) fn known_rotten(&self) -> BTreeSet<u64> {
+        self.rot.commits.lock().clone()
+    }
+
     /// The commits whose rows are rotten.
     pub(crate) fn rotten_commits(&self) -> BTreeSet<u64> {
-        let noted = self.rot.commits.lock().clone();
-        noted.into_iter().filter(|commit| self.look_again(*commit)).collect()
+        self.known_rotten().into_iter().filter(|commit| self.look_again(*commit)).collect()
     }
 
     pub(crate) fn is_known_rotten(&self, commit: u64) -> bool {

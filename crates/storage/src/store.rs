@@ -168,6 +168,8 @@ pub(crate) struct Floor {
     pub(crate) vector: VersionVector,
     /// Above it the log is dense but for these.
     pub(crate) gaps: Gaps,
+    /// Stretches of commits above it that were joined from transfers.
+    pub(crate) received: Vec<(u64, u64)>,
 }
 
 /// Pairs above which a read holds a snapshot of the engine while it fetches them. Compaction leaves rows alone for so long

@@ -100,7 +100,8 @@ impl Default for Progress {
 impl BaseRow {
     /// Where the log begins.
     pub(crate) fn floor(&self) -> Floor {
-        Floor { commit: self.progress.swept, vector: self.progress.floor.clone(), gaps: self.progress.gaps.clone() }
+        let Progress { swept, floor, gaps, received, .. } = &self.progress;
+        Floor { commit: *swept, vector: floor.clone(), gaps: gaps.clone(), received: received.clone() }
     }
 
     pub(crate) fn encode(&self, ordinal: u64) -> Bytes {

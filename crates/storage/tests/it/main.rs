@@ -33,6 +33,7 @@ mod random;
 mod restore;
 mod rot;
 mod rot_kinds;
+mod rot_signatures;
 mod salvage;
 mod signed;
 mod standing;
