@@ -16,39 +16,44 @@ const NAMED_MAX: usize = 5;
 
 /// Mends what is rotten, for ever.
 pub(super) async fn run(replica: Arc<Replica>) {
-    let mut known: Vec<u64> = Vec::new();
+    let (mut known, mut unsigned): (Vec<u64>, Vec<u64>) = Default::default();
     let mut wait = INTERVAL;
     loop {
         tokio::time::sleep(wait).await;
         if replica.store.rot_counts().rotten == 0 {
             replica.keeper.rot.lock().clear();
-            (known, wait) = (Vec::new(), INTERVAL);
+            (known, unsigned, wait) = (Vec::new(), Vec::new(), INTERVAL);
             continue;
         }
         mend_signatures(&replica).await;
         let rotten = replica.reads.apart(tombolo_storage::Store::rotten).await;
+        let commits: Vec<u64> = rotten.iter().map(|row| row.commit).collect();
+        for row in rotten.iter().filter(|row| !known.contains(&row.commit)) {
+            error!("{}", text(row));
+        }
+        let signatures = replica.store.rotten_signatures();
+        wait = next_wait(wait, (&known, &unsigned), (&commits, &signatures));
+        (known, unsigned) = (commits, signatures);
+        let is_any = !rotten.is_empty();
+        *replica.keeper.rot.lock() = rotten;
         // The base is the committer's to mend.
-        if rotten.is_empty() {
-            replica.keeper.rot.lock().clear();
+        if !is_any {
             continue;
         }
-        let commits: Vec<u64> = rotten.iter().map(|row| row.commit).collect();
-        if commits != known {
-            for row in rotten.iter().filter(|row| !known.contains(&row.commit)) {
-                error!("{}", text(row));
-            }
-            (known, wait) = (commits, INTERVAL);
-        }
-        *replica.keeper.rot.lock() = rotten;
         match mend(&replica).await {
             Ok(0) => {}
             Ok(rows) => info!(rows, "rotten rows were put back as they were, with what peers hold"),
             Err(why) => {
                 warn!(%why, "rotten rows could not be put back; it is tried again");
-                wait = (wait * 2).min(INTERVAL_MAX);
             }
         }
     }
+}
+
+/// How long to wait for the next attempt, of which each asks all peers: longer when the same rows and signatures are rotten still.
+fn next_wait(wait: Duration, before: (&[u64], &[u64]), now: (&[u64], &[u64])) -> Duration {
+    let is_any = !now.0.is_empty() || !now.1.is_empty();
+    if is_any && before == now { (wait * 2).min(INTERVAL_MAX) } else { INTERVAL }
 }
 
 /// One attempt. Returns the rows that were put back.
@@ -107,6 +112,18 @@ pub(crate) fn signatures_text(commits: &[u64]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn attempts_at_the_same_rot_grow_rarer_and_begin_anew_with_other_rot() {
+        let (none, some, other): (&[u64], &[u64], &[u64]) = (&[], &[3], &[3, 4]);
+        let waits = |before, now| next_wait(INTERVAL * 2, before, now);
+        assert_eq!(waits((none, some), (none, some)), INTERVAL * 4);
+        assert_eq!(waits((some, none), (some, none)), INTERVAL * 4);
+        assert_eq!(waits((none, some), (none, other)), INTERVAL);
+        assert_eq!(waits((none, some), (some, some)), INTERVAL);
+        assert_eq!(waits((none, none), (none, none)), INTERVAL, "of the base alone");
+        assert_eq!(next_wait(INTERVAL_MAX, (some, some), (some, some)), INTERVAL_MAX);
+    }
 
     #[test]
     fn a_rotten_row_is_told_with_its_keys_and_no_control_characters() {
